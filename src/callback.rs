@@ -1,0 +1,182 @@
+//! The proof that OSS signed a callback, and all that can be read from it.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    Rejection,
+    vars::{BodyKind, Vars},
+    verify::{Signature, SignedTarget},
+};
+
+/// A callback that OSS signed.
+///
+/// Only verification makes one: holding it is the proof that OSS sent exactly this path, query and
+/// body. It proves no more than that. OSS signs with one key for all its customers, so whoever has a
+/// bucket can have it send any body to any URL; see the [threat model](crate#threat-model).
+///
+/// The layer puts it into the extensions of the request. Clones are cheap and share everything,
+/// the decoded variables included.
+#[derive(Clone)]
+pub struct VerifiedCallback(Arc<Inner>);
+
+struct Inner {
+    target: SignedTarget,
+    body: Bytes,
+    body_kind: BodyKind,
+    signature: Signature,
+    unsigned: UnsignedMetadata,
+    /// Decoded by whoever asks first; a guard and a handler read the same values.
+    vars: OnceLock<Result<Vars, Rejection>>,
+}
+
+impl VerifiedCallback {
+    pub(crate) fn new(
+        target: SignedTarget,
+        body: Bytes,
+        body_kind: BodyKind,
+        signature: Signature,
+        unsigned: UnsignedMetadata,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            target,
+            body,
+            body_kind,
+            signature,
+            unsigned,
+            vars: OnceLock::new(),
+        }))
+    }
+
+    /// The signed body.
+    pub fn body(&self) -> &Bytes {
+        &self.0.body
+    }
+
+    /// The path that OSS called, still percent-encoded. Behind nested routers and declared prefixes
+    /// it is the outer one.
+    pub fn path(&self) -> &str {
+        self.0.target.path()
+    }
+
+    /// The path as it was signed: percent-decoded, and maybe not UTF-8.
+    pub fn decoded_path(&self) -> &[u8] {
+        self.0.target.decoded_path()
+    }
+
+    /// The query as it was signed, without its `?`.
+    pub fn query(&self) -> Option<&str> {
+        self.0.target.query()
+    }
+
+    /// The value of one callback variable, as text. `None` if the body does not name it, or names it
+    /// with JSON's `null`.
+    ///
+    /// A JSON number or boolean is its own text, a nested JSON value its JSON text. An empty value
+    /// is `Some("")`, which is how OSS writes a variable that has no value.
+    ///
+    /// # Errors
+    /// `InvalidVariables` if the body does not decode or names a variable twice,
+    /// `UnsupportedMediaType` if it is neither a form nor JSON.
+    pub fn var(&self, name: &str) -> Result<Option<&str>, Rejection> {
+        Ok(self.vars()?.get(name))
+    }
+
+    /// The callback variables as a value of your own.
+    ///
+    /// # Errors
+    /// As [`var`](Self::var), and `InvalidVariables` if the variables do not fit the type. The
+    /// source names the field.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
+        self.vars()?.decode()
+    }
+
+    /// The bytes of the signature. Two callbacks with the same path, query and body have the same.
+    pub fn signature(&self) -> &[u8] {
+        self.0.signature.as_bytes()
+    }
+
+    /// What the headers say. Nothing of it is signed: it is for logs, and anybody can write it.
+    pub fn unsigned(&self) -> &UnsignedMetadata {
+        &self.0.unsigned
+    }
+
+    fn vars(&self) -> Result<&Vars, Rejection> {
+        self.0
+            .vars
+            .get_or_init(|| Vars::parse(self.0.body_kind, &self.0.body))
+            .as_ref()
+            .map_err(Rejection::clone)
+    }
+}
+
+/// Shows lengths alone.
+impl fmt::Debug for VerifiedCallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedCallback")
+            .field("target", &self.0.target)
+            .field("body_len", &self.0.body.len())
+            .field("body_kind", &self.0.body_kind)
+            .field("signature", &self.0.signature)
+            .finish()
+    }
+}
+
+/// What the headers of a callback say about it. **Unsigned**: whoever repeats a captured callback
+/// writes here what he likes.
+#[derive(Clone, Default)]
+pub struct UnsignedMetadata {
+    request_id: Option<HeaderValue>,
+    bucket: Option<HeaderValue>,
+    requester: Option<HeaderValue>,
+    date: Option<HeaderValue>,
+}
+
+impl UnsignedMetadata {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
+        let copy = |name| headers.get(name).cloned();
+        Self {
+            request_id: copy("x-oss-request-id"),
+            bucket: copy("x-oss-bucket"),
+            requester: copy("x-oss-requester"),
+            date: copy("date"),
+        }
+    }
+
+    /// `x-oss-request-id`: 24 hexadecimal digits, the first 8 of which are the Unix time of the
+    /// upload.
+    pub fn request_id(&self) -> Option<&str> {
+        text(&self.request_id)
+    }
+
+    /// `x-oss-bucket`: the bucket of the upload.
+    pub fn bucket(&self) -> Option<&str> {
+        text(&self.bucket)
+    }
+
+    /// `x-oss-requester`: the account that uploaded.
+    pub fn requester(&self) -> Option<&str> {
+        text(&self.requester)
+    }
+
+    /// `date`: when the callback was sent.
+    pub fn date(&self) -> Option<&str> {
+        text(&self.date)
+    }
+}
+
+impl fmt::Debug for UnsignedMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnsignedMetadata").finish_non_exhaustive()
+    }
+}
+
+fn text(value: &Option<HeaderValue>) -> Option<&str> {
+    value.as_ref()?.to_str().ok()
+}

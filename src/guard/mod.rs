@@ -1,0 +1,215 @@
+//! What makes a genuine callback one of *ours*.
+//!
+//! The signature says that OSS sent this for somebody. A [`Guard`] says whether that somebody, this
+//! object and this moment are ones the application agreed to.
+//!
+//! 1. Guards run after verification and before the handler, in the order in which they were added.
+//!    The first refusal ends the callback.
+//! 2. What a guard learns it may hand to the handler through
+//!    [`extensions_mut`](GuardContext::extensions_mut).
+//! 3. A guard that takes something, a place in a replay store say, asks in its [`Admission`] to be
+//!    told the [`Outcome`]. Outcomes are told in reverse order, before the answer is sent; one that
+//!    is due to a cancelled request is told on a task of its own.
+
+mod settlement;
+
+use std::{fmt, time::SystemTime};
+
+use async_trait::async_trait;
+use futures_util::{FutureExt, future::BoxFuture};
+use http::{Extensions, HeaderMap};
+
+pub(crate) use self::settlement::{Settlements, Settling};
+use crate::{Rejection, VerifiedCallback};
+
+/// Decides whether a genuine callback is admitted.
+///
+/// ```
+/// use oss_callback::{
+///     Admission, Guard, GuardContext, OssCallbackLayer, Rejection, async_trait,
+/// };
+///
+/// /// Uploads are accepted under this prefix alone.
+/// struct Prefix(&'static str);
+///
+/// #[async_trait]
+/// impl Guard for Prefix {
+///     async fn admit(&self, cx: &mut GuardContext<'_>) -> Result<Admission, Rejection> {
+///         match cx.callback().var("object")? {
+///             Some(object) if object.starts_with(self.0) => Ok(Admission::granted()),
+///             _ => Err(Rejection::refused("no such upload")),
+///         }
+///     }
+/// }
+///
+/// let layer = OssCallbackLayer::builder().guard(Prefix("avatars/")).build()?;
+/// # Ok::<(), oss_callback::ConfigError>(())
+/// ```
+#[async_trait]
+pub trait Guard: Send + Sync + 'static {
+    /// Admits the callback or refuses it.
+    ///
+    /// # Errors
+    /// Any rejection; [`Rejection::refused`] and [`Rejection::guard_unavailable`] are made for this.
+    async fn admit(&self, cx: &mut GuardContext<'_>) -> Result<Admission, Rejection>;
+}
+
+/// What a guard sees.
+pub struct GuardContext<'a> {
+    callback: &'a VerifiedCallback,
+    headers: &'a HeaderMap,
+    extensions: &'a mut Extensions,
+    now: SystemTime,
+    valid_until: Option<SystemTime>,
+}
+
+impl<'a> GuardContext<'a> {
+    pub(crate) fn new(
+        callback: &'a VerifiedCallback,
+        headers: &'a HeaderMap,
+        extensions: &'a mut Extensions,
+        now: SystemTime,
+    ) -> Self {
+        Self {
+            callback,
+            headers,
+            extensions,
+            now,
+            valid_until: None,
+        }
+    }
+
+    /// The verified callback: what is signed.
+    pub fn callback(&self) -> &VerifiedCallback {
+        self.callback
+    }
+
+    /// The time at which the guards began to run. One for all of them.
+    pub fn now(&self) -> SystemTime {
+        self.now
+    }
+
+    /// When this callback will no longer pass the guards so far; `None` if it always will. What has
+    /// to be remembered of it has to be remembered until then.
+    pub fn valid_until(&self) -> Option<SystemTime> {
+        self.valid_until
+    }
+
+    /// Says that the guard which calls this will refuse this callback after that time.
+    pub fn limit_validity(&mut self, until: SystemTime) {
+        self.valid_until = Some(self.valid_until.map_or(until, |limit| limit.min(until)));
+    }
+
+    /// The headers of the request. None of them is signed.
+    pub fn unsigned_headers(&self) -> &HeaderMap {
+        self.headers
+    }
+
+    /// The extensions of the request, as the handler will find them.
+    pub fn extensions(&self) -> &Extensions {
+        self.extensions
+    }
+
+    /// The extensions of the request, to leave something for the handler.
+    pub fn extensions_mut(&mut self) -> &mut Extensions {
+        self.extensions
+    }
+}
+
+impl fmt::Debug for GuardContext<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardContext")
+            .field("callback", &self.callback)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A guard's consent.
+#[must_use]
+pub struct Admission {
+    settle: Option<Settle>,
+}
+
+type Settle = Box<dyn FnOnce(Outcome) -> BoxFuture<'static, ()> + Send>;
+
+impl Admission {
+    /// The callback is admitted, and the guard has no further interest in it.
+    pub fn granted() -> Self {
+        Self { settle: None }
+    }
+
+    /// The callback is admitted, and the guard is told what became of it.
+    ///
+    /// The function is called exactly once, whatever happens. The answer waits for its future, so
+    /// that has to be quick; what it finds out no longer changes the answer.
+    pub fn until_answered<F, Fut>(settle: F) -> Self
+    where
+        F: FnOnce(Outcome) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        Self {
+            settle: Some(Box::new(|outcome| settle(outcome).boxed())),
+        }
+    }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.settle {
+            None => "Admission(granted)",
+            Some(_) => "Admission(until answered)",
+        })
+    }
+}
+
+/// What became of an admitted callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The handler answered 200, which is what OSS takes for success.
+    Accepted,
+    /// It did not come to a 200: another status, an error, a panic, a refusal by a later guard, or
+    /// a request that ended before the handler was called. Whatever was taken may be given back.
+    Failed,
+    /// The request was cancelled while the handler was running: a client that hung up, an outer
+    /// timeout. The handler may have done its work or not; who gives back what was taken lets the
+    /// sender run it again.
+    Abandoned,
+}
+
+/// A guard from a function that decides by the callback alone.
+///
+/// ```
+/// use oss_callback::{OssCallbackLayer, Rejection, guard_fn};
+///
+/// let small = guard_fn(|callback| async move {
+///     match callback.var("size")?.and_then(|size| size.parse::<u64>().ok()) {
+///         Some(0..=1_048_576) => Ok(()),
+///         _ => Err(Rejection::refused("too large")),
+///     }
+/// });
+/// let layer = OssCallbackLayer::builder().guard(small).build()?;
+/// # Ok::<(), oss_callback::ConfigError>(())
+/// ```
+pub fn guard_fn<F, Fut>(decide: F) -> impl Guard
+where
+    F: Fn(VerifiedCallback) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Rejection>> + Send + 'static,
+{
+    GuardFn(decide)
+}
+
+struct GuardFn<F>(F);
+
+#[async_trait]
+impl<F, Fut> Guard for GuardFn<F>
+where
+    F: Fn(VerifiedCallback) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), Rejection>> + Send + 'static,
+{
+    async fn admit(&self, cx: &mut GuardContext<'_>) -> Result<Admission, Rejection> {
+        (self.0)(cx.callback().clone()).await?;
+        Ok(Admission::granted())
+    }
+}

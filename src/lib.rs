@@ -1,0 +1,126 @@
+//! Receive [Alibaba Cloud OSS upload callbacks][callback]: verified, typed, answered.
+//!
+//! A client uploads an object and names a *callback*. OSS stores the object, POSTs a body of
+//! variables to the app server, signs it with RSA, waits up to 5 s for a `200` with a JSON body, and
+//! hands that answer to the client. This crate is the app server's side of it, as a [`tower`] layer:
+//!
+//! 1. The [`OssCallbackLayer`] takes the signature and the key URL from the headers. The key URL
+//!    must be on an [allowlist](KeyUrlPolicy); the key behind it comes from a [`KeyStore`], in which
+//!    the published v1 key is pinned: no network, from the first request on.
+//! 2. It verifies the signature over path, query and body, and refuses what does not match with a
+//!    JSON answer and the right status. What headers can decide is decided without reading the body.
+//! 3. [`Guard`]s say whether a genuine callback is one of *ours*.
+//! 4. The inner service gets the same bytes, and a [`VerifiedCallback`] in the extensions: the proof.
+//! 5. The [`OssCallback<T>`](OssCallback) extractor decodes the callback variables; a
+//!    [`CallbackAnswer`] is what OSS accepts back.
+//!
+//! [callback]: https://www.alibabacloud.com/help/en/oss/developer-reference/callback
+//!
+#![cfg_attr(feature = "axum", doc = "```no_run")]
+#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+//! use axum::{Router, routing::post};
+//! use oss_callback::{CallbackAnswer, OssCallback, OssCallbackLayer, Rejection};
+//! use serde::Deserialize;
+//!
+//! #[derive(Deserialize)]
+//! struct Upload {
+//!     object: String,
+//!     size: u64,
+//!     #[serde(rename = "x:user")]
+//!     user: Option<u64>,
+//! }
+//!
+//! async fn uploaded(OssCallback(file): OssCallback<Upload>) -> Result<CallbackAnswer, Rejection> {
+//!     // .. record it ..
+//!     CallbackAnswer::json(&serde_json::json!({ "stored": file.object }))
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let app = Router::new()
+//!         .route("/oss/callback", post(uploaded).route_layer(OssCallbackLayer::new()));
+//!     let listener = tokio::net::TcpListener::bind("0.0.0.0:3000").await?;
+//!     axum::serve(listener, app).await
+//! }
+//! ```
+//!
+//! # Threat model
+//!
+//! 1. The production key has 512 bits and signs MD5. It is one key for all customers and regions.
+//! 2. So a valid signature says "OSS sent this for *somebody*": anybody with a bucket can have OSS
+//!    sign any body for any path. And 512 bits can be factored with rented hardware.
+//! 3. The signature covers path, query and body: no method, host, header or time. A captured callback
+//!    can be repeated, here and on any host that serves the same path.
+//! 4. The layer therefore stops strangers who cannot make OSS sign, and alterations on the way. It
+//!    does not authenticate an uploader and does not stop repetitions: that is for [`Guard`]s, such
+//!    as one that looks for an unguessable value which the app issued for this upload.
+//! 5. Before something valuable is granted, ask OSS itself about the object with your own
+//!    credentials.
+//! 6. The key URL is chosen by the sender. Only allowlisted URLs are looked at; a broken key is
+//!    switched off with [`deny_key`](OssCallbackLayerBuilder::deny_key).
+//!
+//! # Refusals
+//!
+//! `{"Status":"error","code":"InvalidSignature","message":".."}`, or what
+//! [`on_rejection`](OssCallbackLayerBuilder::on_rejection) makes of it. [`RejectionKind`] lists the
+//! kinds with their statuses.
+//!
+//! # Deployment
+//!
+//! - **Proxies** must not change the path and query, or the layer must be told:
+//!   [`path_prefix`](OssCallbackLayerBuilder::path_prefix),
+//!   [`signed_target`](OssCallbackLayerBuilder::signed_target). A refusal with
+//!   [`SignatureMismatch::TargetChanged`] in the log is the mark of such a proxy.
+//! - **Layers outside** this one must not change the URI or the body: no normalisation of paths, no
+//!   decompression of requests. Layers outside that compress or stream *responses* take the exact
+//!   length from the answer that OSS asks for.
+//! - **The path `+` and the empty query** (`/cb?`) are signed in a way that the service does not
+//!   document. Both readings of each are accepted; callback URLs without them are the better choice.
+//! - **Handlers must be idempotent**: with several callback URLs, or a lost answer, the application
+//!   sees one upload more than once.
+//!
+//! # Features
+//!
+//! | feature | default | what |
+//! |---|---|---|
+//! | `axum` | ✔ | extractors, answers and refusals for axum; nested routers |
+//! | `test-util` | | [`test_util::CallbackSigner`], which signs callbacks for tests |
+//! | `tracing` | | an event for each refusal, and for answers that OSS will not take |
+//! | `full` | | all of the above |
+//!
+//! Without features the crate serves any tower stack.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod answer;
+#[cfg(feature = "axum")]
+pub mod axum;
+mod callback;
+mod clock;
+mod extract;
+mod guard;
+mod keys;
+mod log;
+mod middleware;
+mod rejection;
+#[cfg(feature = "test-util")]
+pub mod test_util;
+mod vars;
+mod verify;
+
+pub use async_trait::async_trait;
+
+pub use self::{
+    answer::CallbackAnswer,
+    callback::{UnsignedMetadata, VerifiedCallback},
+    extract::OssCallback,
+    guard::{Admission, Guard, GuardContext, Outcome, guard_fn},
+    keys::{FetchError, FetchKey, KeyStore, KeyStoreBuilder, KeyUrl, KeyUrlPolicy},
+    middleware::{
+        CallbackBody, DefaultRejection, OssCallbackLayer, OssCallbackLayerBuilder,
+        OssCallbackService, RejectionResponse, ResponseFuture,
+    },
+    rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
+    vars::{BodyType, CallbackVars},
+    verify::{MAX_TARGET_LEN, PublicKey, Verifier},
+};

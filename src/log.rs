@@ -1,0 +1,150 @@
+//! What operators are told, with the feature `tracing`; without it, nothing here costs anything.
+//!
+//! 1. One event for each refusal, with its kind, its cause and the request id: `debug` as long as
+//!    there is no genuine signature, for strangers can cause as many as they like; `warn` after.
+//! 2. A `warn` for an answer that OSS will not take.
+//! 3. No event has a byte of a body, of a variable, of a query or of a header, but for a request id
+//!    that is nothing but hexadecimal digits.
+
+use std::{error::Error, fmt};
+
+use http::{Response, StatusCode, request::Parts};
+use http_body::Body;
+
+use crate::{Rejection, VerifiedCallback};
+
+/// A `tracing` event, or nothing.
+macro_rules! event {
+    ($level:ident, $message:literal, { $($field:ident: $value:expr),* $(,)? } $(, $cause:expr)?) => {
+        #[cfg(feature = "tracing")]
+        tracing::$level!($($field = $value,)* $(cause = %$cause,)? $message);
+        #[cfg(not(feature = "tracing"))]
+        let _ = || ($($value,)* $($cause)?);
+    };
+}
+
+/// The layer refuses a callback. With `callback`, its signature was genuine.
+pub(crate) fn refused(
+    rejection: &Rejection,
+    callback: Option<&VerifiedCallback>,
+    parts: Option<&Parts>,
+) {
+    if let Some(callback) = callback {
+        return refused_inside(rejection, callback);
+    }
+    event!(debug, "callback refused", {
+        kind: rejection.code(),
+        request_id: parts.and_then(|parts| {
+            hexadecimal(parts.headers.get("x-oss-request-id")?.to_str().ok()?)
+        }),
+    }, Causes(rejection));
+}
+
+/// A guard, an extractor or a handler refuses a genuine callback.
+pub(crate) fn refused_inside(rejection: &Rejection, callback: &VerifiedCallback) {
+    event!(warn, "genuine callback refused", {
+        kind: rejection.code(),
+        request_id: request_id(callback),
+    }, Causes(rejection));
+}
+
+/// The handler answered; what OSS makes a failed callback of is worth a warning.
+pub(crate) fn answered<B: Body>(
+    response: &Response<B>,
+    callback: &VerifiedCallback,
+    stopwatch: &Stopwatch,
+) {
+    if let Some(fault) = fault(response, stopwatch) {
+        event!(warn, "OSS will not take this answer", {
+            fault: fault,
+            status: response.status().as_u16(),
+            request_id: request_id(callback),
+        });
+    }
+}
+
+/// A renderer of the application makes a success of a refusal.
+pub(crate) fn success_for_rejection(rejection: &Rejection, status: StatusCode) {
+    event!(error, "a rejection was rendered with a status of success; its own status is sent instead", {
+        kind: rejection.code(),
+        status: status.as_u16(),
+    });
+}
+
+/// Runs from the call of the handler to its answer.
+pub(crate) struct Stopwatch {
+    #[cfg(feature = "tracing")]
+    started: std::time::Instant,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            started: std::time::Instant::now(),
+        }
+    }
+}
+
+/// What OSS does not like about an answer.
+#[cfg(feature = "tracing")]
+fn fault<B: Body>(response: &Response<B>, stopwatch: &Stopwatch) -> Option<&'static str> {
+    use std::time::Duration;
+
+    use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+
+    let length = response.body().size_hint().exact().or_else(|| {
+        let length = response.headers().get(CONTENT_LENGTH)?;
+        length.to_str().ok()?.parse().ok()
+    });
+    let media_type = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .map_or(&b""[..], |value| value.as_bytes());
+    if response.status() != StatusCode::OK {
+        Some("its status is not 200")
+    } else if length.is_none() {
+        Some("it has no exact length")
+    } else if length == Some(0) {
+        Some("it is empty")
+    } else if length > Some(1024 * 1024) {
+        Some("it is longer than 1 MB")
+    } else if !(media_type.starts_with(b"application/json")
+        || media_type.starts_with(b"application/xml"))
+    {
+        Some("it is neither JSON nor XML")
+    } else if stopwatch.started.elapsed() > Duration::from_secs(5) {
+        Some("it came after 5 s")
+    } else {
+        None
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+fn fault<B: Body>(_: &Response<B>, _: &Stopwatch) -> Option<&'static str> {
+    None
+}
+
+fn request_id(callback: &VerifiedCallback) -> Option<&str> {
+    hexadecimal(callback.unsigned().request_id()?)
+}
+
+/// Ids are 24 hexadecimal digits; anything else is text that somebody made up.
+fn hexadecimal(id: &str) -> Option<&str> {
+    (id.len() <= 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
+}
+
+/// A rejection and the errors beneath it.
+struct Causes<'a>(&'a Rejection);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,372 @@
+//! The way of a request from its head to its answer.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use http::{Request, Response, StatusCode, request::Parts};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::{
+    runtime::Handle,
+    time::{Sleep, sleep},
+};
+use tower::{BoxError, Service};
+
+use super::{CallbackBody, RejectionResponse, body::Collector, layer::Config, response::render};
+use crate::{
+    Guard, GuardContext, Outcome, Rejection, RejectionKind, VerifiedCallback,
+    guard::{Settlements, Settling},
+    keys::{Flight, KeyUrl},
+    log,
+    verify::{Claim, Opened},
+};
+
+const POLLED_AGAIN: &str = "`ResponseFuture` polled after completion";
+
+pin_project! {
+    /// The future of an [`OssCallbackService`](super::OssCallbackService).
+    ///
+    /// The layer's deadline covers the body, the key and the guards. Its timer is made when
+    /// something is first waited for, and needs a tokio runtime with time enabled; on other
+    /// executors there is no deadline.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, B, R>
+    where
+        S: Service<Request<CallbackBody>>,
+    {
+        config: Arc<Config<R>>,
+        inner: Option<S>,
+        parts: Option<Parts>,
+        callback: Option<VerifiedCallback>,
+        settlements: Settlements,
+        #[pin]
+        timer: Option<Sleep>,
+        #[pin]
+        state: State<B, S::Future, Result<S::Response, S::Error>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<B, F, A> {
+        /// The body is being collected.
+        Body {
+            #[pin]
+            body: B,
+            collector: Collector,
+            seal: Option<Seal>,
+        },
+        /// The key is being fetched.
+        Fetch {
+            flight: Flight,
+            claim: Option<Claim>,
+            body: Bytes,
+        },
+        /// The guards are being asked.
+        Guard {
+            asking: BoxFuture<'static, Result<(Parts, Settlements), Rejection>>,
+        },
+        /// The inner service is getting ready.
+        Ready,
+        /// The inner service is at work.
+        Call {
+            #[pin]
+            answer: F,
+            stopwatch: log::Stopwatch,
+        },
+        /// The guards are being told the outcome.
+        Settle {
+            settling: Option<Settling>,
+            answer: Option<A>,
+        },
+        /// The head of the request was enough for a refusal.
+        Refuse {
+            rejection: Option<Rejection>,
+        },
+    }
+}
+
+/// What is known of the signature before the body is.
+pub(super) enum Seal {
+    Opened(Opened),
+    Unknown(Claim, KeyUrl),
+}
+
+impl<S, B, R> ResponseFuture<S, B, R>
+where
+    S: Service<Request<CallbackBody>>,
+{
+    pub(super) fn collect(
+        config: Arc<Config<R>>,
+        inner: S,
+        parts: Parts,
+        body: B,
+        seal: Seal,
+    ) -> Self {
+        let state = State::Body {
+            body,
+            collector: Collector::new(config.body_limit),
+            seal: Some(seal),
+        };
+        Self::new(config, Some(inner), parts, state)
+    }
+
+    pub(super) fn refuse(config: Arc<Config<R>>, parts: Parts, rejection: Rejection) -> Self {
+        let state = State::Refuse {
+            rejection: Some(rejection),
+        };
+        Self::new(config, None, parts, state)
+    }
+
+    fn new(
+        config: Arc<Config<R>>,
+        inner: Option<S>,
+        parts: Parts,
+        state: State<B, S::Future, Result<S::Response, S::Error>>,
+    ) -> Self {
+        Self {
+            config,
+            inner,
+            parts: Some(parts),
+            callback: None,
+            settlements: Settlements::new(),
+            timer: None,
+            state,
+        }
+    }
+}
+
+impl<S, B, R, ResBody> Future for ResponseFuture<S, B, R>
+where
+    S: Service<Request<CallbackBody>, Response = Response<ResBody>>,
+    R: RejectionResponse<ResBody>,
+    B: Body,
+    B::Error: Into<BoxError>,
+    ResBody: Body,
+{
+    type Output = Result<S::Response, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProj::Body {
+                    body,
+                    collector,
+                    seal,
+                } => {
+                    let body = match collector.poll_collect(body, cx) {
+                        Poll::Ready(body) => body,
+                        Poll::Pending => {
+                            ready!(poll_timer(this.timer.as_mut(), this.config.deadline, cx));
+                            Err(RejectionKind::Deadline.into())
+                        }
+                    };
+                    let seal = seal.take().expect(POLLED_AGAIN);
+                    body.and_then(|body| match seal {
+                        Seal::Opened(opened) => {
+                            this.config.verify(opened, body, this.parts, this.callback)
+                        }
+                        Seal::Unknown(claim, url) => Ok(State::Fetch {
+                            flight: this.config.keys.fetch(url),
+                            claim: Some(claim),
+                            body,
+                        }),
+                    })
+                }
+                StateProj::Fetch {
+                    flight,
+                    claim,
+                    body,
+                } => {
+                    let key = match flight.poll_unpin(cx) {
+                        Poll::Ready(key) => key,
+                        Poll::Pending => {
+                            ready!(poll_timer(this.timer.as_mut(), this.config.deadline, cx));
+                            Err(Rejection::with_source(
+                                RejectionKind::KeyUnavailable,
+                                "the key was not there before the deadline",
+                            ))
+                        }
+                    };
+                    let claim = claim.take().expect(POLLED_AGAIN);
+                    let body = std::mem::take(body);
+                    key.and_then(|key| claim.open(&key)).and_then(|opened| {
+                        this.config.verify(opened, body, this.parts, this.callback)
+                    })
+                }
+                StateProj::Guard { asking } => {
+                    let admitted = match asking.poll_unpin(cx) {
+                        Poll::Ready(admitted) => admitted,
+                        Poll::Pending => {
+                            ready!(poll_timer(this.timer.as_mut(), this.config.deadline, cx));
+                            Err(Rejection::with_source(
+                                RejectionKind::GuardUnavailable,
+                                "the guards did not decide before the deadline",
+                            ))
+                        }
+                    };
+                    admitted.map(|(parts, settlements)| {
+                        *this.parts = Some(parts);
+                        *this.settlements = settlements;
+                        State::Ready
+                    })
+                }
+                StateProj::Ready => {
+                    this.timer.set(None);
+                    let inner = this.inner.as_mut().expect(POLLED_AGAIN);
+                    Ok(match ready!(inner.poll_ready(cx)) {
+                        Ok(()) => {
+                            let parts = this.parts.take().expect(POLLED_AGAIN);
+                            let callback = this.callback.as_ref().expect(POLLED_AGAIN);
+                            let body = callback.body().clone().into();
+                            let answer = inner.call(Request::from_parts(parts, body));
+                            *this.inner = None;
+                            State::Call {
+                                answer,
+                                stopwatch: log::Stopwatch::start(),
+                            }
+                        }
+                        Err(error) => settle(this.settlements, Err(error)),
+                    })
+                }
+                StateProj::Call { answer, stopwatch } => {
+                    // A panic ends the request as a failure, a cancellation leaves it open.
+                    this.settlements.set_outcome_if_dropped(Outcome::Failed);
+                    let Poll::Ready(answer) = answer.poll(cx) else {
+                        this.settlements.set_outcome_if_dropped(Outcome::Abandoned);
+                        return Poll::Pending;
+                    };
+                    let callback = this.callback.as_ref().expect(POLLED_AGAIN);
+                    let answer = answer.map(|mut response| {
+                        match response.extensions_mut().remove::<Rejection>() {
+                            Some(rejection) => {
+                                log::refused_inside(&rejection, callback);
+                                render(&this.config.rejection_response, rejection)
+                            }
+                            None => {
+                                log::answered(&response, callback, stopwatch);
+                                response
+                            }
+                        }
+                    });
+                    Ok(settle(this.settlements, answer))
+                }
+                StateProj::Settle { settling, answer } => {
+                    if let Some(settling) = settling {
+                        ready!(settling.poll_unpin(cx));
+                    }
+                    return Poll::Ready(answer.take().expect(POLLED_AGAIN));
+                }
+                StateProj::Refuse { rejection } => Err(rejection.take().expect(POLLED_AGAIN)),
+            };
+            let next = next.unwrap_or_else(|rejection| {
+                log::refused(&rejection, this.callback.as_ref(), this.parts.as_ref());
+                let response = render(&this.config.rejection_response, rejection);
+                State::Settle {
+                    settling: None,
+                    answer: Some(Ok(response)),
+                }
+            });
+            this.state.set(next);
+        }
+    }
+}
+
+impl<R> Config<R> {
+    /// Verifies the whole request, leaves the proof for everybody inside, and goes on to the guards.
+    fn verify<B, F, A>(
+        &self,
+        opened: Opened,
+        body: Bytes,
+        parts: &mut Option<Parts>,
+        proof: &mut Option<VerifiedCallback>,
+    ) -> Result<State<B, F, A>, Rejection> {
+        let head = parts.as_mut().expect(POLLED_AGAIN);
+        let callback = opened.verify(&head.headers, body, self.body_type)?;
+        head.extensions.insert(callback.clone());
+        *proof = Some(callback.clone());
+        if self.guards.is_empty() {
+            return Ok(State::Ready);
+        }
+        let head = parts.take().expect(POLLED_AGAIN);
+        let guards = Arc::clone(&self.guards);
+        Ok(State::Guard {
+            asking: ask(guards, callback, head, self.clock.now()).boxed(),
+        })
+    }
+}
+
+/// Asks the guards one after the other. A refusal is told to those that had admitted the callback.
+async fn ask(
+    guards: Arc<[Arc<dyn Guard>]>,
+    callback: VerifiedCallback,
+    mut parts: Parts,
+    now: SystemTime,
+) -> Result<(Parts, Settlements), Rejection> {
+    let mut settlements = Settlements::new();
+    let mut context = GuardContext::new(&callback, &parts.headers, &mut parts.extensions, now);
+    for guard in guards.iter() {
+        match guard.admit(&mut context).await {
+            Ok(admission) => settlements.add(admission),
+            Err(rejection) => {
+                if let Some(settling) = settlements.settle(Outcome::Failed) {
+                    settling.await;
+                }
+                return Err(rejection);
+            }
+        }
+    }
+    Ok((parts, settlements))
+}
+
+/// OSS takes exactly 200 for success, so the guards do too.
+fn settle<B, F, ResBody, E>(
+    settlements: &mut Settlements,
+    answer: Result<Response<ResBody>, E>,
+) -> State<B, F, Result<Response<ResBody>, E>> {
+    let outcome = match &answer {
+        Ok(response) if response.status() == StatusCode::OK => Outcome::Accepted,
+        _ => Outcome::Failed,
+    };
+    State::Settle {
+        settling: settlements.settle(outcome),
+        answer: Some(answer),
+    }
+}
+
+/// Whether the time is over. Most requests never wait, and so never make a timer.
+fn poll_timer(
+    mut timer: Pin<&mut Option<Sleep>>,
+    deadline: Duration,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    if timer.is_none() {
+        if Handle::try_current().is_err() {
+            return Poll::Pending;
+        }
+        timer.set(Some(sleep(deadline)));
+    }
+    match timer.as_pin_mut() {
+        Some(timer) => timer.poll(cx),
+        None => Poll::Pending,
+    }
+}
+
+impl<S, B, R> fmt::Debug for ResponseFuture<S, B, R>
+where
+    S: Service<Request<CallbackBody>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field("callback", &self.callback)
+            .finish_non_exhaustive()
+    }
+}

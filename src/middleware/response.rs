@@ -1,0 +1,82 @@
+//! How rejections become responses.
+//!
+//! 1. Every rejection is rendered by one [`RejectionResponse`]: those of the layer, and those that
+//!    an extractor or handler inside answered with, which arrive as responses that carry a
+//!    [`Rejection`]. An application's error envelope is whole.
+//! 2. The rejection is always in the extensions of the response.
+//! 3. OSS takes 200 for success. A renderer may answer 2xx only for a replayed callback; any other
+//!    2xx gets the status of the rejection.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+
+use crate::{Rejection, RejectionKind};
+
+/// Renders rejections. Closures `Fn(&Rejection) -> Response<B>` are renderers;
+/// [`on_rejection`](super::OssCallbackLayerBuilder::on_rejection) takes them without annotations.
+///
+/// ```
+/// use http::Response;
+/// use oss_callback::{OssCallbackLayer, Rejection, RejectionResponse};
+///
+/// #[derive(Clone)]
+/// struct Envelope;
+///
+/// impl<B: From<String>> RejectionResponse<B> for Envelope {
+///     fn response(&self, rejection: &Rejection) -> Response<B> {
+///         let body = format!(r#"{{"error":"{}"}}"#, rejection.code());
+///         let mut response = Response::new(B::from(body));
+///         *response.status_mut() = rejection.status();
+///         response
+///     }
+/// }
+///
+/// let layer = OssCallbackLayer::builder().rejection_response(Envelope).build()?;
+/// # Ok::<(), oss_callback::ConfigError>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not render rejections as responses with the body `{B}`",
+    label = "give the layer's builder an `on_rejection(|rejection| ..)` that returns `Response<{B}>`",
+    note = "the default renders JSON into any body that is `From<Bytes>`"
+)]
+pub trait RejectionResponse<B>: Clone {
+    /// The response for a rejection. OSS wants JSON with an exact length.
+    fn response(&self, rejection: &Rejection) -> Response<B>;
+}
+
+impl<F, B> RejectionResponse<B> for F
+where
+    F: Fn(&Rejection) -> Response<B> + Clone,
+{
+    fn response(&self, rejection: &Rejection) -> Response<B> {
+        self(rejection)
+    }
+}
+
+/// Renders rejections as [`Rejection::to_response`] does.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct DefaultRejection;
+
+impl<B: From<Bytes>> RejectionResponse<B> for DefaultRejection {
+    fn response(&self, rejection: &Rejection) -> Response<B> {
+        rejection.to_response()
+    }
+}
+
+pub(super) fn render<B>(renderer: &impl RejectionResponse<B>, rejection: Rejection) -> Response<B> {
+    let mut response = renderer.response(&rejection);
+    let replayed = matches!(rejection.kind(), RejectionKind::Replayed(_));
+    if response.status().is_success() && !replayed {
+        crate::log::success_for_rejection(&rejection, response.status());
+        *response.status_mut() = rejection.status();
+    }
+    if rejection.kind() == &RejectionKind::MethodNotAllowed {
+        response
+            .headers_mut()
+            .entry(header::ALLOW)
+            .or_insert(HeaderValue::from_static("POST"));
+    }
+    response.extensions_mut().insert(rejection);
+    response
+}

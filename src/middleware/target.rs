@@ -1,0 +1,94 @@
+//! The request target as OSS called it.
+//!
+//! 1. If the application says what was signed, that is it ([`TargetSource::Given`]).
+//! 2. Inside axum's nested routers the path at hand lacks what the outer routers took from it. They
+//!    leave the whole in `OriginalUri`, which counts if its path ends with the path at hand and its
+//!    query is the same. If not, something rewrote the target in between, and no signature could
+//!    match: that is said, rather than tried.
+//! 3. What a proxy took from the path is put back in front ([`TargetSource::Prefixed`]).
+//! 4. Path and query count, not the scheme and authority of a target in absolute form.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use http::{Uri, request::Parts, uri::PathAndQuery};
+
+use crate::{ConfigError, Rejection, RejectionKind, TargetProblem, verify::SignedTarget};
+
+type GivenTarget = dyn Fn(&Parts) -> Cow<'_, str> + Send + Sync;
+
+/// How the signed target is found.
+#[derive(Clone, Default)]
+pub(super) enum TargetSource {
+    #[default]
+    AsReceived,
+    Given(Arc<GivenTarget>),
+    Prefixed(Arc<str>),
+}
+
+impl TargetSource {
+    pub(super) fn prefixed(prefix: &str) -> Result<Self, ConfigError> {
+        let plain = prefix.starts_with('/')
+            && !prefix.ends_with('/')
+            && !prefix.contains(['?', '#'])
+            && SignedTarget::parse(prefix).is_ok();
+        if !plain {
+            return Err(ConfigError::PathPrefix(prefix.to_owned()));
+        }
+        Ok(Self::Prefixed(prefix.into()))
+    }
+
+    pub(super) fn resolve(&self, parts: &Parts) -> Result<SignedTarget, Rejection> {
+        match self {
+            Self::AsReceived => SignedTarget::new(received(parts)?.clone()),
+            Self::Given(given) => SignedTarget::parse(&given(parts)),
+            Self::Prefixed(prefix) => SignedTarget::parse(&format!("{prefix}{}", received(parts)?)),
+        }
+    }
+}
+
+impl fmt::Debug for TargetSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AsReceived => f.write_str("AsReceived"),
+            Self::Given(_) => f.write_str("Given"),
+            Self::Prefixed(prefix) => f.debug_tuple("Prefixed").field(prefix).finish(),
+        }
+    }
+}
+
+/// Path and query as they reached this server.
+fn received(parts: &Parts) -> Result<&PathAndQuery, Rejection> {
+    let at_hand = &parts.uri;
+    let uri = match original_uri(parts) {
+        Some(original) if is_nested(original, at_hand) => original,
+        Some(_) => return Err(refused(TargetProblem::Rewritten)),
+        None => at_hand,
+    };
+    uri.path_and_query()
+        .filter(|target| target.path().starts_with('/'))
+        .ok_or_else(|| refused(TargetProblem::Malformed))
+}
+
+#[cfg(feature = "axum")]
+fn original_uri(parts: &Parts) -> Option<&Uri> {
+    parts
+        .extensions
+        .get::<axum::extract::OriginalUri>()
+        .map(|original| &original.0)
+}
+
+#[cfg(not(feature = "axum"))]
+fn original_uri(_: &Parts) -> Option<&Uri> {
+    None
+}
+
+/// Whether the URI at hand is what a nested router leaves of the original one. A router that took
+/// the whole path leaves `/`.
+fn is_nested(original: &Uri, at_hand: &Uri) -> bool {
+    original.query() == at_hand.query()
+        && (at_hand.path() == "/" || original.path().ends_with(at_hand.path()))
+}
+
+fn refused(problem: TargetProblem) -> Rejection {
+    RejectionKind::InvalidTarget(problem).into()
+}

@@ -1,0 +1,438 @@
+//! How every module says no.
+//!
+//! 1. A callback that is refused ends in a [`Rejection`]; a configuration that makes no sense ends in
+//!    a [`ConfigError`]. Nothing else leaves this crate as an error.
+//! 2. A rejection is answered, not propagated: it knows its [status](Rejection::status) and renders
+//!    itself as a response whose body is JSON and whose length is exact, as OSS asks of every answer.
+//! 3. The wire gets a fixed short phrase. The cause stays in [`Rejection::kind`] and
+//!    [`Error::source`], for logs; neither prints a byte of what the sender sent.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+
+/// Why a callback was refused.
+///
+/// Opaque, so that it can learn more without breaking anybody: ask [`kind`](Self::kind) for the
+/// reason and [`source`](Error::source) for what lies beneath it. The layer leaves a clone in the
+/// extensions of the response that it answers with, whatever rendered that response.
+///
+/// ```
+/// use oss_callback::{Rejection, RejectionKind};
+///
+/// let rejection = Rejection::refused("upload was cancelled");
+/// assert_eq!(rejection.kind(), &RejectionKind::Refused("upload was cancelled"));
+/// assert_eq!(rejection.status(), 403);
+/// ```
+#[derive(Clone)]
+pub struct Rejection {
+    kind: RejectionKind,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl Rejection {
+    /// Refuses a callback for a reason of the application's own, from a guard or from a handler:
+    /// 403. The phrase reaches the wire, so it is a constant.
+    pub fn refused(reason: &'static str) -> Self {
+        RejectionKind::Refused(reason).into()
+    }
+
+    /// A guard cannot decide, as something that it depends on is down: 503.
+    pub fn guard_unavailable() -> Self {
+        RejectionKind::GuardUnavailable.into()
+    }
+
+    /// The callback was seen before: 409. For guards that keep their own record of callbacks.
+    pub fn replayed(replay: Replay) -> Self {
+        RejectionKind::Replayed(replay).into()
+    }
+
+    /// The reason.
+    pub fn kind(&self) -> &RejectionKind {
+        &self.kind
+    }
+
+    /// The status that the default response carries.
+    pub fn status(&self) -> StatusCode {
+        use RejectionKind::*;
+        match self.kind {
+            InvalidTarget(_)
+            | MissingHeader(_)
+            | DuplicateHeader(_)
+            | InvalidHeader(_)
+            | UnsupportedSignatureVersion
+            | BodyRead => StatusCode::BAD_REQUEST,
+            InvalidSignature(_) | KeyUrlNotAllowed | Refused(_) => StatusCode::FORBIDDEN,
+            MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Deadline => StatusCode::REQUEST_TIMEOUT,
+            Replayed(_) => StatusCode::CONFLICT,
+            BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            InvalidVariables => StatusCode::UNPROCESSABLE_ENTITY,
+            InvalidAnswer | LayerMissing => StatusCode::INTERNAL_SERVER_ERROR,
+            GuardUnavailable | KeyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The name of the kind, as the default response spells it.
+    pub fn code(&self) -> &'static str {
+        use RejectionKind::*;
+        match self.kind {
+            BodyRead => "BodyRead",
+            BodyTooLarge => "BodyTooLarge",
+            Deadline => "Deadline",
+            DuplicateHeader(_) => "DuplicateHeader",
+            GuardUnavailable => "GuardUnavailable",
+            InvalidAnswer => "InvalidAnswer",
+            InvalidHeader(_) => "InvalidHeader",
+            InvalidSignature(_) => "InvalidSignature",
+            InvalidTarget(_) => "InvalidTarget",
+            InvalidVariables => "InvalidVariables",
+            KeyUnavailable => "KeyUnavailable",
+            KeyUrlNotAllowed => "KeyUrlNotAllowed",
+            LayerMissing => "LayerMissing",
+            MethodNotAllowed => "MethodNotAllowed",
+            MissingHeader(_) => "MissingHeader",
+            Refused(_) => "Refused",
+            Replayed(_) => "Replayed",
+            UnsupportedMediaType => "UnsupportedMediaType",
+            UnsupportedSignatureVersion => "UnsupportedSignatureVersion",
+        }
+    }
+
+    /// The default response: `{"Status":"error","code":"..","message":".."}` with an exact length,
+    /// and this rejection in its extensions.
+    ///
+    /// ```
+    /// use oss_callback::Rejection;
+    ///
+    /// let response = Rejection::refused("not ours").to_response::<bytes::Bytes>();
+    /// assert_eq!(response.status(), 403);
+    /// assert_eq!(
+    ///     response.body(),
+    ///     r#"{"Status":"error","code":"Refused","message":"not ours"}"#,
+    /// );
+    /// ```
+    pub fn to_response<B: From<Bytes>>(&self) -> Response<B> {
+        let body = Bytes::from(
+            serde_json::json!({
+                "Status": "error",
+                "code": self.code(),
+                "message": self.phrase(),
+            })
+            .to_string(),
+        );
+        let length = body.len();
+        let mut response = Response::new(B::from(body));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        if self.kind == RejectionKind::MethodNotAllowed {
+            headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+        }
+        response.extensions_mut().insert(self.clone());
+        response
+    }
+
+    pub(crate) fn with_source(
+        kind: RejectionKind,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            kind,
+            source: Some(Arc::from(source.into())),
+        }
+    }
+
+    /// What the sender is told. Which part of a signed message differs, which variable does not
+    /// decode and which key failed stay in the logs.
+    fn phrase(&self) -> &'static str {
+        use RejectionKind::*;
+        match self.kind {
+            BodyRead => "the body could not be read",
+            BodyTooLarge => "the body is too large",
+            Deadline => "the body did not arrive in time",
+            DuplicateHeader("authorization") => "more than one authorization header",
+            DuplicateHeader("x-oss-pub-key-url") => "more than one x-oss-pub-key-url header",
+            DuplicateHeader(_) => "a header occurs more than once",
+            GuardUnavailable => "the callback cannot be checked at the moment",
+            InvalidAnswer => "the answer cannot be sent to OSS",
+            InvalidHeader("authorization") => "the authorization header is not a signature",
+            InvalidHeader("x-oss-pub-key-url") => "the x-oss-pub-key-url header is malformed",
+            InvalidHeader(_) => "a header is malformed",
+            InvalidSignature(_) => "the signature does not match",
+            InvalidTarget(_) => "the request target cannot be verified",
+            InvalidVariables => "the callback variables cannot be decoded",
+            KeyUnavailable => "the public key is not available",
+            KeyUrlNotAllowed => "the public key URL is not allowed",
+            LayerMissing => "callback verification is not configured",
+            MethodNotAllowed => "a callback is a POST request",
+            MissingHeader("authorization") => "the authorization header is missing",
+            MissingHeader("x-oss-pub-key-url") => "the x-oss-pub-key-url header is missing",
+            MissingHeader(_) => "a header is missing",
+            Refused(reason) => reason,
+            Replayed(Replay::InProgress) => "the callback is being processed",
+            Replayed(Replay::Done) => "the callback was processed before",
+            UnsupportedMediaType => "the body type is not supported",
+            UnsupportedSignatureVersion => "the signature version is not supported",
+        }
+    }
+}
+
+impl From<RejectionKind> for Rejection {
+    fn from(kind: RejectionKind) -> Self {
+        Self { kind, source: None }
+    }
+}
+
+/// Two rejections are equal if they are of one [kind](Rejection::kind).
+impl PartialEq for Rejection {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_tuple("Rejection");
+        f.field(&self.kind);
+        if let Some(source) = &self.source {
+            f.field(&format_args!("{source}"));
+        }
+        f.finish()
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            RejectionKind::LayerMissing => f.write_str(
+                "the request carries no verified callback: is OssCallbackLayer around this handler?",
+            ),
+            RejectionKind::InvalidSignature(cause) => write!(f, "{}: {cause}", self.phrase()),
+            RejectionKind::InvalidTarget(cause) => write!(f, "{}: {cause}", self.phrase()),
+            RejectionKind::DuplicateHeader(name)
+            | RejectionKind::InvalidHeader(name)
+            | RejectionKind::MissingHeader(name) => write!(f, "{} ({name})", self.phrase()),
+            _ => f.write_str(self.phrase()),
+        }
+    }
+}
+
+impl Error for Rejection {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// The reasons for which a callback is refused.
+///
+/// The status in brackets is that of the default response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// The body could not be read to its end [400]. The source is the body's error.
+    BodyRead,
+    /// The body is longer than the layer's limit [413]. A declared length is refused unread.
+    BodyTooLarge,
+    /// The body did not arrive before the deadline [408].
+    Deadline,
+    /// A header that must be single occurs more than once [400].
+    DuplicateHeader(&'static str),
+    /// A guard could not decide [503].
+    GuardUnavailable,
+    /// A handler's answer cannot be sent to OSS [500].
+    InvalidAnswer,
+    /// A header is not what it must be [400].
+    InvalidHeader(&'static str),
+    /// The signature is not one of OSS over this path, query and body [403].
+    InvalidSignature(SignatureMismatch),
+    /// The request target cannot be verified without ambiguity [400].
+    InvalidTarget(TargetProblem),
+    /// The body does not decode, or not into the type that was asked for [422]. The source names
+    /// the variable.
+    InvalidVariables,
+    /// The key URL is allowed, but its key is not at hand [503]. The source says why.
+    KeyUnavailable,
+    /// The key URL is not on the allowlist, or was denied [403].
+    KeyUrlNotAllowed,
+    /// A handler asked for a callback where no layer verified one [500].
+    LayerMissing,
+    /// The request is not a POST [405].
+    MethodNotAllowed,
+    /// A header that every callback carries is absent [400].
+    MissingHeader(&'static str),
+    /// The application refused the callback [403].
+    Refused(&'static str),
+    /// The callback was seen before [409].
+    Replayed(Replay),
+    /// The body is neither a form nor JSON, or is content-encoded [415].
+    UnsupportedMediaType,
+    /// The signature is of a version other than 1.0, whose rule is not public [400].
+    UnsupportedSignatureVersion,
+}
+
+/// What is known of a signature that does not match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignatureMismatch {
+    /// The key did not make this signature.
+    #[error("it was not made by this key")]
+    NotFromThisKey,
+    /// The key made it, over another path, query or body.
+    #[error("it is genuine, over another message")]
+    OtherMessage,
+    /// The key made it, and `Content-MD5` says that the body changed on the way.
+    #[error("it is genuine, and the body changed on the way")]
+    BodyChanged,
+    /// The key made it, and `Content-MD5` says that the body is as sent: the path or the query
+    /// changed on the way, as a rewriting proxy or a nested router does.
+    #[error("it is genuine and the body is as sent: the path or query changed on the way")]
+    TargetChanged,
+}
+
+/// Why a request target cannot be verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetProblem {
+    /// It does not begin with `/`, has a fragment, or has a byte that no target may have.
+    #[error("it is not a path with an optional query")]
+    Malformed,
+    /// Its decoded path contains `?` or a line feed, which the signed text uses as separators.
+    #[error("its decoded path contains a separator of the signed text")]
+    Ambiguous,
+    /// It is not the end of the original target that the router recorded: something rewrote it.
+    /// `signed_target` of the layer's builder says what OSS called.
+    #[error("it was rewritten inside this server: say what was signed with `signed_target`")]
+    Rewritten,
+}
+
+/// How far the first copy of a repeated callback has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Replay {
+    /// It has not been answered yet.
+    InProgress,
+    /// It was answered with success.
+    Done,
+}
+
+/// A configuration that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The text is not exactly one PEM block with an RSA public key.
+    #[error("not exactly one PEM block with an RSA public key")]
+    MalformedKey,
+    /// The key is outside 512 to 4096 bits, or its modulus or exponent cannot be RSA's.
+    #[error(
+        "not a usable RSA public key: it must have 512 to 4096 bits, an odd modulus and an odd exponent from 3 to 2^32 - 1"
+    )]
+    UnusableKey,
+    /// The URL is not an absolute `http` or `https` URL in canonical form, without port, user
+    /// information, query and fragment.
+    #[error("not a canonical http or https key URL: {0:?}")]
+    KeyUrl(String),
+    /// The host or path pattern of a key URL policy is malformed.
+    #[error("not a pattern of key URLs: {0:?}")]
+    KeyUrlPattern(String),
+    /// One key URL was pinned to two different keys.
+    #[error("two keys are pinned to one URL: {0:?}")]
+    ConflictingKeys(String),
+    /// A whole key store and a part of one were both given to a layer.
+    #[error("`key_store` excludes `key_url_policy`, `pin_key`, `deny_key` and `key_fetcher`")]
+    KeyStoreAndParts,
+    /// The path prefix does not begin with `/`, ends in `/`, or is no path.
+    #[error("not a path prefix: {0:?}")]
+    PathPrefix(String),
+    /// Both ways of saying what was signed were used.
+    #[error("`path_prefix` and `signed_target` exclude each other")]
+    PathPrefixAndSignedTarget,
+    /// A body limit of zero, or a deadline of zero.
+    #[error("`{0}` must not be zero")]
+    Zero(&'static str),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of every kind, with its documented status.
+    fn all() -> Vec<(RejectionKind, u16)> {
+        use RejectionKind::*;
+        vec![
+            (BodyRead, 400),
+            (BodyTooLarge, 413),
+            (Deadline, 408),
+            (DuplicateHeader("authorization"), 400),
+            (DuplicateHeader("content-type"), 400),
+            (GuardUnavailable, 503),
+            (InvalidAnswer, 500),
+            (InvalidHeader("authorization"), 400),
+            (InvalidSignature(SignatureMismatch::OtherMessage), 403),
+            (InvalidTarget(TargetProblem::Ambiguous), 400),
+            (InvalidVariables, 422),
+            (KeyUnavailable, 503),
+            (KeyUrlNotAllowed, 403),
+            (LayerMissing, 500),
+            (MethodNotAllowed, 405),
+            (MissingHeader("x-oss-pub-key-url"), 400),
+            (Refused("it says \"no\""), 403),
+            (Replayed(Replay::InProgress), 409),
+            (Replayed(Replay::Done), 409),
+            (UnsupportedMediaType, 415),
+            (UnsupportedSignatureVersion, 400),
+        ]
+    }
+
+    #[test]
+    fn every_kind_renders_as_json_with_an_exact_length() {
+        for (kind, status) in all() {
+            let rejection = Rejection::from(kind.clone());
+            let response = rejection.to_response::<Bytes>();
+            assert_eq!(response.status(), status, "{kind:?}");
+            assert_eq!(
+                response.headers()[header::CONTENT_LENGTH],
+                response.body().len().to_string(),
+            );
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+            assert_eq!(
+                response.headers().contains_key(header::ALLOW),
+                kind == RejectionKind::MethodNotAllowed,
+            );
+            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!(body["Status"], "error");
+            assert_eq!(body["code"], rejection.code());
+            assert_eq!(body["message"], rejection.phrase());
+            assert_eq!(response.extensions().get(), Some(&rejection));
+            assert!(format!("{kind:?}").starts_with(rejection.code()));
+        }
+    }
+
+    #[test]
+    fn the_cause_is_for_logs_and_not_for_the_wire() {
+        let body_changed = Rejection::from(RejectionKind::InvalidSignature(
+            SignatureMismatch::BodyChanged,
+        ));
+        assert!(body_changed.to_string().contains("body changed"));
+        assert!(!body_changed.phrase().contains("body changed"));
+
+        let unread = Rejection::with_source(RejectionKind::BodyRead, "connection reset");
+        assert_eq!(unread.source().unwrap().to_string(), "connection reset");
+        assert!(
+            !unread.to_string().contains("reset"),
+            "a chain must not print twice"
+        );
+        assert!(format!("{unread:?}").contains("reset"));
+    }
+
+    #[test]
+    fn a_rejection_stays_small() {
+        assert!(size_of::<Rejection>() <= 48, "{}", size_of::<Rejection>());
+    }
+}

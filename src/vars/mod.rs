@@ -1,0 +1,248 @@
+//! The callback variables: what the body says.
+//!
+//! One decoder serves guards, tickets and handlers, so that no two of them read different callbacks.
+//!
+//! 1. The kind of a body is [fixed when it is verified](BodyType) and kept in the proof, as
+//!    `Content-Type` is not signed. Without that header it is a form, which is the service's default.
+//! 2. A [form](form) is percent-decoded once, with `+` as a space; a [JSON](json) body is an object,
+//!    parsed strictly, and repaired only where OSS itself leaves holes.
+//! 3. A name that occurs twice, at any depth, and text that is not UTF-8 are refused.
+//! 4. A variable is text, or JSON's number, boolean, null or nested value. [Decoding](decode) reads
+//!    numbers and booleans from text too, digit by digit: no sign, no blank. An empty value is
+//!    `None` for an `Option`, as OSS writes nothing for a variable that has no value.
+//! 5. What goes wrong is told by the name of the field in the type that was asked for, never by a
+//!    name or value of the body.
+
+mod callback_vars;
+mod decode;
+mod error;
+mod form;
+mod json;
+
+use std::{fmt, ops::Range};
+
+use http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
+
+pub use self::callback_vars::CallbackVars;
+pub(crate) use self::error::VarsError;
+use crate::{Rejection, RejectionKind};
+
+/// How bodies are decoded.
+///
+/// ```
+/// use oss_callback::{BodyType, OssCallbackLayer};
+///
+/// // Every template of this app has `callbackBodyType` application/json.
+/// let layer = OssCallbackLayer::builder().body_type(BodyType::Json).build()?;
+/// # Ok::<(), oss_callback::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BodyType {
+    /// As the `Content-Type` says, and as a form where there is none. OSS writes the callback's
+    /// `callbackBodyType` there, but does not sign it: who repeats a captured callback may change
+    /// it. All readers of one request still read it in one way.
+    #[default]
+    FromContentType,
+    /// As `application/x-www-form-urlencoded`, whatever the `Content-Type` says.
+    Form,
+    /// As `application/json`, whatever the `Content-Type` says.
+    Json,
+}
+
+impl BodyType {
+    pub(crate) fn resolve(self, headers: &HeaderMap) -> BodyKind {
+        match self {
+            Self::Form => BodyKind::Form,
+            Self::Json => BodyKind::Json,
+            Self::FromContentType => {
+                let Some(media_type) = headers.get(header::CONTENT_TYPE) else {
+                    return BodyKind::Form;
+                };
+                let essence = media_type
+                    .as_bytes()
+                    .split(|byte| *byte == b';')
+                    .next()
+                    .unwrap_or_default()
+                    .trim_ascii();
+                if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+                    BodyKind::Form
+                } else if essence.eq_ignore_ascii_case(b"application/json") {
+                    BodyKind::Json
+                } else {
+                    BodyKind::Unsupported
+                }
+            }
+        }
+    }
+}
+
+/// How one body is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    Form,
+    Json,
+    Unsupported,
+}
+
+/// The decoded variables of one body, in its order.
+pub(crate) struct Vars {
+    /// All names and values, one after the other.
+    text: String,
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    name: Range<usize>,
+    value: Range<usize>,
+    kind: ValueKind,
+}
+
+/// What a value is in the body. A form knows text only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ValueKind {
+    Bool,
+    /// A JSON object or array; its text is valid JSON without duplicate names.
+    Nested,
+    Null,
+    Number,
+    Text,
+}
+
+/// One value: what it is, and its text.
+#[derive(Clone, Copy)]
+struct Value<'a> {
+    kind: ValueKind,
+    text: &'a str,
+}
+
+impl Vars {
+    pub(crate) fn parse(kind: BodyKind, body: &[u8]) -> Result<Self, Rejection> {
+        let vars = match kind {
+            BodyKind::Form => form::parse(body),
+            BodyKind::Json => json::parse(body),
+            BodyKind::Unsupported => return Err(RejectionKind::UnsupportedMediaType.into()),
+        };
+        vars.map_err(Rejection::from)
+    }
+
+    /// The text of a variable; `None` if it is absent or null.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.iter()
+            .find(|(candidate, _)| *candidate == name)
+            .filter(|(_, value)| value.kind != ValueKind::Null)
+            .map(|(_, value)| value.text)
+    }
+
+    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
+        T::deserialize(decode::VarsDeserializer::new(self)).map_err(Rejection::from)
+    }
+
+    fn with_capacity(text: usize) -> Self {
+        Self {
+            text: String::with_capacity(text),
+            entries: Vec::new(),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        self.entries.iter().map(|entry| {
+            let value = Value {
+                kind: entry.kind,
+                text: &self.text[entry.value.clone()],
+            };
+            (&self.text[entry.name.clone()], value)
+        })
+    }
+
+    fn push(&mut self, name: &str, kind: ValueKind, value: &str) {
+        let name = self.append(name);
+        let value = self.append(value);
+        self.entries.push(Entry { name, value, kind });
+    }
+
+    fn append(&mut self, text: &str) -> Range<usize> {
+        let start = self.text.len();
+        self.text.push_str(text);
+        start..self.text.len()
+    }
+
+    fn refuse_duplicates(self) -> Result<Self, VarsError> {
+        let names = self.iter().map(|(name, _)| name).collect();
+        all_different(names)
+            .then_some(self)
+            .ok_or(VarsError::Duplicate)
+    }
+}
+
+/// Shows a count alone.
+impl fmt::Debug for Vars {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Vars({})", self.entries.len())
+    }
+}
+
+fn all_different(mut names: Vec<&str>) -> bool {
+    names.sort_unstable();
+    names.windows(2).all(|pair| pair[0] != pair[1])
+}
+
+/// The variables of the text of a form or of a JSON body, for tests of this folder.
+#[cfg(test)]
+fn parsed(kind: BodyKind, body: impl AsRef<[u8]>) -> Result<Vars, Rejection> {
+    Vars::parse(kind, body.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn resolved(media_type: &'static str) -> BodyKind {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        BodyType::FromContentType.resolve(&headers)
+    }
+
+    #[test]
+    fn the_content_type_decides_by_its_essence() {
+        assert_eq!(
+            BodyType::FromContentType.resolve(&HeaderMap::new()),
+            BodyKind::Form,
+            "the service's default",
+        );
+        assert_eq!(
+            resolved("application/x-www-form-urlencoded"),
+            BodyKind::Form
+        );
+        assert_eq!(resolved("Application/JSON ; charset=utf-8"), BodyKind::Json);
+        for other in [
+            "",
+            "text/plain",
+            "application/jsonp",
+            "application/json,x",
+            "json",
+        ] {
+            assert_eq!(resolved(other), BodyKind::Unsupported, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_configured_type_is_not_for_the_sender_to_change() {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        assert_eq!(BodyType::Form.resolve(&headers), BodyKind::Form);
+        assert_eq!(BodyType::Json.resolve(&HeaderMap::new()), BodyKind::Json);
+    }
+
+    #[test]
+    fn an_unsupported_body_is_no_variables() {
+        let rejection = parsed(BodyKind::Unsupported, "a=b").unwrap_err();
+        assert_eq!(rejection.kind(), &RejectionKind::UnsupportedMediaType);
+    }
+}

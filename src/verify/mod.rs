@@ -1,0 +1,180 @@
+//! What a genuine callback is.
+//!
+//! Bytes in, verdict out: nothing here does I/O, reads a clock or knows a framework.
+//!
+//! 1. The [target](message::SignedTarget) is a path with an optional query whose signed form is
+//!    unambiguous.
+//! 2. The [headers](headers::CallbackHeaders) carry exactly one signature and exactly one key URL.
+//! 3. The [signature](signature::Signature) [opens](Claim::open) under the [`PublicKey`] to exactly
+//!    one padded MD5 digest. Whatever does not open ends here, before a byte of the body is read.
+//! 4. The digest [equals](Opened::verify) that of an accepted reading of the target and the body.
+//!    The [`VerifiedCallback`] is the proof, and this is the only place that makes one.
+
+mod headers;
+mod message;
+mod montgomery;
+mod public_key;
+mod signature;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::HeaderMap;
+use md5::{Digest, Md5};
+
+#[cfg(feature = "test-util")]
+pub(crate) use self::signature::MD5_DIGEST_INFO;
+pub(crate) use self::{
+    headers::{CallbackHeaders, KEY_URL},
+    message::SignedTarget,
+    signature::Signature,
+};
+pub use self::{message::MAX_TARGET_LEN, public_key::PublicKey};
+use crate::{
+    Rejection, RejectionKind, SignatureMismatch,
+    callback::{UnsignedMetadata, VerifiedCallback},
+    vars::BodyType,
+};
+
+/// The verification rule without tower: one key, one callback, one verdict.
+///
+/// For services that are not built on tower, and for jobs that check recorded callbacks. It accepts
+/// and refuses what [`OssCallbackLayer`](crate::OssCallbackLayer) does, except that the caller chose
+/// the key, so that the key URL must be present but may be any; and that the method and the length
+/// of the body are the caller's to limit.
+///
+/// ```
+/// use http::HeaderMap;
+/// use oss_callback::{PublicKey, RejectionKind, SignatureMismatch, Verifier};
+///
+/// // The example of the service's own documentation.
+/// let mut headers = HeaderMap::new();
+/// headers.insert(
+///     "authorization",
+///     "kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA=="
+///         .parse()?,
+/// );
+/// headers.insert(
+///     "x-oss-pub-key-url",
+///     "aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ==".parse()?,
+/// );
+///
+/// let verifier = Verifier::new(PublicKey::aliyun_v1());
+/// let callback = verifier.verify("/index.php?id=1&index=2", &headers, "bucket=yonghu-test".into())?;
+/// assert_eq!(callback.var("bucket")?, Some("yonghu-test"));
+///
+/// let altered = verifier
+///     .verify("/index.php?id=1&index=3", &headers, "bucket=yonghu-test".into())
+///     .unwrap_err();
+/// assert_eq!(
+///     altered.kind(),
+///     &RejectionKind::InvalidSignature(SignatureMismatch::OtherMessage),
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    key: PublicKey,
+    body_type: BodyType,
+}
+
+impl Verifier {
+    /// Verifies with this key.
+    pub fn new(key: PublicKey) -> Self {
+        Self {
+            key,
+            body_type: BodyType::default(),
+        }
+    }
+
+    /// Says how bodies are decoded, where the unsigned `Content-Type` shall not.
+    pub fn body_type(mut self, body_type: BodyType) -> Self {
+        self.body_type = body_type;
+        self
+    }
+
+    /// Verifies one callback.
+    ///
+    /// `target` is the path and the query as OSS sent them, still encoded. At most
+    /// [`MAX_TARGET_LEN`] bytes of it are accepted.
+    ///
+    /// # Errors
+    /// A [`Rejection`] of the kinds `InvalidTarget`, `MissingHeader`, `DuplicateHeader`,
+    /// `InvalidHeader`, `UnsupportedMediaType`, `UnsupportedSignatureVersion` and
+    /// `InvalidSignature`.
+    pub fn verify(
+        &self,
+        target: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<VerifiedCallback, Rejection> {
+        let target = SignedTarget::parse(target)?;
+        let claim = CallbackHeaders::parse(headers)?.claim(target);
+        claim.open(&self.key)?.verify(headers, body, self.body_type)
+    }
+}
+
+/// A target and a signature that claims to cover it.
+#[derive(Clone, Debug)]
+pub(crate) struct Claim {
+    target: SignedTarget,
+    signature: Signature,
+}
+
+impl Claim {
+    /// Opens the signature: one modular exponentiation, whatever the body will be.
+    pub(crate) fn open(self, key: &PublicKey) -> Result<Opened, Rejection> {
+        match key.open(&self.signature) {
+            Some(digest) => Ok(Opened {
+                claim: self,
+                digest,
+            }),
+            None => Err(mismatch(SignatureMismatch::NotFromThisKey)),
+        }
+    }
+}
+
+/// A signature that the key made, over a message with this digest.
+#[derive(Clone, Debug)]
+pub(crate) struct Opened {
+    claim: Claim,
+    digest: [u8; 16],
+}
+
+impl Opened {
+    /// Compares what was signed with what arrived.
+    pub(crate) fn verify(
+        self,
+        headers: &HeaderMap,
+        body: Bytes,
+        body_type: BodyType,
+    ) -> Result<VerifiedCallback, Rejection> {
+        let Some(target) = self.claim.target.matching(&self.digest, &body) else {
+            return Err(mismatch(cause(headers, &body)));
+        };
+        Ok(VerifiedCallback::new(
+            target,
+            body,
+            body_type.resolve(headers),
+            self.claim.signature,
+            UnsignedMetadata::from_headers(headers),
+        ))
+    }
+}
+
+/// What `Content-MD5` can tell of a genuine signature over another message. The header is unsigned:
+/// it explains a refusal and never prevents one.
+fn cause(headers: &HeaderMap, body: &[u8]) -> SignatureMismatch {
+    let Some(sent) = headers.get("content-md5") else {
+        return SignatureMismatch::OtherMessage;
+    };
+    match BASE64_STANDARD.decode(sent) {
+        Ok(sent) if sent.len() != 16 => SignatureMismatch::OtherMessage,
+        Ok(sent) if sent == Md5::digest(body).as_slice() => SignatureMismatch::TargetChanged,
+        Ok(_) => SignatureMismatch::BodyChanged,
+        Err(_) => SignatureMismatch::OtherMessage,
+    }
+}
+
+fn mismatch(cause: SignatureMismatch) -> Rejection {
+    RejectionKind::InvalidSignature(cause).into()
+}

@@ -1,0 +1,176 @@
+//! `s^e mod n`, prepared once per key: Montgomery multiplication in 64-bit limbs.
+//!
+//! `rsa` derives the Montgomery form of a key for every signature anew, which costs it ten times what
+//! the exponentiation of the 512-bit production key costs. This file does that once. It holds
+//! arithmetic alone: lengths and padding are [`signature`](super::signature)'s, and a property test
+//! holds it equal to `rsa` for every size of key. All numbers here are public, so nothing is
+//! constant-time.
+//!
+//! With `R = 2^(64 L)`, [`Field::mul`] computes `a·b / R mod n`. The signature enters the Montgomery
+//! domain by one product with `R² mod n`; as the exponent is odd, its lowest bit is a last product
+//! with the plain signature, which leaves the domain on the way.
+
+use std::fmt;
+
+use rsa::BigUint;
+
+/// A modulus and an exponent, in the smallest of four widths that holds them.
+#[derive(Debug)]
+pub(super) enum Modulus {
+    /// The production key.
+    Limbs8(Field<8>),
+    Limbs16(Box<Field<16>>),
+    Limbs32(Box<Field<32>>),
+    Limbs64(Box<Field<64>>),
+}
+
+impl Modulus {
+    /// Prepares an odd modulus of at most 4096 bits and an odd exponent.
+    pub(super) fn new(n: &BigUint, exponent: u32) -> Self {
+        debug_assert!(exponent & 1 == 1 && exponent > 1);
+        match n.bits() {
+            0..=512 => Self::Limbs8(Field::new(n, exponent)),
+            513..=1024 => Self::Limbs16(Box::new(Field::new(n, exponent))),
+            1025..=2048 => Self::Limbs32(Box::new(Field::new(n, exponent))),
+            _ => Self::Limbs64(Box::new(Field::new(n, exponent))),
+        }
+    }
+
+    /// `signature^e mod n` in the modulus' own length, at the front of `buffer`. `None` unless the
+    /// signature has exactly that length and is below the modulus.
+    pub(super) fn open<'a>(&self, signature: &[u8], buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+        match self {
+            Self::Limbs8(field) => field.open(signature, buffer),
+            Self::Limbs16(field) => field.open(signature, buffer),
+            Self::Limbs32(field) => field.open(signature, buffer),
+            Self::Limbs64(field) => field.open(signature, buffer),
+        }
+    }
+}
+
+/// Integers modulo an odd number of at most `L` limbs, least significant limb first.
+pub(super) struct Field<const L: usize> {
+    n: [u64; L],
+    /// `-n⁻¹ mod 2^64`.
+    n_neg_inverse: u64,
+    /// `R² mod n`.
+    r_squared: [u64; L],
+    exponent: u32,
+    /// The length of the modulus in bytes.
+    length: usize,
+}
+
+impl<const L: usize> Field<L> {
+    fn new(n: &BigUint, exponent: u32) -> Self {
+        let r_squared = (BigUint::from(1_u8) << (2 * 64 * L)) % n;
+        let limbs = limbs(&n.to_bytes_be());
+        // Newton: each step doubles the number of correct low bits, of which an odd number has 3.
+        let mut inverse = limbs[0];
+        for _ in 0..5 {
+            inverse = inverse.wrapping_mul(2_u64.wrapping_sub(limbs[0].wrapping_mul(inverse)));
+        }
+        Self {
+            n: limbs,
+            n_neg_inverse: inverse.wrapping_neg(),
+            r_squared: self::limbs(&r_squared.to_bytes_be()),
+            exponent,
+            length: n.bits().div_ceil(8),
+        }
+    }
+
+    fn open<'a>(&self, signature: &[u8], buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+        if signature.len() != self.length {
+            return None;
+        }
+        let signature = limbs(signature);
+        if !less(&signature, &self.n) {
+            return None;
+        }
+        let opened = self.pow(&signature);
+        let opened_bytes = &mut buffer[..self.length];
+        for (chunk, limb) in opened_bytes.rchunks_mut(8).zip(opened) {
+            chunk.copy_from_slice(&limb.to_be_bytes()[8 - chunk.len()..]);
+        }
+        Some(opened_bytes)
+    }
+
+    fn pow(&self, base: &[u64; L]) -> [u64; L] {
+        let in_domain = self.mul(base, &self.r_squared);
+        let mut power = in_domain;
+        // From the bit below the highest down to the second lowest.
+        for bit in (1..self.exponent.ilog2()).rev() {
+            power = self.mul(&power, &power);
+            if self.exponent >> bit & 1 == 1 {
+                power = self.mul(&power, &in_domain);
+            }
+        }
+        power = self.mul(&power, &power);
+        self.mul(&power, base)
+    }
+
+    /// `a·b / R mod n`, for `a` and `b` below `n`.
+    #[inline]
+    fn mul(&self, a: &[u64; L], b: &[u64; L]) -> [u64; L] {
+        let mut sum = [0; L];
+        // The sum stays below 2n, so that one bit above the limbs is enough.
+        let mut top = false;
+        for b in b {
+            let mut carry = 0;
+            for (sum, a) in sum.iter_mut().zip(a) {
+                (*sum, carry) = multiply_add(*a, *b, *sum, carry);
+            }
+            let (high, over_a) = carry.overflowing_add(u64::from(top));
+            let factor = sum[0].wrapping_mul(self.n_neg_inverse);
+            let (_, mut carry) = multiply_add(factor, self.n[0], sum[0], 0);
+            for limb in 1..L {
+                (sum[limb - 1], carry) = multiply_add(factor, self.n[limb], sum[limb], carry);
+            }
+            let (high, over_n) = high.overflowing_add(carry);
+            sum[L - 1] = high;
+            top = over_a | over_n;
+        }
+        if top || !less(&sum, &self.n) {
+            subtract(&mut sum, &self.n);
+        }
+        sum
+    }
+}
+
+impl<const L: usize> fmt::Debug for Field<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Field({} bytes)", self.length)
+    }
+}
+
+/// Big-endian bytes of at most `8 L` as limbs.
+fn limbs<const L: usize>(bytes: &[u8]) -> [u64; L] {
+    let mut limbs = [0; L];
+    for (limb, chunk) in limbs.iter_mut().zip(bytes.rchunks(8)) {
+        let mut padded = [0; 8];
+        padded[8 - chunk.len()..].copy_from_slice(chunk);
+        *limb = u64::from_be_bytes(padded);
+    }
+    limbs
+}
+
+fn less<const L: usize>(a: &[u64; L], b: &[u64; L]) -> bool {
+    a.iter().rev().lt(b.iter().rev())
+}
+
+/// `a -= b`, modulo `R`.
+fn subtract<const L: usize>(a: &mut [u64; L], b: &[u64; L]) {
+    let mut borrow = false;
+    for (a, b) in a.iter_mut().zip(b) {
+        let (difference, under_b) = a.overflowing_sub(*b);
+        let (difference, under_borrow) = difference.overflowing_sub(u64::from(borrow));
+        *a = difference;
+        borrow = under_b | under_borrow;
+    }
+}
+
+/// The low and the high half of `a·b + c + d`, which two limbs always hold.
+#[inline(always)]
+fn multiply_add(a: u64, b: u64, c: u64, d: u64) -> (u64, u64) {
+    let wide = u128::from(a) * u128::from(b) + u128::from(c) + u128::from(d);
+    (wide as u64, (wide >> 64) as u64)
+}
