@@ -1,71 +1,24 @@
-//! Callbacks that the production service signed, and altered copies of them, through the layer.
+//! Callbacks that the production service signed, and altered copies of them.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use axum::{Router, body::Body, routing::post};
-use http::Request;
-use oss_callback::{CallbackAnswer, OssCallback, OssCallbackLayer, Rejection};
-use serde::Deserialize;
+use oss_callback::{CallbackAnswer, CallbackVars, OssCallback, OssCallbackLayer, Rejection};
 use tower::ServiceExt;
 
-#[derive(Deserialize)]
-struct Vectors {
-    callbacks: Vec<Vector>,
-}
-
-#[derive(Deserialize)]
-struct Vector {
-    path: String,
-    query: String,
-    body: String,
-    headers: std::collections::BTreeMap<String, String>,
-    authorization: String,
-    pub_key_url: String,
-    verifies: bool,
-    note: String,
-}
-
-async fn uploaded(vars: OssCallback) -> Result<CallbackAnswer, Rejection> {
-    CallbackAnswer::json(
-        &serde_json::json!({"size": vars.size, "bucket": vars.bucket, "custom": vars.custom}),
-    )
+async fn uploaded(_: OssCallback<CallbackVars>) -> Result<CallbackAnswer, Rejection> {
+    Ok(CallbackAnswer::ok())
 }
 
 #[tokio::test]
-async fn smoke() {
-    let vectors: Vectors = serde_json::from_str(include_str!("vectors/oss_signed.json")).unwrap();
-    let app = Router::new().route(
-        "/{*path}",
-        post(uploaded).route_layer(OssCallbackLayer::new()),
-    );
-    for v in vectors.callbacks {
-        use base64::Engine;
-        let mut r = Request::post(format!("{}{}", v.path, v.query))
-            .header("authorization", &v.authorization)
-            .header(
-                "x-oss-pub-key-url",
-                base64::prelude::BASE64_STANDARD.encode(&v.pub_key_url),
-            );
-        for (n, val) in &v.headers {
-            let n = n.to_lowercase();
-            if n != "x-oss-pub-key-url" && n != "content-length" {
-                r = r.header(n, val);
-            }
-        }
-        let resp = app
-            .clone()
-            .oneshot(r.body(Body::from(v.body)).unwrap())
-            .await
-            .unwrap();
-        println!(
-            "{} {:?} {}",
-            resp.status(),
-            resp.extensions().get::<Rejection>(),
-            v.note
+async fn genuine_callbacks_are_accepted_and_altered_ones_refused() {
+    for vector in support::vectors() {
+        let app = Router::new().route(
+            &vector.path,
+            post(uploaded).route_layer(OssCallbackLayer::new()),
         );
-        assert_eq!(resp.status() == 200, v.verifies);
-        let body = axum::body::to_bytes(resp.into_body(), 1 << 20)
-            .await
-            .unwrap();
-        println!("{}", String::from_utf8_lossy(&body));
+        let response = app.oneshot(vector.request::<Body>()).await.unwrap();
+        assert_eq!(response.status() == 200, vector.verifies, "{}", vector.note);
     }
 }

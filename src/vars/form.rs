@@ -32,7 +32,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Vars, VarsError> {
 /// Decodes straight into the text of `vars`, which was made large enough.
 fn append(vars: &mut Vars, encoded: &[u8]) -> Result<Range<usize>, VarsError> {
     if !encoded.iter().any(|byte| matches!(byte, b'%' | b'+')) {
-        let text = str::from_utf8(encoded).map_err(|_| VarsError::FormNotUtf8)?;
+        let text = std::str::from_utf8(encoded).map_err(|_| VarsError::FormNotUtf8)?;
         return Ok(vars.append(text));
     }
     let spaced: Vec<u8> = encoded
