@@ -1,5 +1,5 @@
 //! What several tests need: the genuine callbacks, and a server to send them to.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
