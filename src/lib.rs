@@ -110,12 +110,18 @@ mod verify;
 
 pub use async_trait::async_trait;
 
+#[cfg(feature = "reqwest")]
+pub use self::keys::{HttpsFetcher, HttpsFetcherBuilder};
+
 pub use self::{
     answer::CallbackAnswer,
     callback::{UnsignedMetadata, VerifiedCallback},
     extract::OssCallback,
     guard::{Admission, Guard, GuardContext, Outcome, guard_fn},
-    keys::{FetchError, FetchKey, KeyStore, KeyStoreBuilder, KeyUrl, KeyUrlPolicy},
+    keys::{
+        FetchError, FetchKey, FetchOutcome, KeyFetch, KeyStatus, KeyStore, KeyStoreBuilder, KeyUrl,
+        KeyUrlPolicy,
+    },
     middleware::{
         CallbackBody, DefaultRejection, OssCallbackLayer, OssCallbackLayerBuilder,
         OssCallbackService, RejectionResponse, ResponseFuture,

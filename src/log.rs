@@ -11,7 +11,7 @@ use std::{error::Error, fmt};
 use http::{Response, StatusCode, request::Parts};
 use http_body::Body;
 
-use crate::{Rejection, VerifiedCallback};
+use crate::{FetchOutcome, KeyFetch, Rejection, VerifiedCallback};
 
 /// A `tracing` event, or nothing.
 macro_rules! event {
@@ -69,6 +69,21 @@ pub(crate) fn success_for_rejection(rejection: &Rejection, status: StatusCode) {
         kind: rejection.code(),
         status: status.as_u16(),
     });
+}
+
+/// A key was fetched, or not.
+pub(crate) fn key_fetched(fetch: &KeyFetch) {
+    match &fetch.outcome {
+        FetchOutcome::Fetched => {
+            event!(debug, "public key fetched", { url: fetch.url.as_str() });
+        }
+        FetchOutcome::Failed(error) => {
+            event!(warn, "public key not fetched", { url: fetch.url.as_str() }, Causes(error));
+        }
+        FetchOutcome::StaleKept(error) => {
+            event!(warn, "public key not refreshed, and used on", { url: fetch.url.as_str() }, Causes(error));
+        }
+    }
 }
 
 /// Runs from the call of the handler to its answer.
@@ -134,8 +149,8 @@ fn hexadecimal(id: &str) -> Option<&str> {
     (id.len() <= 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
-/// A rejection and the errors beneath it.
-struct Causes<'a>(&'a Rejection);
+/// An error and those beneath it.
+struct Causes<'a>(&'a dyn Error);
 
 impl fmt::Display for Causes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -334,6 +334,9 @@ pub enum ConfigError {
         "not a usable RSA public key: it must have 512 to 4096 bits, an odd modulus and an odd exponent from 3 to 2^32 - 1"
     )]
     UnusableKey,
+    /// Not a root certificate in PEM.
+    #[error("not a root certificate in PEM")]
+    Certificate,
     /// The URL is not an absolute `http` or `https` URL in canonical form, without port, user
     /// information, query and fragment.
     #[error("not a canonical http or https key URL: {0:?}")]

@@ -1,6 +1,6 @@
 //! How a key that is not at hand is fetched: the seam for HTTP clients.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -42,31 +42,50 @@ pub trait FetchKey: Send + Sync + 'static {
 
 /// Why a key could not be fetched.
 #[derive(Clone)]
-pub struct FetchError(Arc<dyn Error + Send + Sync>);
+pub struct FetchError {
+    cause: Arc<dyn Error + Send + Sync>,
+    of_url: bool,
+}
 
 impl FetchError {
-    /// Wraps the cause.
+    /// The URL did not lead to a key. It is left alone for a while.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(Arc::from(cause.into()))
+        Self {
+            cause: Arc::from(cause.into()),
+            of_url: true,
+        }
+    }
+
+    /// The fetcher itself is not able to fetch: no TLS roots, no runtime. It says nothing of the
+    /// URL, so it is not remembered as a failure of it.
+    pub fn local(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            of_url: false,
+            ..Self::new(cause)
+        }
+    }
+
+    pub(super) fn is_of_url(&self) -> bool {
+        self.of_url
     }
 }
 
 impl fmt::Debug for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FetchError").field(&self.0).finish()
+        f.debug_tuple("FetchError").field(&self.cause).finish()
     }
 }
 
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        fmt::Display::fmt(&self.cause, f)
     }
 }
 
 /// Transparent: its text is that of the cause, so its source is the source of the cause.
 impl Error for FetchError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
+        self.cause.source()
     }
 }
 
@@ -74,4 +93,29 @@ impl From<FetchError> for Rejection {
     fn from(error: FetchError) -> Self {
         Self::with_source(RejectionKind::KeyUnavailable, error)
     }
+}
+
+/// One fetch and what became of it, for
+/// [`on_fetch`](super::KeyStoreBuilder::on_fetch).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KeyFetch {
+    /// The URL that was fetched.
+    pub url: KeyUrl,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// What became of it.
+    pub outcome: FetchOutcome,
+}
+
+/// What became of a fetch.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum FetchOutcome {
+    /// There was a key, and it is in use now.
+    Fetched,
+    /// There was none. Callbacks that need it are refused.
+    Failed(FetchError),
+    /// There was none, and the key of an earlier fetch goes on being used.
+    StaleKept(FetchError),
 }

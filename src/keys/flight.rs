@@ -1,13 +1,14 @@
 //! Single flight: all who wait for one key share one fetch.
 //!
-//! The fetch runs on a task of its own, so that it outlives whoever asked first. It is given up after
-//! [`FETCH_LIMIT`], and its place is free again however it ends, a panic included.
+//! 1. The fetch runs on a task of its own, so that it outlives whoever asked first.
+//! 2. It is given up after [`FETCH_LIMIT`].
+//! 3. It lands however it ends: a panic, or a runtime that shuts down, is a failure, and whoever
+//!    waits is woken with an error.
 
 use std::{
     collections::HashMap,
     fmt,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,19 +17,31 @@ use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    time::{Instant, timeout},
+};
 
-use super::{FetchError, Inner, KeyUrl};
+use super::{FetchError, KeyStore, KeyUrl};
 use crate::{PublicKey, Rejection};
 
 /// How long one fetch may take. Below the layer's default deadline, so that the callbacks that wait
 /// for it are answered with what became of it.
 const FETCH_LIMIT: Duration = Duration::from_secs(3);
 
-type Outcome = Result<PublicKey, FetchError>;
+pub(super) type FetchResult = Result<PublicKey, FetchError>;
 
-/// The key, once it is there.
-pub(crate) struct Flight(Shared<BoxFuture<'static, Outcome>>);
+/// A key that will be there, or not.
+#[derive(Clone)]
+pub(crate) struct Flight(Shared<BoxFuture<'static, FetchResult>>);
+
+impl Flight {
+    /// One that has landed before it took off.
+    pub(super) fn landed(result: FetchResult) -> Self {
+        Self(std::future::ready(result).boxed().shared())
+    }
+}
 
 impl Future for Flight {
     type Output = Result<PublicKey, Rejection>;
@@ -45,65 +58,76 @@ impl fmt::Debug for Flight {
 }
 
 /// The fetches that are under way.
-#[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<KeyUrl, Shared<BoxFuture<'static, Outcome>>>>);
+#[derive(Debug, Default)]
+pub(super) struct Flights(HashMap<KeyUrl, Flight>);
 
 impl Flights {
-    pub(super) fn join(&self, store: &Arc<Inner>, url: KeyUrl) -> Flight {
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = flights.get(&url) {
-            return Flight(flight.clone());
-        }
-        // Landed between the lookup and here.
-        if let Some(key) = store.known(&url) {
-            return Flight(std::future::ready(Ok(key)).boxed().shared());
-        }
-        let Ok(runtime) = Handle::try_current() else {
-            let error = FetchError::new("keys are fetched inside a tokio runtime only");
-            return Flight(std::future::ready(Err(error)).boxed().shared());
-        };
-        let landing = Landing {
-            store: Arc::clone(store),
+    pub(super) fn get(&self, url: &KeyUrl) -> Option<Flight> {
+        self.0.get(url).cloned()
+    }
+
+    /// Lists a flight. Its pilot takes off once the store is no longer locked: landing locks it
+    /// again, and on a runtime that is shutting down a flight lands at once.
+    pub(super) fn announce(&mut self, store: &KeyStore, url: &KeyUrl) -> (Flight, Pilot) {
+        let (landing, landed) = oneshot::channel();
+        let landed = landed.map(|result| result.unwrap_or_else(|_| Err(crashed())));
+        let flight = Flight(landed.boxed().shared());
+        self.0.insert(url.clone(), flight.clone());
+        let pilot = Pilot {
+            store: store.clone(),
             url: url.clone(),
+            landing: Some(landing),
+            started: Instant::now(),
         };
-        let task = runtime.spawn(landing.fly());
-        let flight = task
-            .map(|joined| joined.unwrap_or_else(|error| Err(FetchError::new(error))))
-            .boxed()
-            .shared();
-        flights.insert(url, flight.clone());
-        Flight(flight)
+        (flight, pilot)
     }
 
-    fn leave(&self, url: &KeyUrl) {
-        let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        flights.remove(url);
+    pub(super) fn end(&mut self, url: &KeyUrl) {
+        self.0.remove(url);
     }
 }
 
-/// Frees the place of a flight when its task ends, in whatever way.
-struct Landing {
-    store: Arc<Inner>,
+/// Fetches, and lands in any case.
+pub(super) struct Pilot {
+    store: KeyStore,
     url: KeyUrl,
+    landing: Option<oneshot::Sender<FetchResult>>,
+    started: Instant,
 }
 
-impl Landing {
-    async fn fly(self) -> Outcome {
-        let fetcher = self
-            .store
-            .fetcher
-            .as_ref()
-            .ok_or_else(|| FetchError::new("no `key_fetcher` was given"))?;
-        let key = tokio::time::timeout(FETCH_LIMIT, fetcher.fetch(&self.url))
-            .await
-            .unwrap_or_else(|elapsed| Err(FetchError::new(elapsed)))?;
-        self.store.keep(&self.url, &key);
-        Ok(key)
+impl Pilot {
+    pub(super) fn take_off(mut self) {
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(self.fly())),
+            Err(error) => self.land(Err(FetchError::local(error))),
+        }
+    }
+
+    async fn fly(mut self) {
+        let result = match self.store.fetcher() {
+            Some(fetcher) => timeout(FETCH_LIMIT, fetcher.fetch(&self.url))
+                .await
+                .unwrap_or_else(|elapsed| Err(FetchError::new(elapsed))),
+            None => Err(FetchError::local("there is no key fetcher")),
+        };
+        self.land(result);
+    }
+
+    fn land(&mut self, result: FetchResult) {
+        if let Some(landing) = self.landing.take() {
+            let result = self.store.land(&self.url, result, self.started.elapsed());
+            // Whether anybody still waits is no concern of the cache.
+            let _ = landing.send(result);
+        }
     }
 }
 
-impl Drop for Landing {
+impl Drop for Pilot {
     fn drop(&mut self) {
-        self.store.flights.leave(&self.url);
+        self.land(Err(crashed()));
     }
+}
+
+fn crashed() -> FetchError {
+    FetchError::new("the fetch was aborted, or panicked")
 }

@@ -8,8 +8,8 @@
 //!    `http://` or `https://`, a host, a path: no user information, port, query or fragment, and no
 //!    spelling that anything would have to normalise.
 //! 3. Host and path are compared exactly, with what the policy lists.
-//! 4. `http` and `https` name the same key, and it is fetched over `https`: over `http` anybody on
-//!    the way would choose it.
+//! 4. A key is fetched over `https` even where the callback says `http`, as over `http` anybody on
+//!    the way would choose it. An exception is spelled `dangerous`.
 
 use std::{fmt, sync::Arc};
 
@@ -30,9 +30,15 @@ const MAX_HEADER_LEN: usize = MAX_URL_LEN.div_ceil(3) * 4;
 pub struct KeyUrl(Arc<str>);
 
 impl KeyUrl {
-    /// The canonical URL, which is the one to fetch: `https`, even where the callback said `http`.
+    /// The canonical URL, which is the one to fetch: `https`, even where the callback said `http`,
+    /// unless the policy says that this one is fetched over plain `http`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What names the key whatever the scheme: host and path.
+    pub(super) fn name(&self) -> &str {
+        name(&self.0)
     }
 }
 
@@ -63,20 +69,43 @@ impl fmt::Display for KeyUrl {
 /// let layer = OssCallbackLayer::builder().key_url_policy(policy).build()?;
 /// # Ok::<(), oss_callback::ConfigError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// A URL can only be admitted if it is canonical: `http` or `https`, a host in lower case, a path;
+/// no user information, port, query, fragment, percent sign, backslash, empty segment or dot segment.
+#[derive(Clone, Debug)]
 pub struct KeyUrlPolicy {
     rules: Vec<Rule>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 enum Rule {
     Url(String),
+    PlainHttp(String),
     /// Either scheme, one host, and a path with a version number between these two parts.
     Versions {
         host: String,
         before: String,
         after: String,
     },
+    Custom(Arc<dyn Fn(&str) -> bool + Send + Sync>),
+}
+
+/// A key URL and how the policy came to admit it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    pub(super) url: KeyUrl,
+    pub(super) origin: Origin,
+}
+
+/// How many strangers could name a key URL like this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// One: the application listed it.
+    Listed,
+    /// One of the versions that this rule admits.
+    Version { rule: usize, version: u16 },
+    /// Nobody knows how many.
+    Open,
 }
 
 impl KeyUrlPolicy {
@@ -96,8 +125,8 @@ impl KeyUrlPolicy {
         Ok(self)
     }
 
-    /// Admits, with either scheme, the paths of one host in which `{version}` is a number from 1 to 999 without leading
-    /// zeros.
+    /// Admits, with either scheme, the paths of one host in which `{version}` is a number from 1 to
+    /// 999 without leading zeros.
     ///
     /// # Errors
     /// [`ConfigError::KeyUrlPattern`] unless `path` has exactly one `{version}`, and host and path
@@ -118,8 +147,48 @@ impl KeyUrlPolicy {
         Ok(self)
     }
 
-    pub(super) fn admits(&self, parts: &Parts<'_>) -> bool {
-        self.rules.iter().any(|rule| rule.admits(parts))
+    /// Admits the canonical URLs for which a function says so. It sees the URL as the callback
+    /// spells it, and must compare whole hosts: a prefix test admits `keys.example.evil.test`.
+    ///
+    /// Whoever can name one of many URLs can have this server fetch each of them, so these fetches
+    /// share a small budget.
+    pub fn allow_fn(mut self, admits: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.rules.push(Rule::Custom(Arc::new(admits)));
+        self
+    }
+
+    /// Admits exactly this `http://` URL, and has it fetched over plain `http`: whoever is on the way
+    /// to it can forge callbacks. For closed networks whose key server speaks nothing else.
+    ///
+    /// # Errors
+    /// [`ConfigError::KeyUrl`] if it is not a canonical `http` URL.
+    pub fn dangerous_allow_plain_http(mut self, url: &str) -> Result<Self, ConfigError> {
+        let parts = Parts::of_config(url)?;
+        if !parts.url.starts_with("http://") {
+            return Err(ConfigError::KeyUrl(url.to_owned()));
+        }
+        self.rules.push(Rule::PlainHttp(parts.url.to_owned()));
+        Ok(self)
+    }
+
+    pub(super) fn admit(&self, url: &str) -> Option<Admitted> {
+        let parts = Parts::parse(url)?;
+        self.rules
+            .iter()
+            .enumerate()
+            .find_map(|(index, rule)| rule.admit(index, &parts))
+    }
+
+    /// The header values that name the key of this URL.
+    pub(super) fn headers_of(&self, url: &KeyUrl) -> impl Iterator<Item = String> {
+        ["http://", "https://"]
+            .map(|scheme| format!("{scheme}{}", url.name()))
+            .into_iter()
+            .filter(|spelling| {
+                self.admit(spelling)
+                    .is_some_and(|admitted| admitted.url == *url)
+            })
+            .map(|spelling| encode_header(&spelling))
     }
 }
 
@@ -132,41 +201,67 @@ impl Default for KeyUrlPolicy {
 }
 
 impl Rule {
-    fn admits(&self, parts: &Parts<'_>) -> bool {
-        match self {
-            Self::Url(url) => parts.url == url,
+    fn admit(&self, index: usize, parts: &Parts<'_>) -> Option<Admitted> {
+        let (url, origin) = match self {
+            Self::Url(url) if parts.url == url => (parts.over_https(), Origin::Listed),
+            Self::PlainHttp(url) if parts.url == url => {
+                (KeyUrl(url.as_str().into()), Origin::Listed)
+            }
             Self::Versions {
                 host,
                 before,
                 after,
-            } => {
-                parts.host == host
-                    && parts
-                        .path
-                        .strip_prefix(before.as_str())
-                        .and_then(|rest| rest.strip_suffix(after.as_str()))
-                        .is_some_and(is_version)
+            } if parts.host == host => {
+                let rest = parts.path.strip_prefix(before.as_str())?;
+                let version = version(rest.strip_suffix(after.as_str())?)?;
+                let origin = Origin::Version {
+                    rule: index,
+                    version,
+                };
+                (parts.over_https(), origin)
             }
+            Self::Custom(admits) if admits(parts.url) => (parts.over_https(), Origin::Open),
+            _ => return None,
+        };
+        Some(Admitted { url, origin })
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url) => write!(f, "{url}"),
+            Self::PlainHttp(url) => write!(f, "{url} (fetched over http)"),
+            Self::Versions {
+                host,
+                before,
+                after,
+            } => write!(f, "{host}{before}{{version}}{after}"),
+            Self::Custom(_) => f.write_str("a function"),
         }
     }
 }
 
 /// 1 to 999, in one spelling.
-fn is_version(text: &str) -> bool {
-    matches!(text.as_bytes(), [b'1'..=b'9', rest @ ..]
-        if rest.len() <= 2 && rest.iter().all(u8::is_ascii_digit))
+fn version(text: &str) -> Option<u16> {
+    match text.as_bytes() {
+        [b'1'..=b'9', rest @ ..] if rest.len() <= 2 && rest.iter().all(u8::is_ascii_digit) => {
+            text.parse().ok()
+        }
+        _ => None,
+    }
 }
 
 /// A URL in canonical form, taken apart. Not yet admitted.
 #[derive(Clone, Copy)]
-pub(super) struct Parts<'a> {
+struct Parts<'a> {
     url: &'a str,
     host: &'a str,
     path: &'a str,
 }
 
 impl<'a> Parts<'a> {
-    pub(super) fn parse(url: &'a str) -> Option<Self> {
+    fn parse(url: &'a str) -> Option<Self> {
         if url.len() > MAX_URL_LEN
             || !url.bytes().all(|byte| byte.is_ascii_graphic())
             || url.contains(['#', '?', '@', '\\', '%'])
@@ -180,31 +275,33 @@ impl<'a> Parts<'a> {
         // What `http` takes for host and path must be the very bytes that stand there.
         let uri: Uri = url.parse().ok()?;
         let canonical = !host.is_empty()
+            && !host.ends_with('.')
             && uri.host() == Some(host)
             && uri.authority().is_some_and(|authority| authority == host)
-            && host.bytes().all(|byte| !byte.is_ascii_uppercase())
+            && !host.bytes().any(|byte| byte.is_ascii_uppercase())
             && uri.path() == path
             && !path.contains("//")
             && !path.split('/').any(|segment| matches!(segment, "." | ".."));
         canonical.then_some(Self { url, host, path })
     }
 
-    /// A URL that the app's own code names.
-    pub(super) fn of_config(url: &'a str) -> Result<Self, ConfigError> {
+    /// A URL that the application's own code names.
+    fn of_config(url: &'a str) -> Result<Self, ConfigError> {
         Self::parse(url).ok_or_else(|| ConfigError::KeyUrl(url.to_owned()))
     }
 
-    /// The identity of the key, the same for both schemes.
-    pub(super) fn canonical(&self) -> KeyUrl {
+    fn over_https(&self) -> KeyUrl {
         KeyUrl(format!("https://{}{}", self.host, self.path).into())
     }
 }
 
-impl KeyUrl {
-    /// The URL with either scheme.
-    pub(super) fn spellings(&self) -> [String; 2] {
-        [self.0.to_string(), self.0.replacen("https", "http", 1)]
-    }
+/// Host and path of a URL that the application pins or denies.
+pub(super) fn name_of_config(url: &str) -> Result<&str, ConfigError> {
+    Parts::of_config(url).map(|parts| name(parts.url))
+}
+
+fn name(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, name)| name)
 }
 
 /// The header value that names a URL.

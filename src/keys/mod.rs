@@ -4,104 +4,248 @@
 //!    way of every genuine callback: nothing is decoded, parsed, locked or allocated.
 //! 2. Any other value is decoded, and must be a [`KeyUrl`] that the [`KeyUrlPolicy`] admits and that
 //!    was not denied.
-//! 3. A key that is admitted and not known is fetched, once the whole body is there, by the
-//!    [`FetchKey`] that was given. All who wait for one key share one flight, which no cancelled
-//!    request can end.
-//! 4. Only a key that parsed is kept. Pinned keys never expire and need no network; the published
-//!    v1 key is one of them.
+//! 3. A key that is admitted and not known is fetched if the [budget](purse) allows, once the whole
+//!    body is there. All who wait for one key share one [flight](flight), which no cancelled request
+//!    can end.
+//! 4. Only a key that parsed is [kept](cache): fresh for a day, then refreshed while it is used, and
+//!    used for another week if it cannot be. Pinned keys never expire and need no network; the
+//!    published v1 key is one of them.
 
 mod aliyun;
+mod cache;
 mod fetch;
 mod flight;
+#[cfg(feature = "reqwest")]
+mod https;
 mod key_url;
+mod purse;
 
 use std::{
-    collections::{HashMap, HashSet},
     fmt,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
-pub(crate) use self::{aliyun::ALIYUN_V1_PEM, flight::Flight};
+#[cfg(feature = "reqwest")]
+pub use self::https::{HttpsFetcher, HttpsFetcherBuilder};
+pub(crate) use self::{aliyun::ALIYUN_V1_PEM, flight::Flight, key_url::Admitted};
 pub use self::{
-    fetch::{FetchError, FetchKey},
+    cache::KeyStatus,
+    fetch::{FetchError, FetchKey, FetchOutcome, KeyFetch},
     key_url::{KeyUrl, KeyUrlPolicy},
 };
 use self::{
-    flight::Flights,
-    key_url::{Parts, decode_header, encode_header},
+    cache::{Cache, Found, Known, Snapshot},
+    flight::{FetchResult, Flights},
+    key_url::decode_header,
 };
-use crate::{ConfigError, PublicKey, Rejection, RejectionKind};
-
-/// How many fetched keys are kept. The service has published one in ten years.
-const MAX_FETCHED_KEYS: usize = 64;
+use crate::{ConfigError, PublicKey, Rejection, RejectionKind, log};
 
 /// The public keys that callbacks are verified with. A handle: clones share the keys, so that several
-/// layers can be given one store.
+/// layers can be given one store, and an operator can change it while they run.
 ///
 /// ```
 /// use oss_callback::{KeyStore, OssCallbackLayer};
 ///
 /// let keys = KeyStore::builder().build()?;
 /// let uploads = OssCallbackLayer::builder().key_store(keys.clone()).build()?;
-/// let avatars = OssCallbackLayer::builder().key_store(keys).build()?;
+/// let avatars = OssCallbackLayer::builder().key_store(keys.clone()).build()?;
+///
+/// // A day on which the published key can no longer be trusted:
+/// keys.deny_key("https://gosspublic.alicdn.com/callback_pub_key_v1.pem")?;
+/// # let _ = (uploads, avatars);
 /// # Ok::<(), oss_callback::ConfigError>(())
 /// ```
 #[derive(Clone)]
 pub struct KeyStore(Arc<Inner>);
 
 struct Inner {
-    policy: KeyUrlPolicy,
-    denied: HashSet<KeyUrl>,
     fetcher: Option<Arc<dyn FetchKey>>,
-    known: ArcSwap<KnownKeys>,
-    flights: Flights,
+    on_fetch: Option<OnFetch>,
+    /// Read by every callback.
+    snapshot: ArcSwap<Snapshot>,
+    /// Behind it; locked where the snapshot was not enough, and never across an await.
+    state: Mutex<State>,
 }
 
-/// The keys at hand by the header values that name them.
-#[derive(Clone, Default)]
-struct KnownKeys {
-    /// Few, so a scan is faster than a hash.
-    by_header: Vec<(String, PublicKey)>,
-    fetched: usize,
+type OnFetch = Arc<dyn Fn(&KeyFetch) + Send + Sync>;
+
+struct State {
+    cache: Cache,
+    flights: Flights,
 }
 
 /// What the store knows of a header value.
 pub(crate) enum Lookup {
     Ready(PublicKey),
-    Unknown(KeyUrl),
+    /// It can be fetched.
+    Unknown(Admitted),
 }
 
 impl KeyStore {
-    /// Starts from the defaults: the public cloud's policy and its pinned v1 key, no fetcher.
+    /// Starts from the defaults: the public cloud's policy and its pinned v1 key.
     pub fn builder() -> KeyStoreBuilder {
         KeyStoreBuilder::default()
     }
 
-    /// The key that a header value names, as far as it can be told without waiting.
-    pub(crate) fn lookup(&self, header: &[u8]) -> Result<Lookup, Rejection> {
-        if let Some(key) = self.0.known.load().get(header) {
-            return Ok(Lookup::Ready(key.clone()));
-        }
-        let url = decode_header(header)?;
-        let url = Parts::parse(&url)
-            .filter(|parts| self.0.policy.admits(parts))
-            .map(|parts| parts.canonical())
-            .filter(|url| !self.0.denied.contains(url))
-            .ok_or(RejectionKind::KeyUrlNotAllowed)?;
-        if self.0.fetcher.is_none() {
-            return Err(FetchError::new(
-                "the key is not pinned, and no `key_fetcher` was given to fetch it",
-            )
-            .into());
-        }
-        Ok(Lookup::Unknown(url))
+    /// Pins a key from now on, as [`KeyStoreBuilder::pin_key`] does.
+    ///
+    /// # Errors
+    /// As [`KeyStoreBuilder::build`].
+    pub fn pin_key(&self, url: &str, key: PublicKey) -> Result<(), ConfigError> {
+        self.change(|cache| cache.pin(url, key))
     }
 
-    /// Fetches a key that was unknown; joins the flight if one is under way.
-    pub(crate) fn fetch(&self, url: KeyUrl) -> Flight {
-        self.0.flights.join(&self.0, url)
+    /// Takes a pinned key away, the published one included. If the policy admits its URL, it will be
+    /// fetched when a callback names it.
+    ///
+    /// # Errors
+    /// [`ConfigError::KeyUrl`] if no callback could name the URL.
+    pub fn unpin_key(&self, url: &str) -> Result<(), ConfigError> {
+        self.change(|cache| cache.unpin(url))
+    }
+
+    /// Refuses a key URL from now on, as [`KeyStoreBuilder::deny_key`] does.
+    ///
+    /// # Errors
+    /// [`ConfigError::KeyUrl`] if no callback could name the URL.
+    pub fn deny_key(&self, url: &str) -> Result<(), ConfigError> {
+        self.change(|cache| cache.deny(url))
+    }
+
+    /// Fetches a key before a callback needs it; does nothing if it is there.
+    ///
+    /// # Errors
+    /// `KeyUrlNotAllowed` if the policy does not admit the URL or it is denied, `KeyUnavailable` if
+    /// it cannot be fetched.
+    pub async fn warm(&self, url: &str) -> Result<(), Rejection> {
+        let admitted = self
+            .lock()
+            .cache
+            .admit(url)
+            .ok_or(RejectionKind::KeyUrlNotAllowed)?;
+        self.fetch(&admitted).await.map(drop)
+    }
+
+    /// All keys, and the URLs that could not be fetched, for health checks.
+    pub fn status(&self) -> Vec<KeyStatus> {
+        self.lock().cache.status(Instant::now())
+    }
+
+    /// The key that a header value names, as far as it can be told without waiting.
+    pub(crate) fn lookup(&self, header: &[u8]) -> Result<Lookup, Rejection> {
+        match self.0.snapshot.load().get(header, Instant::now) {
+            Some(Found::Fresh(key)) => return Ok(Lookup::Ready(key.clone())),
+            Some(Found::Stale(key, url)) => {
+                self.refresh(url);
+                return Ok(Lookup::Ready(key.clone()));
+            }
+            None => {}
+        }
+        let url = decode_header(header)?;
+        let mut state = self.lock();
+        let admitted = state
+            .cache
+            .admit(&url)
+            .ok_or(RejectionKind::KeyUrlNotAllowed)?;
+        if state.flights.get(&admitted.url).is_some() {
+            return Ok(Lookup::Unknown(admitted));
+        }
+        match state.cache.look_up(&admitted, Instant::now()) {
+            Known::Key(key) => Ok(Lookup::Ready(key)),
+            Known::Unavailable(error) => Err(error.into()),
+            Known::Unknown if self.0.fetcher.is_none() => Err(no_fetcher().into()),
+            Known::Unknown => Ok(Lookup::Unknown(admitted)),
+        }
+    }
+
+    /// Fetches a key that was unknown, or joins whoever does.
+    pub(crate) fn fetch(&self, admitted: &Admitted) -> Flight {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if let Some(flight) = state.flights.get(&admitted.url) {
+            return flight;
+        }
+        // Much may have happened while the body was read.
+        match state.cache.look_up(admitted, now) {
+            Known::Key(key) => return Flight::landed(Ok(key)),
+            Known::Unavailable(error) => return Flight::landed(Err(error)),
+            Known::Unknown => state.cache.pay(admitted, now),
+        }
+        let (flight, pilot) = state.flights.announce(self, &admitted.url);
+        drop(state);
+        pilot.take_off();
+        flight
+    }
+
+    fn refresh(&self, url: &KeyUrl) {
+        let mut state = self.lock();
+        if state.flights.get(url).is_some() || !state.cache.is_due(url, Instant::now()) {
+            return;
+        }
+        let (_, pilot) = state.flights.announce(self, url);
+        drop(state);
+        pilot.take_off();
+    }
+
+    /// Takes in what a flight brought.
+    fn land(&self, url: &KeyUrl, result: FetchResult, elapsed: Duration) -> FetchResult {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.flights.end(url);
+        let (result, outcome) = match result {
+            Ok(key) => {
+                state.cache.succeeded(url, key.clone(), now);
+                self.0.snapshot.store(Arc::new(state.cache.snapshot()));
+                // It may have been denied while it was under way.
+                let result = match state.cache.admit(url.as_str()) {
+                    Some(_) => Ok(key),
+                    None => Err(FetchError::local("the key URL was denied")),
+                };
+                (result, FetchOutcome::Fetched)
+            }
+            Err(error) => {
+                state.cache.failed(url, error.clone(), now);
+                let outcome = if state.cache.holds(url, now) {
+                    FetchOutcome::StaleKept(error.clone())
+                } else {
+                    FetchOutcome::Failed(error.clone())
+                };
+                (Err(error), outcome)
+            }
+        };
+        drop(state);
+        let fetch = KeyFetch {
+            url: url.clone(),
+            elapsed,
+            outcome,
+        };
+        log::key_fetched(&fetch);
+        if let Some(on_fetch) = &self.0.on_fetch {
+            on_fetch(&fetch);
+        }
+        result
+    }
+
+    fn fetcher(&self) -> Option<Arc<dyn FetchKey>> {
+        self.0.fetcher.clone()
+    }
+
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Cache) -> Result<(), ConfigError>,
+    ) -> Result<(), ConfigError> {
+        let mut state = self.lock();
+        change(&mut state.cache)?;
+        self.0.snapshot.store(Arc::new(state.cache.snapshot()));
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,56 +257,21 @@ impl Default for KeyStore {
     }
 }
 
-impl Inner {
-    /// Keeps a fetched key for the next callback.
-    fn keep(&self, url: &KeyUrl, key: &PublicKey) {
-        self.known.rcu(|known| {
-            let mut known = KnownKeys::clone(known);
-            if known.fetched < MAX_FETCHED_KEYS {
-                known.fetched += 1;
-                known.add(url, key, |spelling| self.admits(spelling));
-            }
-            known
-        });
-    }
-
-    fn known(&self, url: &KeyUrl) -> Option<PublicKey> {
-        let known = self.known.load();
-        url.spellings()
-            .iter()
-            .find_map(|spelling| known.get(encode_header(spelling).as_bytes()))
-            .cloned()
-    }
-
-    fn admits(&self, url: &str) -> bool {
-        Parts::parse(url).is_some_and(|parts| self.policy.admits(&parts))
-    }
-}
-
-impl KnownKeys {
-    fn get(&self, header: &[u8]) -> Option<&PublicKey> {
-        self.by_header
-            .iter()
-            .find(|(known, _)| known.as_bytes() == header)
-            .map(|(_, key)| key)
-    }
-
-    fn add(&mut self, url: &KeyUrl, key: &PublicKey, admits: impl Fn(&str) -> bool) {
-        let admitted = url.spellings().into_iter().filter(|url| admits(url));
-        self.by_header
-            .extend(admitted.map(|url| (encode_header(&url), key.clone())));
-    }
-}
-
 impl fmt::Debug for KeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyStore")
-            .field("policy", &self.0.policy)
-            .field("denied", &self.0.denied)
             .field("fetcher", &self.0.fetcher.is_some())
-            .field("known", &self.0.known.load().by_header.len())
+            .field("cache", &self.lock().cache)
             .finish()
     }
+}
+
+fn no_fetcher() -> FetchError {
+    FetchError::local(if cfg!(feature = "reqwest") {
+        "the key is not pinned, and fetching is switched off"
+    } else {
+        "the key is not pinned, and there is no `key_fetcher`; the feature `reqwest` brings one"
+    })
 }
 
 /// Configures a [`KeyStore`].
@@ -172,7 +281,17 @@ pub struct KeyStoreBuilder {
     policy: Option<KeyUrlPolicy>,
     pinned: Vec<(String, PublicKey)>,
     denied: Vec<String>,
-    fetcher: Option<Arc<dyn FetchKey>>,
+    fetcher: Fetcher,
+    on_fetch: Option<OnFetch>,
+}
+
+#[derive(Clone, Default)]
+enum Fetcher {
+    /// HTTPS, if that was compiled in.
+    #[default]
+    BuiltIn,
+    Given(Arc<dyn FetchKey>),
+    None,
 }
 
 impl KeyStoreBuilder {
@@ -198,10 +317,21 @@ impl KeyStoreBuilder {
         self
     }
 
-    /// Fetches keys that are admitted and not at hand. Without a fetcher a callback that names such
-    /// a key is refused with 503.
+    /// Fetches keys that are admitted and not at hand with a client of your own.
     pub fn key_fetcher(mut self, fetcher: impl FetchKey) -> Self {
-        self.fetcher = Some(Arc::new(fetcher));
+        self.fetcher = Fetcher::Given(Arc::new(fetcher));
+        self
+    }
+
+    /// Fetches nothing: a callback whose key is not pinned is refused with 503.
+    pub fn pinned_only(mut self) -> Self {
+        self.fetcher = Fetcher::None;
+        self
+    }
+
+    /// Calls a function after each fetch, on the task that fetched.
+    pub fn on_fetch(mut self, on_fetch: impl Fn(&KeyFetch) + Send + Sync + 'static) -> Self {
+        self.on_fetch = Some(Arc::new(on_fetch));
         self
     }
 
@@ -211,43 +341,30 @@ impl KeyStoreBuilder {
     /// [`ConfigError::KeyUrl`] for a pinned or denied URL that no callback could name, and
     /// [`ConfigError::ConflictingKeys`] for one that is pinned to two keys.
     pub fn build(self) -> Result<KeyStore, ConfigError> {
-        let policy = self.policy.unwrap_or_default();
-        let denied = self
-            .denied
-            .iter()
-            .map(|url| Parts::of_config(url).map(|parts| parts.canonical()))
-            .collect::<Result<HashSet<_>, _>>()?;
-        let mut pinned = HashMap::new();
-        for (url, key) in &self.pinned {
-            let canonical = Parts::of_config(url)?.canonical();
-            let (urls, pinned) = pinned
-                .entry(canonical)
-                .or_insert_with(|| (Vec::new(), key.clone()));
-            if pinned != key {
-                return Err(ConfigError::ConflictingKeys(url.clone()));
-            }
-            urls.push(url.as_str());
+        let mut cache = Cache::new(self.policy.unwrap_or_default());
+        for (url, key) in self.pinned {
+            cache.pin(&url, key)?;
         }
-        let published = Parts::of_config(aliyun::V1_URL)?.canonical();
-        pinned
-            .entry(published)
-            .or_insert_with(|| (Vec::new(), PublicKey::aliyun_v1()));
-
-        let mut known = KnownKeys::default();
-        for (url, (spellings, key)) in &pinned {
-            if !denied.contains(url) {
-                known.add(url, key, |spelling| {
-                    spellings.contains(&spelling)
-                        || Parts::parse(spelling).is_some_and(|parts| policy.admits(&parts))
-                });
-            }
+        cache.preset(aliyun::V1_URL, PublicKey::aliyun_v1())?;
+        for url in self.denied {
+            cache.deny(&url)?;
         }
+        let fetcher: Option<Arc<dyn FetchKey>> = match self.fetcher {
+            #[cfg(feature = "reqwest")]
+            Fetcher::BuiltIn => Some(Arc::new(HttpsFetcher::new())),
+            #[cfg(not(feature = "reqwest"))]
+            Fetcher::BuiltIn => None,
+            Fetcher::Given(fetcher) => Some(fetcher),
+            Fetcher::None => None,
+        };
         Ok(KeyStore(Arc::new(Inner {
-            policy,
-            denied,
-            fetcher: self.fetcher,
-            known: ArcSwap::from_pointee(known),
-            flights: Flights::default(),
+            fetcher,
+            on_fetch: self.on_fetch,
+            snapshot: ArcSwap::from_pointee(cache.snapshot()),
+            state: Mutex::new(State {
+                cache,
+                flights: Flights::default(),
+            }),
         })))
     }
 
@@ -255,7 +372,8 @@ impl KeyStoreBuilder {
         self.policy.is_none()
             && self.pinned.is_empty()
             && self.denied.is_empty()
-            && self.fetcher.is_none()
+            && self.on_fetch.is_none()
+            && matches!(self.fetcher, Fetcher::BuiltIn)
     }
 }
 
@@ -265,7 +383,6 @@ impl fmt::Debug for KeyStoreBuilder {
             .field("policy", &self.policy)
             .field("pinned", &self.pinned)
             .field("denied", &self.denied)
-            .field("fetcher", &self.fetcher.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -23,7 +23,7 @@ use super::{CallbackBody, RejectionResponse, body::Collector, layer::Config, res
 use crate::{
     Guard, GuardContext, Outcome, Rejection, RejectionKind, VerifiedCallback,
     guard::{Settlements, Settling},
-    keys::{Flight, KeyUrl},
+    keys::{Admitted, Flight},
     log,
     verify::{Claim, Opened},
 };
@@ -96,7 +96,7 @@ pin_project! {
 /// What is known of the signature before the body is.
 pub(super) enum Seal {
     Opened(Opened),
-    Unknown(Claim, KeyUrl),
+    Unknown(Claim, Admitted),
 }
 
 impl<S, B, R> ResponseFuture<S, B, R>
@@ -174,8 +174,8 @@ where
                         Seal::Opened(opened) => {
                             this.config.verify(opened, body, this.parts, this.callback)
                         }
-                        Seal::Unknown(claim, url) => Ok(State::Fetch {
-                            flight: this.config.keys.fetch(url),
+                        Seal::Unknown(claim, key) => Ok(State::Fetch {
+                            flight: this.config.keys.fetch(&key),
                             claim: Some(claim),
                             body,
                         }),

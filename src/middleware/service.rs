@@ -89,7 +89,7 @@ impl<R> Config<R> {
         let claim = headers.claim(target);
         Ok(match key {
             Lookup::Ready(key) => Seal::Opened(claim.open(&key)?),
-            Lookup::Unknown(url) => Seal::Unknown(claim, url),
+            Lookup::Unknown(key) => Seal::Unknown(claim, key),
         })
     }
 

@@ -1,0 +1,497 @@
+//! What is known of keys, and what may be done about those that are not.
+//!
+//! Sync, without I/O and without a clock: every question comes with its time.
+//!
+//! 1. A pinned key is known for ever. A fetched key is fresh for [`TTL`]; then, as what a key URL
+//!    names does not change, it goes on verifying for [`MAX_STALE`] while it is refreshed.
+//! 2. Failures are remembered apart from keys; see [`purse`](super::purse) for what they cost whom.
+//! 3. What is denied is not there, whatever else is said of it.
+//! 4. All of it is published as a [`Snapshot`], in which a callback finds its key without a lock.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    FetchError, KeyUrl, KeyUrlPolicy,
+    key_url::{Admitted, Origin, encode_header, name_of_config},
+    purse::{Failures, PRIVILEGED_VERSIONS, Purse},
+};
+use crate::{ConfigError, PublicKey};
+
+/// How long a fetched key is used without a second look.
+const TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long beyond that it is used while it cannot be fetched again.
+const MAX_STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How many fetched keys are kept. Only keys that a listed host served get here.
+const MAX_FETCHED: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Cache {
+    policy: KeyUrlPolicy,
+    /// By host and path: the key, and the URLs that it was pinned under.
+    pinned: BTreeMap<String, (PublicKey, Vec<String>)>,
+    /// By host and path.
+    denied: Vec<String>,
+    fetched: BTreeMap<KeyUrl, Fetched>,
+    failures: Failures,
+    purse: Purse,
+}
+
+#[derive(Clone, Debug)]
+struct Fetched {
+    key: PublicKey,
+    at: Instant,
+}
+
+/// What can be said of a key at one moment.
+#[derive(Debug)]
+pub(super) enum Known {
+    Key(PublicKey),
+    /// It may be fetched.
+    Unknown,
+    /// It may not be fetched now, for this reason.
+    Unavailable(FetchError),
+}
+
+impl Cache {
+    pub(super) fn new(policy: KeyUrlPolicy) -> Self {
+        Self {
+            policy,
+            pinned: BTreeMap::new(),
+            denied: Vec::new(),
+            fetched: BTreeMap::new(),
+            failures: Failures::default(),
+            purse: Purse::new(),
+        }
+    }
+
+    pub(super) fn pin(&mut self, url: &str, key: PublicKey) -> Result<(), ConfigError> {
+        let name = name_of_config(url)?;
+        let (pinned, urls) = self
+            .pinned
+            .entry(name.to_owned())
+            .or_insert_with(|| (key.clone(), Vec::new()));
+        if *pinned != key {
+            return Err(ConfigError::ConflictingKeys(url.to_owned()));
+        }
+        urls.push(url.to_owned());
+        Ok(())
+    }
+
+    /// Pins a published key, unless the policy does not admit it or the application pinned another.
+    pub(super) fn preset(&mut self, url: &str, key: PublicKey) -> Result<(), ConfigError> {
+        let name = name_of_config(url)?;
+        if self.policy.admit(url).is_some() {
+            self.pinned
+                .entry(name.to_owned())
+                .or_insert((key, Vec::new()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn unpin(&mut self, url: &str) -> Result<(), ConfigError> {
+        self.pinned.remove(name_of_config(url)?);
+        Ok(())
+    }
+
+    pub(super) fn deny(&mut self, url: &str) -> Result<(), ConfigError> {
+        self.denied.push(name_of_config(url)?.to_owned());
+        Ok(())
+    }
+
+    /// The URL, if the policy admits it and it is not denied.
+    pub(super) fn admit(&self, url: &str) -> Option<Admitted> {
+        self.policy
+            .admit(url)
+            .filter(|admitted| !self.is_denied(admitted.url.name()))
+    }
+
+    /// What is known now. A key that is not may be fetched only if this says so.
+    pub(super) fn look_up(&mut self, admitted: &Admitted, now: Instant) -> Known {
+        let url = &admitted.url;
+        if let Some((key, _)) = self.pinned.get(url.name()) {
+            return Known::Key(key.clone());
+        }
+        if let Some(fetched) = self.fetched.get(url).filter(|key| key.is_usable(now)) {
+            return Known::Key(fetched.key.clone());
+        }
+        if let Some(error) = self.failures.cooling(url, now) {
+            return Known::Unavailable(error.clone());
+        }
+        if !self.is_privileged(admitted) && self.purse.is_empty(now) {
+            return Known::Unavailable(FetchError::new(
+                "too many different keys were asked for lately",
+            ));
+        }
+        Known::Unknown
+    }
+
+    /// Accounts for a fetch that [`look_up`](Self::look_up) allows.
+    pub(super) fn pay(&mut self, admitted: &Admitted, now: Instant) {
+        if !self.is_privileged(admitted) {
+            self.purse.pay(now);
+        }
+    }
+
+    /// Whether a key that is being used should be fetched again, and may be.
+    pub(super) fn is_due(&self, url: &KeyUrl, now: Instant) -> bool {
+        self.fetched.get(url).is_some_and(|key| !key.is_fresh(now))
+            && self.failures.cooling(url, now).is_none()
+    }
+
+    pub(super) fn succeeded(&mut self, url: &KeyUrl, key: PublicKey, now: Instant) {
+        self.failures.forget(url);
+        if self.fetched.len() >= MAX_FETCHED && !self.fetched.contains_key(url) {
+            self.fetched.retain(|_, key| key.is_usable(now));
+        }
+        if self.fetched.len() < MAX_FETCHED || self.fetched.contains_key(url) {
+            self.fetched.insert(url.clone(), Fetched { key, at: now });
+        }
+    }
+
+    pub(super) fn failed(&mut self, url: &KeyUrl, error: FetchError, now: Instant) {
+        if error.is_of_url() {
+            self.failures.add(url, error, now);
+        }
+    }
+
+    /// Whether a key of an earlier fetch is still in use.
+    pub(super) fn holds(&self, url: &KeyUrl, now: Instant) -> bool {
+        self.fetched.get(url).is_some_and(|key| key.is_usable(now))
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let mut keys = Vec::new();
+        for (name, (key, urls)) in &self.pinned {
+            if self.is_denied(name) {
+                continue;
+            }
+            // Exactly as pinned, and as the policy spells the same key.
+            let admitted = ["http://", "https://"]
+                .map(|scheme| format!("{scheme}{name}"))
+                .into_iter()
+                .filter(|url| urls.contains(url) || self.policy.admit(url).is_some());
+            keys.extend(admitted.map(|url| Entry {
+                header: encode_header(&url),
+                key: key.clone(),
+                fetched: None,
+            }));
+        }
+        for (url, fetched) in &self.fetched {
+            if self.is_denied(url.name()) || self.pinned.contains_key(url.name()) {
+                continue;
+            }
+            keys.extend(self.policy.headers_of(url).map(|header| Entry {
+                header,
+                key: fetched.key.clone(),
+                fetched: Some((url.clone(), fetched.at)),
+            }));
+        }
+        Snapshot(keys)
+    }
+
+    /// For health checks: every key and every URL that failed last.
+    pub(super) fn status(&self, now: Instant) -> Vec<KeyStatus> {
+        let pinned = self.pinned.keys().map(|name| KeyStatus {
+            url: format!("https://{name}"),
+            age: None,
+            usable: !self.is_denied(name),
+            last_error: None,
+        });
+        let fetched = self.fetched.iter().map(|(url, fetched)| KeyStatus {
+            url: url.as_str().to_owned(),
+            age: Some(now - fetched.at),
+            usable: fetched.is_usable(now) && !self.is_denied(url.name()),
+            last_error: self.failures.last(url).cloned(),
+        });
+        let failed = self
+            .failures
+            .iter()
+            .filter(|(url, _)| !self.fetched.contains_key(url))
+            .map(|(url, error)| KeyStatus {
+                url: url.as_str().to_owned(),
+                age: None,
+                usable: false,
+                last_error: Some(error.clone()),
+            });
+        pinned.chain(fetched).chain(failed).collect()
+    }
+
+    fn is_denied(&self, name: &str) -> bool {
+        self.denied.iter().any(|denied| denied == name)
+    }
+
+    /// Whether its cool-down is limit enough.
+    fn is_privileged(&self, admitted: &Admitted) -> bool {
+        match admitted.origin {
+            Origin::Listed => true,
+            Origin::Open => self.fetched.contains_key(&admitted.url),
+            Origin::Version { version, .. } => {
+                let highest = self.highest_known(admitted.origin);
+                self.fetched.contains_key(&admitted.url)
+                    || (version > highest && version <= highest + PRIVILEGED_VERSIONS)
+            }
+        }
+    }
+
+    /// The highest version of the same pattern whose key is at hand, denied or not.
+    fn highest_known(&self, origin: Origin) -> u16 {
+        let Origin::Version { rule: of_rule, .. } = origin else {
+            return 0;
+        };
+        let pinned = self.pinned.keys().map(|name| format!("https://{name}"));
+        let fetched = self.fetched.keys().map(|url| url.as_str().to_owned());
+        pinned
+            .chain(fetched)
+            .filter_map(|url| match self.policy.admit(&url)?.origin {
+                Origin::Version { rule, version } if rule == of_rule => Some(version),
+                _ => None,
+            })
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+impl Fetched {
+    fn is_fresh(&self, now: Instant) -> bool {
+        now - self.at < TTL
+    }
+
+    fn is_usable(&self, now: Instant) -> bool {
+        now - self.at < TTL + MAX_STALE
+    }
+}
+
+/// The usable keys by the header values that name them. Few, so that a scan is faster than a hash.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot(Vec<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    header: String,
+    key: PublicKey,
+    /// Pinned keys are not fetched, and have no age.
+    fetched: Option<(KeyUrl, Instant)>,
+}
+
+/// A key that was found without a lock.
+pub(super) enum Found<'a> {
+    Fresh(&'a PublicKey),
+    /// Still good for now, but due for a refresh.
+    Stale(&'a PublicKey, &'a KeyUrl),
+}
+
+impl Snapshot {
+    /// The clock is read for fetched keys alone.
+    pub(super) fn get(&self, header: &[u8], now: impl FnOnce() -> Instant) -> Option<Found<'_>> {
+        let entry = self
+            .0
+            .iter()
+            .find(|entry| entry.header.as_bytes() == header)?;
+        let Some((url, at)) = &entry.fetched else {
+            return Some(Found::Fresh(&entry.key));
+        };
+        match now() - *at {
+            age if age < TTL => Some(Found::Fresh(&entry.key)),
+            age if age < TTL + MAX_STALE => Some(Found::Stale(&entry.key, url)),
+            _ => None,
+        }
+    }
+}
+
+/// One key of a [`KeyStore`](super::KeyStore), or one URL whose key could not be fetched.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KeyStatus {
+    /// The canonical URL.
+    pub url: String,
+    /// How long ago the key was fetched; `None` for a pinned key, and where there is no key.
+    pub age: Option<Duration>,
+    /// Whether callbacks are verified with it.
+    pub usable: bool,
+    /// The failure of the last fetch, if it failed.
+    pub last_error: Option<FetchError>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::aliyun::V1_URL;
+
+    const V2: &str = "https://gosspublic.alicdn.com/callback_pub_key_v2.pem";
+
+    fn version(version: u16) -> String {
+        V2.replace("v2", &format!("v{version}"))
+    }
+
+    fn cache() -> Cache {
+        let mut cache = Cache::new(KeyUrlPolicy::default());
+        cache.preset(V1_URL, PublicKey::aliyun_v1()).unwrap();
+        cache
+    }
+
+    fn header(url: &str) -> String {
+        encode_header(url)
+    }
+
+    /// Asks as a callback would, and says whether that made a fetch.
+    fn ask(cache: &mut Cache, url: &str, now: Instant) -> bool {
+        let admitted = cache.admit(url).unwrap();
+        let unknown = matches!(cache.look_up(&admitted, now), Known::Unknown);
+        if unknown {
+            cache.pay(&admitted, now);
+        }
+        unknown
+    }
+
+    fn state(cache: &Cache, url: &str, now: Instant) -> &'static str {
+        match cache.snapshot().get(header(url).as_bytes(), || now) {
+            Some(Found::Fresh(_)) => "fresh",
+            Some(Found::Stale(..)) => "stale",
+            None => "unknown",
+        }
+    }
+
+    #[test]
+    fn a_pinned_key_is_fresh_for_ever_under_both_spellings_that_the_policy_has() {
+        let cache = cache();
+        let far = Instant::now() + 10 * MAX_STALE;
+        assert_eq!(state(&cache, V1_URL, far), "fresh");
+        assert_eq!(
+            state(&cache, &V1_URL.replace("https", "http"), far),
+            "fresh"
+        );
+        assert_eq!(state(&cache, V2, far), "unknown");
+    }
+
+    #[test]
+    fn a_pin_of_its_own_admits_exactly_its_url() {
+        let mut cache = cache();
+        let now = Instant::now();
+        let url = "http://keys.example/oss.pem";
+        cache.pin(url, PublicKey::aliyun_v1()).unwrap();
+        assert_eq!(state(&cache, url, now), "fresh");
+        assert_eq!(
+            state(&cache, "https://keys.example/oss.pem", now),
+            "unknown"
+        );
+        cache.unpin(url).unwrap();
+        assert_eq!(state(&cache, url, now), "unknown");
+    }
+
+    #[test]
+    fn a_fetched_key_is_fresh_then_stale_then_gone() {
+        let mut cache = cache();
+        let start = Instant::now();
+        let url = cache.admit(V2).unwrap().url;
+        cache.succeeded(&url, PublicKey::aliyun_v1(), start);
+        let moment = Duration::from_millis(1);
+        assert_eq!(state(&cache, V2, start + TTL - moment), "fresh");
+        assert!(!cache.is_due(&url, start + TTL - moment));
+        assert_eq!(state(&cache, V2, start + TTL), "stale");
+        assert!(cache.is_due(&url, start + TTL));
+        assert_eq!(state(&cache, V2, start + TTL + MAX_STALE - moment), "stale");
+        assert_eq!(state(&cache, V2, start + TTL + MAX_STALE), "unknown");
+        assert!(ask(&mut cache, V2, start + TTL + MAX_STALE));
+    }
+
+    #[test]
+    fn a_refresh_that_fails_keeps_the_key_and_cools_down() {
+        let mut cache = cache();
+        let start = Instant::now();
+        let url = cache.admit(V2).unwrap().url;
+        cache.succeeded(&url, PublicKey::aliyun_v1(), start);
+        let stale = start + TTL;
+        cache.failed(&url, FetchError::new("503"), stale);
+        assert_eq!(state(&cache, V2, stale), "stale");
+        assert!(cache.holds(&url, stale));
+        assert!(!cache.is_due(&url, stale + Duration::from_secs(4)));
+        assert!(cache.is_due(&url, stale + Duration::from_secs(5)));
+        cache.succeeded(&url, PublicKey::aliyun_v1(), stale);
+        assert_eq!(state(&cache, V2, stale + Duration::from_secs(5)), "fresh");
+    }
+
+    #[test]
+    fn what_is_denied_is_not_there() {
+        let mut cache = cache();
+        let now = Instant::now();
+        let url = cache.admit(V2).unwrap().url;
+        cache.succeeded(&url, PublicKey::aliyun_v1(), now);
+        cache.deny(&V1_URL.replace("https", "http")).unwrap();
+        cache.deny(V2).unwrap();
+        for url in [V1_URL, V2] {
+            for url in [url.to_owned(), url.replace("https", "http")] {
+                assert_eq!(state(&cache, &url, now), "unknown");
+                assert_eq!(cache.admit(&url), None);
+            }
+        }
+        assert!(cache.status(now).iter().all(|key| !key.usable));
+    }
+
+    #[test]
+    fn the_next_versions_do_not_pay_from_the_purse() {
+        let mut cache = cache();
+        let now = Instant::now();
+        let paid: Vec<u16> = (10..=999)
+            .filter(|v| ask(&mut cache, &version(*v), now))
+            .collect();
+        assert_eq!(paid, [10, 11, 12, 13], "the purse is empty now");
+        for next in 2..=9 {
+            assert!(ask(&mut cache, &version(next), now), "v{next}");
+        }
+        // Once v2 is known, v10 is one of the next eight.
+        let url = cache.admit(V2).unwrap().url;
+        cache.succeeded(&url, PublicKey::aliyun_v1(), now);
+        assert!(ask(&mut cache, &version(10), now));
+        assert!(!ask(&mut cache, &version(11), now));
+    }
+
+    #[test]
+    fn a_failure_of_the_fetcher_itself_is_not_held_against_the_url() {
+        let mut cache = cache();
+        let now = Instant::now();
+        let url = cache.admit(V2).unwrap().url;
+        cache.failed(&url, FetchError::local("no roots"), now);
+        assert!(ask(&mut cache, V2, now));
+        cache.failed(&url, FetchError::new("404"), now);
+        assert!(!ask(&mut cache, V2, now));
+    }
+
+    #[test]
+    fn listed_urls_do_not_pay_and_open_ones_do() {
+        let listed = "https://keys.example/a.pem";
+        let policy = KeyUrlPolicy::empty()
+            .allow_url(listed)
+            .unwrap()
+            .allow_fn(|url| url.starts_with("https://open.example/"));
+        let mut cache = Cache::new(policy);
+        let now = Instant::now();
+        let asked = (0..100)
+            .filter(|n| ask(&mut cache, &format!("https://open.example/{n}"), now))
+            .count();
+        assert_eq!(asked, 4);
+        assert!(ask(&mut cache, listed, now));
+        assert!(ask(&mut cache, listed, now));
+    }
+
+    #[test]
+    fn keys_are_bounded_and_never_give_way_to_others() {
+        let policy = KeyUrlPolicy::default();
+        let mut cache = Cache::new(policy);
+        let now = Instant::now();
+        for number in 1..=999 {
+            let url = cache.admit(&version(number)).unwrap().url;
+            cache.succeeded(&url, PublicKey::aliyun_v1(), now);
+        }
+        assert_eq!(cache.fetched.len(), MAX_FETCHED);
+        assert_eq!(state(&cache, &version(1), now), "fresh");
+        assert_eq!(state(&cache, &version(999), now), "unknown");
+        let later = now + TTL + MAX_STALE;
+        let url = cache.admit(&version(999)).unwrap().url;
+        cache.succeeded(&url, PublicKey::aliyun_v1(), later);
+        assert_eq!(state(&cache, &version(999), later), "fresh");
+    }
+}
