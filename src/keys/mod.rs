@@ -27,6 +27,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use http::HeaderMap;
 use tokio::time::Instant;
 
 #[cfg(feature = "reqwest")]
@@ -42,7 +43,7 @@ use self::{
     flight::{FetchResult, Flights},
     key_url::decode_header,
 };
-use crate::{ConfigError, PublicKey, Rejection, RejectionKind, log};
+use crate::{ConfigError, PublicKey, Rejection, RejectionKind, log, verify};
 
 /// The public keys that callbacks are verified with. A handle: clones share the keys, so that several
 /// layers can be given one store, and an operator can change it while they run.
@@ -128,6 +129,33 @@ impl KeyStore {
             .admit(url)
             .ok_or(RejectionKind::KeyUrlNotAllowed)?;
         self.fetch(&admitted).await.map(drop)
+    }
+
+    /// The key that a callback's `x-oss-pub-key-url` names, for services that verify with a
+    /// [`Verifier`](crate::Verifier) instead of the layer. Ready at once if the key is at hand.
+    ///
+    /// ```
+    /// use oss_callback::{KeyStore, Rejection, VerifiedCallback, Verifier};
+    ///
+    /// async fn verify(
+    ///     keys: &KeyStore,
+    ///     target: &str,
+    ///     headers: &http::HeaderMap,
+    ///     body: bytes::Bytes,
+    /// ) -> Result<VerifiedCallback, Rejection> {
+    ///     let key = keys.resolve(headers).await?;
+    ///     Verifier::new(key).verify(target, headers, body)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// `MissingHeader`, `DuplicateHeader` or `InvalidHeader` for the header, `KeyUrlNotAllowed` for
+    /// the URL in it, and `KeyUnavailable`.
+    pub async fn resolve(&self, headers: &HeaderMap) -> Result<PublicKey, Rejection> {
+        match self.lookup(verify::key_url(headers)?)? {
+            Lookup::Ready(key) => Ok(key),
+            Lookup::Unknown(admitted) => self.fetch(&admitted).await,
+        }
     }
 
     /// All keys, and the URLs that could not be fetched, for health checks.

@@ -29,7 +29,7 @@ pub(crate) struct CallbackHeaders<'a> {
 impl<'a> CallbackHeaders<'a> {
     pub(crate) fn parse(headers: &'a HeaderMap) -> Result<Self, Rejection> {
         let signature = required(headers, AUTHORIZATION)?;
-        let key_url = required(headers, KEY_URL)?;
+        let key_url = key_url(headers)?;
         match single(headers, SIGNATURE_VERSION)? {
             None | Some(b"1.0") => {}
             Some(_) => return Err(RejectionKind::UnsupportedSignatureVersion.into()),
@@ -60,6 +60,11 @@ impl<'a> CallbackHeaders<'a> {
             signature: self.signature,
         }
     }
+}
+
+/// The key URL as it was sent, which must be exactly once.
+pub(crate) fn key_url(headers: &HeaderMap) -> Result<&[u8], Rejection> {
+    required(headers, KEY_URL)
 }
 
 fn required<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a [u8], Rejection> {

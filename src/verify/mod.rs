@@ -24,7 +24,7 @@ use md5::{Digest, Md5};
 #[cfg(feature = "test-util")]
 pub(crate) use self::signature::MD5_DIGEST_INFO;
 pub(crate) use self::{
-    headers::{CallbackHeaders, KEY_URL},
+    headers::{CallbackHeaders, KEY_URL, key_url},
     message::SignedTarget,
     signature::Signature,
 };
