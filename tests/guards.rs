@@ -146,8 +146,13 @@ async fn a_proof_that_was_there_before_is_removed() {
     let signer = CallbackSigner::new();
     let planted = signer.verify(signer.form("/cb", "object=planted")).unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let layer = builder().build().unwrap();
-
+    let layer = builder()
+        .signed_target(|parts| {
+            assert!(parts.extensions.get::<VerifiedCallback>().is_none());
+            parts.uri.path().into()
+        })
+        .build()
+        .unwrap();
     let handler = inner({
         let seen = Arc::clone(&seen);
         move |request: Request<CallbackBody>| {

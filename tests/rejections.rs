@@ -406,18 +406,6 @@ async fn what_the_head_decides_has_its_status_and_leaves_the_body_unread() {
             (KeyUrlNotAllowed, 403),
         ),
         (
-            // `_v2.pem` of the public cloud, which nobody fetches here.
-            refusal(
-                builder(),
-                header(
-                    "x-oss-pub-key-url",
-                    "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92Mi5wZW0=",
-                ),
-            )
-            .await,
-            (KeyUnavailable, 503),
-        ),
-        (
             refusal(builder(), header("authorization", "AAAA")).await,
             (InvalidSignature(SignatureMismatch::NotFromThisKey), 403),
         ),
