@@ -55,13 +55,14 @@ fn layer() -> OssCallbackLayer {
     builder().build().unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_verified_bytes_arrive_however_they_were_framed() {
     let whole = [frame(BODY)];
     let bytes = BODY.bytes().map(|byte| frame(vec![byte]));
     let gaps = BODY
         .bytes()
         .flat_map(|byte| [frame(""), frame(vec![byte]), frame("")]);
+    let delayed = (0..1_000).map(|_| frame("")).chain([frame(BODY)]);
     let trailers = [frame(BODY), Ok(Frame::trailers(http::HeaderMap::new()))];
     let handler = inner(async |request: Request<CallbackBody>| {
         let proof = VerifiedCallback::from_extensions(request.extensions())?.clone();
@@ -77,6 +78,7 @@ async fn the_verified_bytes_arrive_however_they_were_framed() {
         frames(whole).boxed_unsync(),
         frames(bytes.collect::<Vec<_>>()).boxed_unsync(),
         frames(gaps.collect::<Vec<_>>()).boxed_unsync(),
+        frames(delayed.collect::<Vec<_>>()).boxed_unsync(),
         frames(trailers).boxed_unsync(),
     ] {
         let response = service.clone().oneshot(callback_with(body)).await.unwrap();

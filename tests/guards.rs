@@ -400,6 +400,7 @@ async fn the_deadline_does_not_count_while_guards_are_told_of_a_refusal() {
         .unwrap();
     let answer = tokio::spawn(layer.layer(Inner::default()).oneshot(callback("/cb")));
     tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!answer.is_finished(), "it waits for the slow guard");
     permit.send(()).unwrap();
     assert_eq!(outcome.await.unwrap(), Outcome::Failed);
     let answer = answer.await.unwrap().unwrap();
