@@ -27,7 +27,7 @@ use support::{
     kind,
 };
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::{
         Notify,
@@ -340,6 +340,38 @@ fn without_a_runtime_nothing_panics() {
     assert_eq!(response.unwrap().unwrap().status(), 200);
     let waiting = pin!(service.oneshot(callback_with(never())));
     assert!(waiting.now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn a_client_is_refused_before_it_has_sent_a_body() {
+    let official = support::official();
+    let handler = post(async |_: VerifiedCallback| "{}");
+    let route = handler.route_layer(OssCallbackLayer::new());
+    let address = support::serve(Router::new().route(&official.path, route)).await;
+    let head = String::from_utf8(official.head("Content-Length: 9\r\n")).unwrap();
+    let garbage = head.replace("authorization: ", "authorization: AAAA");
+    assert_ne!(head, garbage);
+    let large = "Content-Length: 65537\r\n";
+    for (head, status) in [
+        (official.head(large), "413 Payload Too Large"),
+        (
+            official.head(&format!("{large}Expect: 100-continue\r\n")),
+            "413 Payload Too Large",
+        ),
+        (garbage.into_bytes(), "403 Forbidden"),
+    ] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(&head).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            assert!(client.read_buf(&mut answer).await.unwrap() > 0);
+        }
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}\r\n")),
+            "{answer}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -271,6 +271,12 @@ async fn outside_a_stack_of_other_layers() {
         .concurrency_limit(8);
     let app = Router::new().route("/cb", post(uploaded).route_layer(stack));
     assert_accepts(app, "/cb").await;
+
+    // In calls of their own it is axum that maps the bodies.
+    let method = post(uploaded)
+        .route_layer(TraceLayer::new_for_http())
+        .route_layer(layer());
+    assert_accepts(Router::new().route("/cb", method), "/cb").await;
 }
 
 #[tokio::test]
