@@ -6,6 +6,9 @@
 //!    refusal itself takes `Result<OssCallback<T>, Rejection>`.
 //! 3. [`CallbackAnswer`] and [`Rejection`] are responses. The layer renders every rejection again
 //!    with its own renderer, so they all look alike.
+//! 4. Give layers that change the type of the response body, as tracing and compression do, a
+//!    `route_layer` call of their own, before the one with this layer. Refusals are made in the
+//!    body type of what is inside.
 //!
 //! # Nested routers and proxies
 //!

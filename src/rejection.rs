@@ -11,6 +11,7 @@ use std::{error::Error, fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
 
 /// Why a callback was refused.
 ///
@@ -115,16 +116,14 @@ impl Rejection {
     /// );
     /// ```
     pub fn to_response<B: From<Bytes>>(&self) -> Response<B> {
-        let body = Bytes::from(
-            serde_json::json!({
-                "Status": "error",
-                "code": self.code(),
-                "message": self.phrase(),
-            })
-            .to_string(),
-        );
+        let body = Envelope {
+            status: "error",
+            code: self.code(),
+            message: self.phrase(),
+        };
+        let body = serde_json::to_vec(&body).expect("three strings serialize");
         let length = body.len();
-        let mut response = Response::new(B::from(body));
+        let mut response = Response::new(B::from(body.into()));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(
@@ -182,6 +181,16 @@ impl Rejection {
             UnsupportedSignatureVersion => "the signature version is not supported",
         }
     }
+}
+
+/// The default body. A struct, as strangers can have many of these made: a JSON map allocates for
+/// each name and value.
+#[derive(Serialize)]
+struct Envelope {
+    #[serde(rename = "Status")]
+    status: &'static str,
+    code: &'static str,
+    message: &'static str,
 }
 
 impl From<RejectionKind> for Rejection {

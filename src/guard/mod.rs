@@ -141,8 +141,9 @@ impl Admission {
 
     /// The callback is admitted, and the guard is told what became of it.
     ///
-    /// The function is called exactly once, whatever happens. The answer waits for its future, so
-    /// that has to be quick; what it finds out no longer changes the answer.
+    /// The function is called exactly once, however the request ends; one that is cancelled has to be
+    /// dropped inside a tokio runtime for that. The answer waits for its future, so that has to be
+    /// quick; what it finds out no longer changes the answer, and neither does a panic.
     pub fn until_answered<F, Fut>(settle: F) -> Self
     where
         F: FnOnce(Outcome) -> Fut + Send + 'static,

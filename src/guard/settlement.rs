@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::AssertUnwindSafe,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -59,7 +60,10 @@ impl Settling {
         }
         let telling = async move {
             for settle in waiting.into_iter().rev() {
-                settle(outcome).await;
+                // A guard that panics must not keep the outcome from the others, nor the answer from
+                // OSS: the handler has done its work. The panic hook has reported it.
+                let told = AssertUnwindSafe(async move { settle(outcome).await });
+                let _ = told.catch_unwind().await;
             }
         };
         Some(Self(Some(telling.boxed())))

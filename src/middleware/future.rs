@@ -71,7 +71,7 @@ pin_project! {
         },
         /// The guards are being asked.
         Guard {
-            asking: BoxFuture<'static, Result<(Parts, Settlements), Rejection>>,
+            asking: BoxFuture<'static, (Settlements, Result<Parts, Rejection>)>,
         },
         /// The inner service is getting ready.
         Ready,
@@ -204,7 +204,10 @@ where
                 }
                 StateProj::Guard { asking } => {
                     let admitted = match asking.poll_unpin(cx) {
-                        Poll::Ready(admitted) => admitted,
+                        Poll::Ready((settlements, admitted)) => {
+                            *this.settlements = settlements;
+                            admitted
+                        }
                         Poll::Pending => {
                             ready!(poll_timer(this.timer.as_mut(), this.config.deadline, cx));
                             Err(Rejection::with_source(
@@ -213,9 +216,8 @@ where
                             ))
                         }
                     };
-                    admitted.map(|(parts, settlements)| {
+                    admitted.map(|parts| {
                         *this.parts = Some(parts);
-                        *this.settlements = settlements;
                         State::Ready
                     })
                 }
@@ -270,8 +272,10 @@ where
             let next = next.unwrap_or_else(|rejection| {
                 log::refused(&rejection, this.callback.as_ref(), this.parts.as_ref());
                 let response = render(&this.config.rejection_response, rejection);
+                // The guards before the one that refused learn of it, outside the deadline: what they
+                // do then does not change the answer.
                 State::Settle {
-                    settling: None,
+                    settling: this.settlements.settle(Outcome::Failed),
                     answer: Some(Ok(response)),
                 }
             });
@@ -304,27 +308,23 @@ impl<R> Config<R> {
     }
 }
 
-/// Asks the guards one after the other. A refusal is told to those that had admitted the callback.
+/// Asks the guards one after the other, until one refuses. Those before it still wait for the
+/// outcome.
 async fn ask(
     guards: Arc<[Arc<dyn Guard>]>,
     callback: VerifiedCallback,
     mut parts: Parts,
     now: SystemTime,
-) -> Result<(Parts, Settlements), Rejection> {
+) -> (Settlements, Result<Parts, Rejection>) {
     let mut settlements = Settlements::new();
     let mut context = GuardContext::new(&callback, &parts.headers, &mut parts.extensions, now);
     for guard in guards.iter() {
         match guard.admit(&mut context).await {
             Ok(admission) => settlements.add(admission),
-            Err(rejection) => {
-                if let Some(settling) = settlements.settle(Outcome::Failed) {
-                    settling.await;
-                }
-                return Err(rejection);
-            }
+            Err(rejection) => return (settlements, Err(rejection)),
         }
     }
-    Ok((parts, settlements))
+    (settlements, Ok(parts))
 }
 
 /// OSS takes exactly 200 for success, so the guards do too.
