@@ -7,6 +7,8 @@ use serde::{
     de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
+use super::decode::OWN_TEXT;
+
 /// The callback variables under their documented names, and everything else in
 /// [`custom`](Self::custom).
 ///
@@ -182,6 +184,13 @@ impl<'de> Deserialize<'de> for FlatText {
                 f.write_str("a value")
             }
 
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                deserializer: D,
+            ) -> Result<FlatText, D::Error> {
+                deserializer.deserialize_any(self)
+            }
+
             fn visit_bool<E: Error>(self, value: bool) -> Result<FlatText, E> {
                 Ok(FlatText(Some(value.to_string())))
             }
@@ -225,7 +234,7 @@ impl<'de> Deserialize<'de> for FlatText {
             }
         }
 
-        deserializer.deserialize_any(FlatTextVisitor)
+        deserializer.deserialize_newtype_struct(OWN_TEXT, FlatTextVisitor)
     }
 }
 
@@ -324,6 +333,27 @@ mod tests {
             custom(&vars),
             [("a", "x"), ("b", "-7"), ("c", "1.5"), ("d", "true")]
         );
+    }
+
+    #[test]
+    fn a_custom_number_is_the_text_that_guards_read() {
+        for number in ["1.50", "1e2", "-0", "1e400", "0.10000000000000000555"] {
+            let body = format!(r#"{{"n":{number}}}"#);
+            assert_eq!(custom(&json(&body)), [("n", number)]);
+            assert_eq!(
+                parsed(BodyKind::Json, &body).unwrap().get("n"),
+                Some(number)
+            );
+        }
+    }
+
+    #[test]
+    fn they_can_be_read_from_other_formats_too() {
+        let vars: CallbackVars =
+            serde_json::from_str(r#"{"size":7,"a":1.5,"b":true,"c":null,"d":[1],"e":"x"}"#)
+                .unwrap();
+        assert_eq!(vars.size, Some(7));
+        assert_eq!(custom(&vars), [("a", "1.5"), ("b", "true"), ("e", "x")]);
     }
 
     #[test]

@@ -18,6 +18,11 @@ use serde::{
 
 use super::{Value, ValueKind, Vars, VarsError, error::Reason};
 
+/// The name of a newtype that takes numbers and booleans as their own text, and all else as it is.
+/// serde has no word for it: a visitor of any value would be shown `1.50` as the number 1.5, and write
+/// another text than a guard reads.
+pub(super) const OWN_TEXT: &str = "$oss_callback::OwnText";
+
 /// All variables of a body, as a map.
 pub(super) struct VarsDeserializer<'de>(&'de Vars);
 
@@ -257,8 +262,9 @@ impl<'de> Deserializer<'de> for Value<'de> {
             if value.is_absent() { visitor.visit_unit() } else { Err(value.unfit(&visitor)) }
         };
         deserialize_unit_struct(name: &'static str) => Self::deserialize_unit;
-        deserialize_newtype_struct(name: &'static str) => |value, visitor: V| {
-            visitor.visit_newtype_struct(value)
+        deserialize_newtype_struct(name: &'static str) => |value: Self, visitor: V| match value.kind {
+            ValueKind::Bool | ValueKind::Number if name == OWN_TEXT => value.read_text(visitor),
+            _ => visitor.visit_newtype_struct(value),
         };
         deserialize_enum(name: &'static str, variants: &'static [&'static str]) => |value: Self, visitor: V| {
             match value.kind {
