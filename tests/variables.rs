@@ -15,7 +15,10 @@ use oss_callback::{
     BodyType, CallbackAnswer, CallbackBody, CallbackVars, OssCallback, OssCallbackLayer, Rejection,
     RejectionKind, VerifiedCallback, guard_fn, test_util::CallbackSigner,
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, Unexpected},
+};
 use tower::ServiceExt;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -206,6 +209,50 @@ async fn an_error_names_the_field_and_quotes_nothing() {
         let reason = reason(extract::<Upload>(Some(media_type), body).await);
         assert!(reason.contains(expected), "{body}: {reason}");
         assert!(!reason.contains(canary), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_type_says_of_a_value_itself_is_not_repeated() {
+    /// Quotes the value in its error, in each way that serde has.
+    #[derive(Deserialize)]
+    #[allow(dead_code)]
+    struct Talkative {
+        #[serde(deserialize_with = "custom")]
+        a: Option<()>,
+        #[serde(deserialize_with = "unexpected")]
+        b: Option<()>,
+        c: Option<Kind>,
+        d: Option<HashMap<String, Kind>>,
+    }
+    fn custom<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<()>, D::Error> {
+        match String::deserialize(deserializer)? {
+            text if text.is_empty() => Ok(None),
+            text => Err(D::Error::custom(format!("{text} is odd"))),
+        }
+    }
+    fn unexpected<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<()>, D::Error> {
+        match String::deserialize(deserializer)? {
+            text if text.is_empty() => Ok(None),
+            text => Err(D::Error::invalid_value(Unexpected::Str(&text), &"nothing")),
+        }
+    }
+
+    for (body, expected) in [
+        (r#"{"a":"c4n4ry","b":""}"#, "variable `a`: not accepted"),
+        (r#"{"a":"","b":"c4n4ry"}"#, "variable `b`: expected nothing"),
+        (
+            r#"{"a":"","b":"","c":"c4n4ry"}"#,
+            "variable `c`: not one of",
+        ),
+        (
+            r#"{"a":"","b":"","d":{"c4n4ry":"c4n4ry"}}"#,
+            "variable `d`: not accepted",
+        ),
+    ] {
+        let reason = reason(extract::<Talkative>(Some(JSON), body).await);
+        assert!(reason.contains(expected), "{body}: {reason}");
+        assert!(!reason.contains("c4n4ry"), "{reason}");
     }
 }
 
