@@ -520,3 +520,33 @@ async fn large_and_deep_bodies_are_decoded_or_refused() {
     let vars: CallbackVars = extract(Some(FORM), &digits).await.unwrap();
     assert_eq!(vars.size, Some(0));
 }
+
+#[tokio::test]
+async fn the_variables_of_the_service_can_be_part_of_another_type() {
+    #[derive(Deserialize)]
+    struct Mine {
+        #[serde(rename = "x:user")]
+        user: String,
+        #[serde(flatten)]
+        vars: CallbackVars,
+    }
+    let form = "bucket=b&object=&size=7&imageInfo.height=&width=3&x:user=42&x:other=1.50";
+    let json = r#"{"bucket":"b","object":"","size":7,"imageInfo.height":,"width":3,"x:user":"42","x:other":"1.50"}"#;
+    for (media_type, body) in [(FORM, form), (JSON, json)] {
+        let mine: Mine = extract(Some(media_type), body).await.unwrap();
+        assert_eq!(mine.user, "42");
+        assert_eq!(mine.vars.bucket.as_deref(), Some("b"));
+        assert_eq!(mine.vars.object, None);
+        assert_eq!(mine.vars.size, Some(7));
+        assert_eq!(
+            (mine.vars.image_height, mine.vars.image_width),
+            (None, Some(3))
+        );
+        assert_eq!(
+            mine.vars.custom,
+            BTreeMap::from([("x:other".into(), "1.50".into())])
+        );
+    }
+    let reason = reason(extract::<Mine>(Some(FORM), "x:user=1&size=c4n4ry").await);
+    assert!(!reason.contains("c4n4ry"), "{reason}");
+}

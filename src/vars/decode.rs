@@ -6,7 +6,9 @@
 //! 3. An `Option` is `None` for JSON's `null` and for empty text.
 //! 4. A number or boolean is also its own text, so that a `HashMap<String, String>` holds every
 //!    flat body.
-//! 5. Nested JSON is read by serde's own rules.
+//! 5. Nested JSON is read by serde's own rules. So are fields behind `#[serde(flatten)]` and in
+//!    untagged enums: serde takes all values apart before it asks for types, and those of a form are
+//!    text.
 
 use serde::{
     de::{
@@ -16,7 +18,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::{Value, ValueKind, Vars, VarsError, error::Reason};
+use super::{Value, ValueKind, Vars, VarsError, callback_vars::NAMES, error::Reason};
 
 /// The name of a newtype that takes numbers and booleans as their own text, and all else as it is.
 /// serde has no word for it: a visitor of any value would be shown `1.50` as the number 1.5, and write
@@ -100,7 +102,8 @@ impl<'de> Deserializer<'de> for VarsDeserializer<'de> {
 struct Entries<'de, I> {
     entries: I,
     current: Option<(&'de str, Value<'de>)>,
-    /// The names that the type has. Only these may stand in an error: others come from the sender.
+    /// The names that the type has. Only these and the documented ones may stand in an error: others
+    /// come from the sender.
     fields: &'static [&'static str],
 }
 
@@ -123,7 +126,8 @@ impl<'de, I: Iterator<Item = (&'de str, Value<'de>)>> MapAccess<'de> for Entries
             .take()
             .expect("a value is asked for after its name");
         seed.deserialize(value).map_err(|error| {
-            let field = self.fields.iter().find(|field| **field == name);
+            let mut known = self.fields.iter().chain(NAMES);
+            let field = known.find(|known| **known == name);
             error.in_field(field.copied())
         })
     }
@@ -199,7 +203,7 @@ impl<'de> Value<'de> {
 }
 
 /// `+1`, ` 1` and `1_000` are numbers to some readers and not to others.
-fn is_digits(text: &str) -> bool {
+pub(super) fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -404,6 +408,10 @@ mod tests {
             (
                 error(form::<HashMap<String, u8>>("c4n4ry=c4n4ry")),
                 "expected u8",
+            ),
+            (
+                error(form::<HashMap<String, u8>>("size=c4n4ry")),
+                "`size`: expected u8",
             ),
             (error(form::<Strict>("c4n4ry=1")), "does not have"),
             (

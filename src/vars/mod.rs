@@ -11,8 +11,8 @@
 //! 4. A variable is text, or JSON's number, boolean, null or nested value. [Decoding](decode) reads
 //!    numbers and booleans from text too, digit by digit: no sign, no blank. An empty value is
 //!    `None` for an `Option`, as OSS writes nothing for a variable that has no value.
-//! 5. What goes wrong is told by the name of the field in the type that was asked for, never by a
-//!    name or value of the body.
+//! 5. What goes wrong is told by the name of the field in the type that was asked for, or of a
+//!    documented variable, never by another name or a value of the body.
 
 mod callback_vars;
 mod decode;
