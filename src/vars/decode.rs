@@ -166,14 +166,19 @@ impl<'de> Value<'de> {
         }
     }
 
-    fn read_float<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, VarsError> {
+    /// What the type does not hold would become infinite.
+    fn read_float<V: Visitor<'de>>(
+        self,
+        is_held: impl Fn(f64) -> bool,
+        visitor: V,
+    ) -> Result<V::Value, VarsError> {
         let starts_as_number = || {
             let digits = self.text.strip_prefix('-').unwrap_or(self.text);
             digits.as_bytes().first().is_some_and(u8::is_ascii_digit)
         };
         match self.text.parse::<f64>() {
             Ok(number)
-                if number.is_finite()
+                if is_held(number)
                     && matches!(self.kind, ValueKind::Number | ValueKind::Text)
                     && starts_as_number() =>
             {
@@ -234,7 +239,7 @@ impl<'de> Deserializer<'de> for Value<'de> {
             ValueKind::Null => visitor.visit_unit(),
             ValueKind::Bool => value.deserialize_bool(visitor),
             ValueKind::Number if value.text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) => {
-                value.read_float(visitor)
+                value.read_float(f64::is_finite, visitor)
             }
             ValueKind::Number => value.read_signed(visitor),
             ValueKind::Text | ValueKind::Nested => value.read_text(visitor),
@@ -254,8 +259,8 @@ impl<'de> Deserializer<'de> for Value<'de> {
         deserialize_u32() => Self::read_unsigned;
         deserialize_u64() => Self::read_unsigned;
         deserialize_u128() => Self::read_unsigned;
-        deserialize_f32() => Self::read_float;
-        deserialize_f64() => Self::read_float;
+        deserialize_f32() => |value: Self, visitor: V| value.read_float(|number| (number as f32).is_finite(), visitor);
+        deserialize_f64() => |value: Self, visitor: V| value.read_float(f64::is_finite, visitor);
         deserialize_char() => Self::read_text;
         deserialize_str() => Self::read_text;
         deserialize_string() => Self::read_text;
@@ -457,6 +462,11 @@ mod tests {
         for text in ["inf", "NaN", "-inf", ".5", "%2B0.5", "1e400", "infinity"] {
             error(form::<Number<f64>>(&format!("n={text}")));
         }
+        for text in ["1e39", "-1e39", "3.5e38"] {
+            error(form::<Number<f32>>(&format!("n={text}")));
+            assert!(form::<Number<f64>>(&format!("n={text}")).is_ok());
+        }
+        assert_eq!(form::<Number<f32>>("n=3.4028235e38").unwrap().n, f32::MAX);
         for text in ["-1", "1.0", "1e2", "18446744073709551616"] {
             error(json::<Number<u64>>(&format!(r#"{{"n":{text}}}"#)));
         }
