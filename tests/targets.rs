@@ -10,6 +10,7 @@ mod support;
 use std::convert::Infallible;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use oss_callback::{
@@ -18,6 +19,7 @@ use oss_callback::{
     VerifiedCallback, Verifier,
     test_util::CallbackSigner,
 };
+use proptest::{collection::vec, prelude::*, sample::select};
 use tower::{Layer, ServiceExt, service_fn};
 
 const BODY: &str = "object=a.jpg";
@@ -292,4 +294,72 @@ async fn the_proof_tells_the_target_as_sent_and_as_signed() {
     assert_eq!(callback.query(), None);
 
     assert_eq!(proof("http://host/cb?", b"/cb").await.path(), "/cb");
+}
+
+/// The rule once more, as plainly as it can be said: all that precedes the line feed in the messages
+/// that may be signed for a target; nothing if the target is refused.
+fn heads(target: &str) -> Vec<Vec<u8>> {
+    fn decode(path: &[u8]) -> Vec<u8> {
+        match path {
+            [b'%', high, low, rest @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                let escape = [*high, *low];
+                let escape = std::str::from_utf8(&escape).unwrap();
+                let byte = u8::from_str_radix(escape, 16).unwrap();
+                [vec![byte], decode(rest)].concat()
+            }
+            [byte, rest @ ..] => [vec![*byte], decode(rest)].concat(),
+            [] => Vec::new(),
+        }
+    }
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let paths = [
+        decode(path.as_bytes()),
+        decode(path.replace('+', " ").as_bytes()),
+    ];
+    if paths[0].contains(&b'?') || paths[0].contains(&b'\n') {
+        return Vec::new();
+    }
+    let with_query = |query: &str| paths.clone().map(|path| [&path, query.as_bytes()].concat());
+    match query {
+        None => with_query("").into(),
+        Some("") => [with_query("?"), with_query("")].concat(),
+        Some(query) => with_query(&format!("?{query}")).into(),
+    }
+}
+
+/// Targets that look much alike.
+fn any_target() -> impl Strategy<Value = String> {
+    let parts = vec![
+        "a", "a", "/", "+", "?", "%", "2", "%2", "%2F", "%20", "%2B", "%25", "%61",
+    ];
+    let rare = vec!["%3F", "%0A", "%3", "F"];
+    let part = prop_oneof![9 => select(parts), 1 => select(rare)];
+    vec(part, 0..5).prop_map(|parts| format!("/{}", parts.concat()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_signature_covers_the_messages_of_the_rule_and_no_others(
+        target in any_target(),
+        signed in any_target(),
+    ) {
+        let covered = heads(&target);
+        for head in heads(&signed).iter().chain(&covered) {
+            let expected = if covered.is_empty() {
+                Refused(Ambiguous)
+            } else if covered.contains(head) {
+                Accepted
+            } else {
+                Differs
+            };
+            prop_assert_eq!(verifier(&target, head), expected, "{:?}", head.escape_ascii());
+            let by_layer = layer(&target, head).now_or_never();
+            prop_assert_eq!(by_layer, Some(expected), "{:?}", head.escape_ascii());
+        }
+    }
 }

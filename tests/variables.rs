@@ -1,4 +1,5 @@
 //! What guards and handlers read of a body: one set of values, typed, or one refusal for all.
+#![cfg(feature = "axum")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
