@@ -90,6 +90,10 @@ impl VerifiedCallback {
 
     /// The callback variables as a value of your own.
     ///
+    /// Numbers are read from text, as forms have nothing else. Behind `#[serde(flatten)]` and in
+    /// untagged enums serde itself does not do so; [`CallbackVars`](crate::CallbackVars) may be
+    /// flattened nevertheless.
+    ///
     /// # Errors
     /// As [`var`](Self::var), and `InvalidVariables` if the variables do not fit the type. The
     /// source names the field.

@@ -4,14 +4,17 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor},
 };
+
+use super::decode::{OWN_TEXT, is_digits};
 
 /// The callback variables under their documented names, and everything else in
 /// [`custom`](Self::custom).
 ///
 /// What a body names is up to the callback's template, so every field is optional; a variable that
-/// OSS had no value for is `None`. For a template with names of its own, extract a type of your own.
+/// OSS had no value for is `None`. For a template with names of its own, extract a type of your own;
+/// these variables may be a `#[serde(flatten)]` field of it.
 ///
 /// ```
 /// # use oss_callback::{CallbackVars, RejectionKind, test_util::CallbackSigner};
@@ -63,8 +66,8 @@ pub struct CallbackVars {
     pub custom: BTreeMap<String, String>,
 }
 
-/// The documented names, for errors.
-const NAMES: &[&str] = &[
+/// The documented names.
+pub(super) const NAMES: &[&str] = &[
     "bucket",
     "object",
     "etag",
@@ -83,7 +86,8 @@ const NAMES: &[&str] = &[
 
 impl<'de> Deserialize<'de> for CallbackVars {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_struct("CallbackVars", NAMES, CallbackVarsVisitor)
+        // Not as a struct: behind `#[serde(flatten)]` that would show no custom variables.
+        deserializer.deserialize_map(CallbackVarsVisitor)
     }
 }
 
@@ -100,22 +104,22 @@ impl<'de> Visitor<'de> for CallbackVarsVisitor {
         let mut vars = CallbackVars::default();
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
-                "bucket" => vars.bucket = map.next_value()?,
-                "object" => vars.object = map.next_value()?,
-                "etag" => vars.etag = map.next_value()?,
-                "size" => vars.size = map.next_value()?,
-                "mimeType" => vars.mime_type = map.next_value()?,
-                "imageInfo.height" => vars.image_height = map.next_value()?,
-                "imageInfo.width" => vars.image_width = map.next_value()?,
-                "imageInfo.format" => vars.image_format = map.next_value()?,
-                "crc64" => vars.crc64 = map.next_value()?,
-                "contentMd5" => vars.content_md5 = map.next_value()?,
-                "vpcId" => vars.vpc_id = map.next_value()?,
-                "clientIp" => vars.client_ip = map.next_value()?,
-                "reqId" => vars.req_id = map.next_value()?,
-                "operation" => vars.operation = map.next_value()?,
+                "bucket" => vars.bucket = map.next_value::<Text>()?.0,
+                "object" => vars.object = map.next_value::<Text>()?.0,
+                "etag" => vars.etag = map.next_value::<Text>()?.0,
+                "size" => vars.size = map.next_value::<Number>()?.0,
+                "mimeType" => vars.mime_type = map.next_value::<Text>()?.0,
+                "imageInfo.height" => vars.image_height = map.next_value::<Number>()?.0,
+                "imageInfo.width" => vars.image_width = map.next_value::<Number>()?.0,
+                "imageInfo.format" => vars.image_format = map.next_value::<Text>()?.0,
+                "crc64" => vars.crc64 = map.next_value::<Number>()?.0,
+                "contentMd5" => vars.content_md5 = map.next_value::<Text>()?.0,
+                "vpcId" => vars.vpc_id = map.next_value::<Text>()?.0,
+                "clientIp" => vars.client_ip = map.next_value::<Text>()?.0,
+                "reqId" => vars.req_id = map.next_value::<Text>()?.0,
+                "operation" => vars.operation = map.next_value::<Text>()?.0,
                 _ => {
-                    if let Some(text) = map.next_value::<FlatText>()?.0 {
+                    if let Flat::Text(text) = map.next_value()? {
                         vars.custom.insert(name, text);
                     }
                 }
@@ -131,10 +135,6 @@ impl CallbackVars {
     /// count where the documented name is absent and the value could be the image's; else they are
     /// custom variables that happen to have that name.
     fn adopt_renames(&mut self) {
-        fn number(text: &str) -> Option<u64> {
-            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            digits.then(|| text.parse().ok()).flatten()
-        }
         fn adopt<T>(
             field: &mut Option<T>,
             custom: &mut BTreeMap<String, String>,
@@ -168,70 +168,119 @@ impl fmt::Debug for CallbackVars {
     }
 }
 
-/// A value as text, if it is one value.
-struct FlatText(Option<String>);
+/// The text of a variable, if it has one.
+struct Text(Option<String>);
 
-impl<'de> Deserialize<'de> for FlatText {
+impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FlatTextVisitor;
+        match Flat::deserialize(deserializer)? {
+            Flat::Null => Ok(Self(None)),
+            Flat::Text(text) => Ok(Self(Some(text).filter(|text| !text.is_empty()))),
+            Flat::Nested => Err(unfit(&"a string")),
+        }
+    }
+}
 
-        impl<'de> Visitor<'de> for FlatTextVisitor {
-            type Value = FlatText;
+/// The number in a variable, if it has one.
+struct Number(Option<u64>);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        let Some(text) = text else {
+            return Ok(Self(None));
+        };
+        match number(&text) {
+            None => Err(unfit(&"u64")),
+            number => Ok(Self(number)),
+        }
+    }
+}
+
+fn number(text: &str) -> Option<u64> {
+    is_digits(text).then(|| text.parse().ok()).flatten()
+}
+
+fn unfit<E: Error>(expected: &'static &str) -> E {
+    E::invalid_type(Unexpected::Other("a variable"), expected)
+}
+
+/// Any value as text, if it is one value. Read from whatever serde shows: behind
+/// `#[serde(flatten)]`, numbers of a form are text, and those of JSON are numbers.
+enum Flat {
+    Nested,
+    Null,
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for Flat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FlatVisitor;
+
+        impl<'de> Visitor<'de> for FlatVisitor {
+            type Value = Flat;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a value")
             }
 
-            fn visit_bool<E: Error>(self, value: bool) -> Result<FlatText, E> {
-                Ok(FlatText(Some(value.to_string())))
+            fn visit_newtype_struct<D: Deserializer<'de>>(
+                self,
+                deserializer: D,
+            ) -> Result<Flat, D::Error> {
+                deserializer.deserialize_any(self)
             }
 
-            fn visit_i64<E: Error>(self, value: i64) -> Result<FlatText, E> {
-                Ok(FlatText(Some(value.to_string())))
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Flat, E> {
+                Ok(Flat::Text(value.to_string()))
             }
 
-            fn visit_i128<E: Error>(self, value: i128) -> Result<FlatText, E> {
-                Ok(FlatText(Some(value.to_string())))
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Flat, E> {
+                Ok(Flat::Text(value.to_string()))
             }
 
-            fn visit_u64<E: Error>(self, value: u64) -> Result<FlatText, E> {
-                Ok(FlatText(Some(value.to_string())))
+            fn visit_i128<E: Error>(self, value: i128) -> Result<Flat, E> {
+                Ok(Flat::Text(value.to_string()))
             }
 
-            fn visit_u128<E: Error>(self, value: u128) -> Result<FlatText, E> {
-                Ok(FlatText(Some(value.to_string())))
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Flat, E> {
+                Ok(Flat::Text(value.to_string()))
             }
 
-            fn visit_f64<E: Error>(self, value: f64) -> Result<FlatText, E> {
-                Ok(FlatText(Some(value.to_string())))
+            fn visit_u128<E: Error>(self, value: u128) -> Result<Flat, E> {
+                Ok(Flat::Text(value.to_string()))
             }
 
-            fn visit_str<E: Error>(self, value: &str) -> Result<FlatText, E> {
-                Ok(FlatText(Some(value.to_owned())))
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Flat, E> {
+                Ok(Flat::Text(value.to_string()))
             }
 
-            fn visit_unit<E: Error>(self) -> Result<FlatText, E> {
-                Ok(FlatText(None))
+            fn visit_str<E: Error>(self, value: &str) -> Result<Flat, E> {
+                Ok(Flat::Text(value.to_owned()))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<FlatText, A::Error> {
+            fn visit_unit<E: Error>(self) -> Result<Flat, E> {
+                Ok(Flat::Null)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Flat, A::Error> {
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(FlatText(None))
+                Ok(Flat::Nested)
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FlatText, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Flat, A::Error> {
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(FlatText(None))
+                Ok(Flat::Nested)
             }
         }
 
-        deserializer.deserialize_any(FlatTextVisitor)
+        deserializer.deserialize_newtype_struct(OWN_TEXT, FlatVisitor)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::error::Error;
+    use std::error::Error as _;
 
     use super::*;
     use crate::vars::{BodyKind, parsed};
@@ -324,6 +373,27 @@ mod tests {
             custom(&vars),
             [("a", "x"), ("b", "-7"), ("c", "1.5"), ("d", "true")]
         );
+    }
+
+    #[test]
+    fn a_custom_number_is_the_text_that_guards_read() {
+        for number in ["1.50", "1e2", "-0", "1e400", "0.10000000000000000555"] {
+            let body = format!(r#"{{"n":{number}}}"#);
+            assert_eq!(custom(&json(&body)), [("n", number)]);
+            assert_eq!(
+                parsed(BodyKind::Json, &body).unwrap().get("n"),
+                Some(number)
+            );
+        }
+    }
+
+    #[test]
+    fn they_can_be_read_from_other_formats_too() {
+        let vars: CallbackVars =
+            serde_json::from_str(r#"{"size":7,"a":1.5,"b":true,"c":null,"d":[1],"e":"x"}"#)
+                .unwrap();
+        assert_eq!(vars.size, Some(7));
+        assert_eq!(custom(&vars), [("a", "1.5"), ("b", "true"), ("e", "x")]);
     }
 
     #[test]

@@ -6,7 +6,9 @@
 //! 3. An `Option` is `None` for JSON's `null` and for empty text.
 //! 4. A number or boolean is also its own text, so that a `HashMap<String, String>` holds every
 //!    flat body.
-//! 5. Nested JSON is read by serde's own rules.
+//! 5. Nested JSON is read by serde's own rules. So are fields behind `#[serde(flatten)]` and in
+//!    untagged enums: serde takes all values apart before it asks for types, and those of a form are
+//!    text.
 
 use serde::{
     de::{
@@ -16,7 +18,12 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::{Value, ValueKind, Vars, VarsError, error::Reason};
+use super::{Value, ValueKind, Vars, VarsError, callback_vars::NAMES, error::Reason};
+
+/// The name of a newtype that takes numbers and booleans as their own text, and all else as it is.
+/// serde has no word for it: a visitor of any value would be shown `1.50` as the number 1.5, and write
+/// another text than a guard reads.
+pub(super) const OWN_TEXT: &str = "$oss_callback::OwnText";
 
 /// All variables of a body, as a map.
 pub(super) struct VarsDeserializer<'de>(&'de Vars);
@@ -95,7 +102,8 @@ impl<'de> Deserializer<'de> for VarsDeserializer<'de> {
 struct Entries<'de, I> {
     entries: I,
     current: Option<(&'de str, Value<'de>)>,
-    /// The names that the type has. Only these may stand in an error: others come from the sender.
+    /// The names that the type has. Only these and the documented ones may stand in an error: others
+    /// come from the sender.
     fields: &'static [&'static str],
 }
 
@@ -118,7 +126,8 @@ impl<'de, I: Iterator<Item = (&'de str, Value<'de>)>> MapAccess<'de> for Entries
             .take()
             .expect("a value is asked for after its name");
         seed.deserialize(value).map_err(|error| {
-            let field = self.fields.iter().find(|field| **field == name);
+            let mut known = self.fields.iter().chain(NAMES);
+            let field = known.find(|known| **known == name);
             error.in_field(field.copied())
         })
     }
@@ -157,14 +166,19 @@ impl<'de> Value<'de> {
         }
     }
 
-    fn read_float<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, VarsError> {
+    /// What the type does not hold would become infinite.
+    fn read_float<V: Visitor<'de>>(
+        self,
+        is_held: impl Fn(f64) -> bool,
+        visitor: V,
+    ) -> Result<V::Value, VarsError> {
         let starts_as_number = || {
             let digits = self.text.strip_prefix('-').unwrap_or(self.text);
             digits.as_bytes().first().is_some_and(u8::is_ascii_digit)
         };
         match self.text.parse::<f64>() {
             Ok(number)
-                if number.is_finite()
+                if is_held(number)
                     && matches!(self.kind, ValueKind::Number | ValueKind::Text)
                     && starts_as_number() =>
             {
@@ -194,7 +208,7 @@ impl<'de> Value<'de> {
 }
 
 /// `+1`, ` 1` and `1_000` are numbers to some readers and not to others.
-fn is_digits(text: &str) -> bool {
+pub(super) fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -225,7 +239,7 @@ impl<'de> Deserializer<'de> for Value<'de> {
             ValueKind::Null => visitor.visit_unit(),
             ValueKind::Bool => value.deserialize_bool(visitor),
             ValueKind::Number if value.text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) => {
-                value.read_float(visitor)
+                value.read_float(f64::is_finite, visitor)
             }
             ValueKind::Number => value.read_signed(visitor),
             ValueKind::Text | ValueKind::Nested => value.read_text(visitor),
@@ -245,8 +259,8 @@ impl<'de> Deserializer<'de> for Value<'de> {
         deserialize_u32() => Self::read_unsigned;
         deserialize_u64() => Self::read_unsigned;
         deserialize_u128() => Self::read_unsigned;
-        deserialize_f32() => Self::read_float;
-        deserialize_f64() => Self::read_float;
+        deserialize_f32() => |value: Self, visitor: V| value.read_float(|number| (number as f32).is_finite(), visitor);
+        deserialize_f64() => |value: Self, visitor: V| value.read_float(f64::is_finite, visitor);
         deserialize_char() => Self::read_text;
         deserialize_str() => Self::read_text;
         deserialize_string() => Self::read_text;
@@ -257,8 +271,9 @@ impl<'de> Deserializer<'de> for Value<'de> {
             if value.is_absent() { visitor.visit_unit() } else { Err(value.unfit(&visitor)) }
         };
         deserialize_unit_struct(name: &'static str) => Self::deserialize_unit;
-        deserialize_newtype_struct(name: &'static str) => |value, visitor: V| {
-            visitor.visit_newtype_struct(value)
+        deserialize_newtype_struct(name: &'static str) => |value: Self, visitor: V| match value.kind {
+            ValueKind::Bool | ValueKind::Number if name == OWN_TEXT => value.read_text(visitor),
+            _ => visitor.visit_newtype_struct(value),
         };
         deserialize_enum(name: &'static str, variants: &'static [&'static str]) => |value: Self, visitor: V| {
             match value.kind {
@@ -399,6 +414,10 @@ mod tests {
                 error(form::<HashMap<String, u8>>("c4n4ry=c4n4ry")),
                 "expected u8",
             ),
+            (
+                error(form::<HashMap<String, u8>>("size=c4n4ry")),
+                "`size`: expected u8",
+            ),
             (error(form::<Strict>("c4n4ry=1")), "does not have"),
             (
                 error(form::<Coloured>("colour=c4n4ry")),
@@ -443,6 +462,11 @@ mod tests {
         for text in ["inf", "NaN", "-inf", ".5", "%2B0.5", "1e400", "infinity"] {
             error(form::<Number<f64>>(&format!("n={text}")));
         }
+        for text in ["1e39", "-1e39", "3.5e38"] {
+            error(form::<Number<f32>>(&format!("n={text}")));
+            assert!(form::<Number<f64>>(&format!("n={text}")).is_ok());
+        }
+        assert_eq!(form::<Number<f32>>("n=3.4028235e38").unwrap().n, f32::MAX);
         for text in ["-1", "1.0", "1e2", "18446744073709551616"] {
             error(json::<Number<u64>>(&format!(r#"{{"n":{text}}}"#)));
         }

@@ -20,6 +20,8 @@ pub(crate) enum VarsError {
     JsonNoObject,
     #[error("the JSON is nested too deeply")]
     JsonTooDeep,
+    #[error("a variable has a name that serde_json keeps for itself")]
+    Marker,
     #[error("{}{reason}", Named(.field))]
     Type {
         field: Option<&'static str>,

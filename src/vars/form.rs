@@ -26,7 +26,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Vars, VarsError> {
             kind: ValueKind::Text,
         });
     }
-    vars.refuse_duplicates()
+    vars.with_checked_names()
 }
 
 /// Decodes straight into the text of `vars`, which was made large enough.
@@ -88,6 +88,10 @@ mod tests {
         assert_eq!(pairs(b"a=1&b=2&a=1"), Err(VarsError::Duplicate));
         assert_eq!(pairs(b"a=1&%61=2"), Err(VarsError::Duplicate));
         assert_eq!(pairs(b"a&a"), Err(VarsError::Duplicate));
+        assert_eq!(
+            pairs(b"%24serde_json::private::RawValue={}"),
+            Err(VarsError::Marker)
+        );
         assert_eq!(pairs(b"a=%ff"), Err(VarsError::FormNotUtf8));
         assert_eq!(pairs(b"a=\xff"), Err(VarsError::FormNotUtf8));
         assert_eq!(pairs(b"\xff=a"), Err(VarsError::FormNotUtf8));

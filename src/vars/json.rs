@@ -15,7 +15,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{ValueKind, Vars, VarsError, all_different};
+use super::{ValueKind, Vars, VarsError, check_names};
 
 /// The levels of nesting that are looked into. Each level is scanned once more for each one above
 /// it, so this bounds the work that one body can cause.
@@ -50,7 +50,7 @@ fn parse_strictly(body: &[u8]) -> Result<Vars, VarsError> {
             _ => vars.push(name, ValueKind::Number, raw),
         }
     }
-    vars.refuse_duplicates()
+    vars.with_checked_names()
 }
 
 /// Refuses what nested types would read in different ways.
@@ -62,9 +62,7 @@ fn check_nested(value: &RawValue, depth: usize) -> Result<(), VarsError> {
     match raw.as_bytes().first() {
         Some(b'{') => {
             let members: Members<'_> = serde_json::from_str(raw).map_err(json_error)?;
-            if !all_different(members.0.iter().map(|(name, _)| &**name).collect()) {
-                return Err(VarsError::Duplicate);
-            }
+            check_names(members.0.iter().map(|(name, _)| &**name).collect())?;
             members
                 .0
                 .iter()
@@ -201,6 +199,19 @@ mod tests {
                 "{body}"
             );
         }
+    }
+
+    #[test]
+    fn the_markers_of_serde_json_are_no_names_at_any_depth() {
+        for body in [
+            r#"{"$serde_json::private::RawValue":"{}"}"#,
+            r#"{"\u0024serde_json::private::RawValue":"{}"}"#,
+            r#"{"a":{"$serde_json::private::RawValue":"{}"}}"#,
+            r#"{"a":[{"$serde_json::private::Number":"1"}]}"#,
+        ] {
+            assert_eq!(kinds(body), Err(VarsError::Marker), "{body}");
+        }
+        assert!(kinds(r#"{"a":"$serde_json::private::RawValue"}"#).is_ok());
     }
 
     #[test]

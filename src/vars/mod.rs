@@ -6,12 +6,13 @@
 //!    `Content-Type` is not signed. Without that header it is a form, which is the service's default.
 //! 2. A [form](form) is percent-decoded once, with `+` as a space; a [JSON](json) body is an object,
 //!    parsed strictly, and repaired only where OSS itself leaves holes.
-//! 3. A name that occurs twice, at any depth, and text that is not UTF-8 are refused.
+//! 3. A name that occurs twice, at any depth, and text that is not UTF-8 are refused. So is a name
+//!    that serde_json gives a meaning of its own.
 //! 4. A variable is text, or JSON's number, boolean, null or nested value. [Decoding](decode) reads
 //!    numbers and booleans from text too, digit by digit: no sign, no blank. An empty value is
 //!    `None` for an `Option`, as OSS writes nothing for a variable that has no value.
-//! 5. What goes wrong is told by the name of the field in the type that was asked for, never by a
-//!    name or value of the body.
+//! 5. What goes wrong is told by the name of the field in the type that was asked for, or of a
+//!    documented variable, never by another name or a value of the body.
 
 mod callback_vars;
 mod decode;
@@ -168,11 +169,9 @@ impl Vars {
         start..self.text.len()
     }
 
-    fn refuse_duplicates(self) -> Result<Self, VarsError> {
-        let names = self.iter().map(|(name, _)| name).collect();
-        all_different(names)
-            .then_some(self)
-            .ok_or(VarsError::Duplicate)
+    fn with_checked_names(self) -> Result<Self, VarsError> {
+        check_names(self.iter().map(|(name, _)| name).collect())?;
+        Ok(self)
     }
 }
 
@@ -183,9 +182,20 @@ impl fmt::Debug for Vars {
     }
 }
 
-fn all_different(mut names: Vec<&str>) -> bool {
+/// What serde_json's own markers begin with. A `serde_json::Value` that meets one as the first name of
+/// an object becomes the JSON *in its value*: a handler would read variables that no guard can see.
+const SERDE_JSON_MARKER: &str = "$serde_json::private::";
+
+/// Refuses names that two readers could take for different variables.
+fn check_names(mut names: Vec<&str>) -> Result<(), VarsError> {
+    if names.iter().any(|name| name.starts_with(SERDE_JSON_MARKER)) {
+        return Err(VarsError::Marker);
+    }
     names.sort_unstable();
-    names.windows(2).all(|pair| pair[0] != pair[1])
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(VarsError::Duplicate);
+    }
+    Ok(())
 }
 
 /// The variables of the text of a form or of a JSON body, for tests of this folder.

@@ -174,3 +174,86 @@ fn multiply_add(a: u64, b: u64, c: u64, d: u64) -> (u64, u64) {
     let wide = u128::from(a) * u128::from(b) + u128::from(c) + u128::from(d);
     (wide as u64, (wide >> 64) as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::verify::public_key::MAX_KEY_LEN;
+
+    /// Odd moduli of every length: of random bytes, and of the extremes at which carries run through
+    /// all limbs.
+    fn any_modulus() -> impl Strategy<Value = BigUint> {
+        let bits = prop_oneof![
+            2_usize..=4096,
+            prop::sample::select(vec![
+                63, 64, 65, 511, 512, 513, 1023, 1024, 1025, 2047, 2048, 2049, 4095, 4096
+            ]),
+        ];
+        let bytes = prop_oneof![
+            prop::collection::vec(any::<u8>(), MAX_KEY_LEN),
+            Just(vec![0xff; MAX_KEY_LEN]),
+            Just(vec![0; MAX_KEY_LEN]),
+        ];
+        (bits, bytes).prop_map(|(bits, bytes)| {
+            let one = BigUint::from(1_u8);
+            let highest = &one << (bits - 1);
+            (BigUint::from_bytes_be(&bytes) % &highest) | highest | one
+        })
+    }
+
+    fn any_exponent() -> impl Strategy<Value = u32> {
+        let fixed = prop::sample::select(vec![3, 5, 17, 65_537, u32::MAX]);
+        prop_oneof![fixed, (1..=u32::MAX / 2).prop_map(|half| 2 * half + 1)]
+    }
+
+    /// A number in so many bytes.
+    fn padded(number: &BigUint, length: usize) -> Vec<u8> {
+        let bytes = number.to_bytes_be();
+        let mut padded = vec![0; length.saturating_sub(bytes.len())];
+        padded.extend(bytes);
+        padded
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn a_power_is_that_of_big_integers(
+            n in any_modulus(),
+            exponent in any_exponent(),
+            base in prop::collection::vec(any::<u8>(), MAX_KEY_LEN),
+        ) {
+            let length = n.bits().div_ceil(8);
+            let modulus = Modulus::new(&n, exponent);
+            let mut buffer = [0xaa; MAX_KEY_LEN];
+            let one = BigUint::from(1_u8);
+            let base = BigUint::from_bytes_be(&base) % &n;
+            for base in [base, BigUint::from(0_u8), one.clone(), &n - &one] {
+                let power = padded(&base.modpow(&BigUint::from(exponent), &n), length);
+                prop_assert_eq!(
+                    modulus.open(&padded(&base, length), &mut buffer),
+                    Some(power.as_slice())
+                );
+            }
+        }
+
+        #[test]
+        fn a_number_has_the_length_of_the_modulus_and_is_below_it(
+            n in any_modulus(),
+            above in any::<u64>(),
+        ) {
+            let length = n.bits().div_ceil(8);
+            let modulus = Modulus::new(&n, 3);
+            let mut buffer = [0; MAX_KEY_LEN];
+            let mut opens = |bytes: &[u8]| modulus.open(bytes, &mut buffer).is_some();
+            prop_assert!(!opens(&padded(&n, length)));
+            prop_assert!(!opens(&padded(&(&n + above), length)));
+            prop_assert!(!opens(&vec![0xff; length]));
+            prop_assert!(opens(&vec![0; length]));
+            prop_assert!(!opens(&vec![0; length - 1]));
+            prop_assert!(!opens(&vec![0; length + 1]));
+        }
+    }
+}

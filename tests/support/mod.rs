@@ -7,8 +7,11 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use oss_callback::{Rejection, RejectionKind};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use oss_callback::{
+    CallbackBody, OssCallbackLayer, OssCallbackLayerBuilder, Rejection, RejectionKind,
+    test_util::CallbackSigner,
+};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 
@@ -91,6 +94,25 @@ impl Vector {
         request.extend_from_slice(self.body.as_bytes());
         request
     }
+}
+
+/// A layer that trusts the test signer.
+pub fn layer() -> OssCallbackLayerBuilder {
+    let signer = CallbackSigner::new();
+    OssCallbackLayer::builder().pin_key(signer.key_url(), signer.public_key())
+}
+
+/// A request whose signature covers exactly this message, whatever its target and body are.
+pub fn signed(message: &[u8], uri: Uri, body: impl Into<Bytes>) -> Request<CallbackBody> {
+    let signer = CallbackSigner::new();
+    let mut request = signer.form("/", "");
+    *request.uri_mut() = uri;
+    *request.body_mut() = CallbackBody::from(body.into());
+    let headers = request.headers_mut();
+    headers.insert("authorization", signer.authorization(message));
+    headers.remove("content-length");
+    headers.remove("content-md5");
+    request
 }
 
 /// Why a response refuses, by what the layer left in its extensions.
