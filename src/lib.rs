@@ -124,3 +124,8 @@ pub use self::{
     vars::{BodyType, CallbackVars},
     verify::{MAX_TARGET_LEN, PublicKey, Verifier},
 };
+
+/// The examples of the README are tested.
+#[cfg(all(doctest, feature = "axum", feature = "test-util"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
