@@ -17,7 +17,7 @@
 //! [callback]: https://www.alibabacloud.com/help/en/oss/developer-reference/callback
 //!
 #![cfg_attr(feature = "axum", doc = "```no_run")]
-#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+#![cfg_attr(not(feature = "axum"), doc = "```text")]
 //! use axum::{Router, routing::post};
 //! use oss_callback::{CallbackAnswer, OssCallback, OssCallbackLayer, Rejection};
 //! use serde::Deserialize;
@@ -130,3 +130,8 @@ pub use self::{
     vars::{BodyType, CallbackVars},
     verify::{MAX_TARGET_LEN, PublicKey, Verifier},
 };
+
+/// The examples of the README are tested.
+#[cfg(all(doctest, feature = "axum", feature = "test-util"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

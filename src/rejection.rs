@@ -245,44 +245,44 @@ impl Error for Rejection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RejectionKind {
-    /// The body could not be read to its end [400]. The source is the body's error.
+    /// The body could not be read to its end (400). The source is the body's error.
     BodyRead,
-    /// The body is longer than the layer's limit [413]. A declared length is refused unread.
+    /// The body is longer than the layer's limit (413). A declared length is refused unread.
     BodyTooLarge,
-    /// The body did not arrive before the deadline [408].
+    /// The body did not arrive before the deadline (408).
     Deadline,
-    /// A header that must be single occurs more than once [400].
+    /// A header that must be single occurs more than once (400).
     DuplicateHeader(&'static str),
-    /// A guard could not decide [503].
+    /// A guard could not decide (503).
     GuardUnavailable,
-    /// A handler's answer cannot be sent to OSS [500].
+    /// A handler's answer cannot be sent to OSS (500).
     InvalidAnswer,
-    /// A header is not what it must be [400].
+    /// A header is not what it must be (400).
     InvalidHeader(&'static str),
-    /// The signature is not one of OSS over this path, query and body [403].
+    /// The signature is not one of OSS over this path, query and body (403).
     InvalidSignature(SignatureMismatch),
-    /// The request target cannot be verified without ambiguity [400].
+    /// The request target cannot be verified without ambiguity (400).
     InvalidTarget(TargetProblem),
-    /// The body does not decode, or not into the type that was asked for [422]. The source names
+    /// The body does not decode, or not into the type that was asked for (422). The source names
     /// the variable.
     InvalidVariables,
-    /// The key URL is allowed, but its key is not at hand [503]. The source says why.
+    /// The key URL is allowed, but its key is not at hand (503). The source says why.
     KeyUnavailable,
-    /// The key URL is not on the allowlist, or was denied [403].
+    /// The key URL is not on the allowlist, or was denied (403).
     KeyUrlNotAllowed,
-    /// A handler asked for a callback where no layer verified one [500].
+    /// A handler asked for a callback where no layer verified one (500).
     LayerMissing,
-    /// The request is not a POST [405].
+    /// The request is not a POST (405).
     MethodNotAllowed,
-    /// A header that every callback carries is absent [400].
+    /// A header that every callback carries is absent (400).
     MissingHeader(&'static str),
-    /// The application refused the callback [403].
+    /// The application refused the callback (403).
     Refused(&'static str),
-    /// The callback was seen before [409].
+    /// The callback was seen before (409).
     Replayed(Replay),
-    /// The body is neither a form nor JSON, or is content-encoded [415].
+    /// The body is neither a form nor JSON, or is content-encoded (415).
     UnsupportedMediaType,
-    /// The signature is of a version other than 1.0, whose rule is not public [400].
+    /// The signature is of a version other than 1.0, whose rule is not public (400).
     UnsupportedSignatureVersion,
 }
 

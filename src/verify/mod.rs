@@ -72,6 +72,7 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct Verifier {
     key: PublicKey,
     body_type: BodyType,
