@@ -1,4 +1,5 @@
 //! Whatever arrives: a documented answer, and no panic.
+#![cfg(feature = "axum")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,5 @@
 //! Bodies that are long, slow, endless, broken or never there, and the deadline that ends them.
+#![cfg(feature = "axum")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

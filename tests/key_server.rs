@@ -1,5 +1,5 @@
 //! A key server that misbehaves, over TLS from a throw-away CA, and one that is asked by thousands.
-#![cfg(feature = "reqwest")]
+#![cfg(all(feature = "axum", feature = "reqwest"))]
 #![allow(clippy::unwrap_used)]
 
 mod support;

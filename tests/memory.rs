@@ -1,4 +1,5 @@
 //! A body that comes byte by byte costs its length. Alone in its process, which it measures.
+#![cfg(feature = "axum")]
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,5 @@
 //! Where the layer can stand, and what it takes for the target there.
+#![cfg(feature = "axum")]
 #![allow(clippy::unwrap_used)]
 
 mod support;

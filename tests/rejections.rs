@@ -1,4 +1,5 @@
 //! What a refused callback is answered with, and who has a say in it.
+#![cfg(feature = "axum")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
