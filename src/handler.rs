@@ -21,8 +21,9 @@ use crate::{CallbackBody, Rejection};
 ///    proof in the extensions. [`OssCallback::from_extensions`] decodes them.
 /// 2. It answers with a [`CallbackAnswer`], or any other response, or refuses with a [`Rejection`].
 ///    The layer renders the rejection as it renders its own.
-/// 3. `B`, the body of the response, is inferred from what the server wants. It is any body that is
-///    `From<Bytes>`; a server that wants another maps the response, or uses tower's `service_fn`.
+/// 3. `B`, the body of the response, is inferred from what the server wants, or said:
+///    `handler_fn::<Full<Bytes>, _, _, _>(uploaded)`. It is any body that is `From<Bytes>`; a server
+///    that wants another maps the response, or uses tower's `service_fn`.
 ///
 /// The same function is a handler for [`warp::route`](crate::warp::route).
 ///
@@ -86,7 +87,7 @@ use crate::{CallbackBody, Rejection};
 ///     }
 /// }
 /// ```
-pub fn handler_fn<F, Fut, A, B>(handler: F) -> HandlerFn<F, B>
+pub fn handler_fn<B, F, Fut, A>(handler: F) -> HandlerFn<F, B>
 where
     F: Fn(Request<CallbackBody>) -> Fut,
     Fut: Future<Output = Result<A, Rejection>>,

@@ -141,6 +141,11 @@ use crate::{
 /// The handler's request has the method, target, headers and body that were verified, the proof in
 /// its extensions, and beside it what guards left there. What other layers put into the extensions
 /// of warp's own request stays with warp: no filter can hand it on.
+///
+/// # Panics
+/// Without a path filter before it, warp's own [`full`](warp::path::full()) panics on a request
+/// target that has no path, `localhost:80` instead of `/`, and the connection ends. No such target
+/// gets past a filter that names a segment.
 pub fn route<R, H, Fut>(
     layer: OssCallbackLayer<R>,
     handler: H,

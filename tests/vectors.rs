@@ -1,4 +1,5 @@
 //! Callbacks that the production service signed, and altered copies of them.
+#![cfg(feature = "axum")]
 #![allow(clippy::unwrap_used)]
 
 mod support;
