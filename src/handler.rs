@@ -34,7 +34,16 @@ use crate::{CallbackBody, Rejection};
 ///
 /// The layer answers every request that is not a callback, so look at the path first and hand it
 /// only what was sent to the callback URL. hyper's body goes in as it is, and HTTP/1.0, 1.1 and 2
-/// are one to the layer.
+/// are one to the layer. hyper is also the HTTP of axum and warp, and some verdicts are its own:
+///
+/// - Refused with 400 and an empty body, before any service is called: folded headers, lengths that
+///   contradict each other or are no plain number, a final transfer coding other than `chunked`,
+///   and any transfer coding over HTTP/1.0.
+/// - Let through: one length said twice, and `chunked` beside a length, where the chunks count.
+///   What counts is what is verified, so a request that two servers read differently is no callback
+///   to one of them. `chunked, chunked` is read as `chunked`.
+/// - `100 Continue` is sent when the body is first polled, so to nobody whose headers are refused.
+/// - A target in absolute form is taken apart: its path and query count, its host does not.
 ///
 /// ```no_run
 /// use std::convert::Infallible;
