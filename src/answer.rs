@@ -96,6 +96,12 @@ impl CallbackAnswer {
     }
 }
 
+impl<B: From<Bytes>> From<CallbackAnswer> for Response<B> {
+    fn from(answer: CallbackAnswer) -> Self {
+        answer.into_http()
+    }
+}
+
 fn invalid(reason: &'static str) -> Rejection {
     Rejection::with_source(RejectionKind::InvalidAnswer, reason)
 }

@@ -86,9 +86,10 @@
 //! | `axum` | ✔ | extractors, answers and refusals for axum; nested routers |
 //! | `test-util` | | [`test_util::CallbackSigner`], which signs callbacks for tests |
 //! | `tracing` | | an event for each refusal, and for answers that OSS will not take |
+//! | `warp` | | [`warp::route`], filters, answers and refusals for warp |
 //! | `full` | | all of the above |
 //!
-//! Without features the crate serves any tower stack.
+//! Without features the crate serves any tower stack; [`handler_fn`] shows it on hyper.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -99,6 +100,7 @@ mod callback;
 mod clock;
 mod extract;
 mod guard;
+mod handler;
 mod keys;
 mod log;
 mod middleware;
@@ -107,6 +109,8 @@ mod rejection;
 pub mod test_util;
 mod vars;
 mod verify;
+#[cfg(feature = "warp")]
+pub mod warp;
 
 pub use async_trait::async_trait;
 
@@ -118,6 +122,7 @@ pub use self::{
     callback::{UnsignedMetadata, VerifiedCallback},
     extract::OssCallback,
     guard::{Admission, Guard, GuardContext, Outcome, guard_fn},
+    handler::{HandlerFn, HandlerFuture, handler_fn},
     keys::{
         FetchError, FetchKey, FetchOutcome, KeyFetch, KeyStatus, KeyStore, KeyStoreBuilder, KeyUrl,
         KeyUrlPolicy,

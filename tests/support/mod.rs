@@ -1,7 +1,9 @@
 //! What several tests need: the genuine callbacks, and a server to send them to.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod app;
 pub mod doubles;
+pub mod wire;
 
 use std::{collections::BTreeMap, net::SocketAddr};
 

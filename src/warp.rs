@@ -1,0 +1,268 @@
+//! warp: the layer around one route, filters, and answers and refusals as replies. The rules are
+//! elsewhere.
+//!
+//! 1. [`route`] is a filter that runs the layer around one handler. Select it by path, and by
+//!    nothing else, before it: `warp::path!("oss" / "callback").and(route(layer, handler))`. It
+//!    answers whatever reaches it, a `GET` with 405 and a forgery with 403, and never passes it on
+//!    to the next route; other paths go there as ever.
+//! 2. The handler is the one that [`handler_fn`](crate::handler_fn()) takes for hyper. Here its
+//!    output may be any [`Reply`]. A [`Rejection`] is one, and so is a `Result` with it.
+//! 3. [`callback`] and [`verified`] extract from behind a layer around a whole `warp::service`. They
+//!    reject with a [`Rejection`], and warp makes 500 of rejections that it does not know:
+//!    [`recover`] makes their own answer of them, such as 422.
+//! 4. A layer around a whole `warp::service` refuses that server's other routes, for what comes
+//!    there is no callback. That placement is for servers that serve nothing else, or that look at
+//!    the path before the layer does.
+//!
+//! # One route among others
+//!
+//! ```
+//! use http::Request;
+//! use oss_callback::{
+//!     CallbackAnswer, CallbackBody, OssCallback, OssCallbackLayer, Rejection,
+//!     test_util::CallbackSigner,
+//! };
+//! use serde::Deserialize;
+//! use tower::ServiceExt;
+//! use warp::Filter;
+//!
+//! #[derive(Deserialize)]
+//! struct Upload {
+//!     object: String,
+//!     size: u64,
+//! }
+//!
+//! async fn uploaded(request: Request<CallbackBody>) -> Result<CallbackAnswer, Rejection> {
+//!     let OssCallback(upload) = OssCallback::<Upload>::from_extensions(request.extensions())?;
+//!     if upload.size == 0 {
+//!         return Err(Rejection::refused("an empty file"));
+//!     }
+//!     CallbackAnswer::json(&upload.object)
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // In production `OssCallbackLayer::new()` is enough; tests sign for themselves.
+//! let signer = CallbackSigner::new();
+//! let layer = OssCallbackLayer::builder()
+//!     .pin_key(signer.key_url(), signer.public_key())
+//!     .build()?;
+//! let callbacks = warp::path!("oss" / "callback").and(oss_callback::warp::route(layer, uploaded));
+//! let health = warp::path!("health").map(|| "up");
+//! let app = callbacks.or(health); // warp::serve(app).run(([0, 0, 0, 0], 3000)).await
+//!
+//! let app = warp::service(app);
+//! let callback = signer.form("/oss/callback", "object=a.jpg&size=7");
+//! assert_eq!(app.clone().oneshot(callback).await?.status(), 200);
+//!
+//! let mut altered = signer.form("/oss/callback", "object=a.jpg&size=7");
+//! *altered.uri_mut() = "/oss/callback?admin=1".parse()?;
+//! assert_eq!(app.clone().oneshot(altered).await?.status(), 403);
+//!
+//! let empty = signer.form("/oss/callback", "object=a.jpg&size=0");
+//! assert_eq!(app.clone().oneshot(empty).await?.status(), 403);
+//!
+//! let health = Request::get("/health").body(CallbackBody::default())?;
+//! assert_eq!(app.oneshot(health).await?.status(), 200);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # A server of callbacks alone
+//!
+//! ```
+//! use oss_callback::{
+//!     CallbackAnswer, OssCallback, OssCallbackLayer, Rejection, test_util::CallbackSigner,
+//!     warp::{callback, recover},
+//! };
+//! use serde::Deserialize;
+//! use tower::{Layer, ServiceExt};
+//! use warp::Filter;
+//!
+//! #[derive(Deserialize)]
+//! struct Upload {
+//!     object: String,
+//!     size: u64,
+//! }
+//!
+//! async fn uploaded(upload: OssCallback<Upload>) -> Result<CallbackAnswer, Rejection> {
+//!     CallbackAnswer::json(&upload.object)
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let routes = warp::path!("oss" / "callback")
+//!     .and(callback::<Upload>())
+//!     .then(uploaded)
+//!     .recover(recover);
+//! let signer = CallbackSigner::new();
+//! let app = OssCallbackLayer::builder()
+//!     .pin_key(signer.key_url(), signer.public_key())
+//!     .build()?
+//!     .layer(warp::service(routes));
+//!
+//! let callback = signer.form("/oss/callback", "object=a.jpg&size=7");
+//! assert_eq!(app.clone().oneshot(callback).await?.status(), 200);
+//!
+//! // Genuine, but no `Upload`. Without `recover` it would be 500.
+//! let without_size = signer.form("/oss/callback", "object=a.jpg");
+//! assert_eq!(app.oneshot(without_size).await?.status(), 422);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::convert::Infallible;
+
+use bytes::Buf;
+use futures_util::{TryStreamExt, future};
+use http::{HeaderMap, Method, Request, Uri};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use serde::de::DeserializeOwned;
+use tower::{Layer, Service};
+use warp::{
+    Filter, Reply, Stream,
+    path::FullPath,
+    reject::{Reject, custom},
+    reply::Response,
+};
+
+use crate::{
+    CallbackAnswer, CallbackBody, OssCallback, OssCallbackLayer, Rejection, RejectionKind,
+    RejectionResponse, VerifiedCallback, handler_fn,
+};
+
+/// Runs a layer around one handler.
+///
+/// It takes the whole path and the query as they were received, whatever filters matched before,
+/// and the body as it comes: a request that its headers refuse is answered with its body unread.
+/// A filter before it that takes the body leaves nothing to verify; warp answers 500 then.
+///
+/// The handler's request has the method, target, headers and body that were verified, the proof in
+/// its extensions, and beside it what guards left there. What other layers put into the extensions
+/// of warp's own request stays with warp: no filter can hand it on.
+///
+/// # Panics
+/// Without a path filter before it, warp's own [`full`](warp::path::full()) panics on a request
+/// target that has no path, `localhost:80` instead of `/`, and the connection ends. No such target
+/// gets past a filter that names a segment.
+pub fn route<R, H, Fut>(
+    layer: OssCallbackLayer<R>,
+    handler: H,
+) -> impl Filter<Extract = (Response,), Error = warp::Rejection> + Clone
+where
+    R: RejectionResponse<Body> + Send + Sync + 'static,
+    H: Fn(Request<CallbackBody>) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: Reply> + Send + 'static,
+{
+    let service = layer.layer(handler_fn(move |request| {
+        let reply = handler(request);
+        async { Ok(reply.await.into_response()) }
+    }));
+    warp::method()
+        .and(target())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .and_then(move |method, target, headers, body| {
+            // The service is always ready.
+            service
+                .clone()
+                .call(assemble(method, target, headers, body))
+        })
+}
+
+/// The variables of the callback that a layer around the whole service verified.
+///
+/// Rejects with `LayerMissing` if there is none, or as [`VerifiedCallback::decode`] does. After a
+/// rejection warp tries the next route, so have none that takes every request: it would answer 200
+/// for a callback that nobody could read.
+pub fn callback<T>() -> impl Filter<Extract = (OssCallback<T>,), Error = warp::Rejection> + Copy
+where
+    T: DeserializeOwned + Send + 'static,
+{
+    verified().and_then(|callback: VerifiedCallback| {
+        future::ready(callback.decode().map(OssCallback).map_err(custom))
+    })
+}
+
+/// The proof that a layer around the whole service left.
+///
+/// Rejects with `LayerMissing` if there is none.
+pub fn verified() -> impl Filter<Extract = (VerifiedCallback,), Error = warp::Rejection> + Copy {
+    warp::ext::optional().and_then(|callback: Option<VerifiedCallback>| {
+        let missing = || custom(Rejection::from(RejectionKind::LayerMissing));
+        future::ready(callback.ok_or_else(missing))
+    })
+}
+
+/// Answers a [`Rejection`] as it asks to be answered, and leaves all other rejections as they are:
+/// `filter.recover(oss_callback::warp::recover)`.
+///
+/// # Errors
+/// The same rejection, if it is none of this crate's.
+pub async fn recover(rejection: warp::Rejection) -> Result<Response, warp::Rejection> {
+    match rejection.find::<Rejection>() {
+        Some(ours) => Ok(ours.to_response()),
+        None => Err(rejection),
+    }
+}
+
+impl Reject for Rejection {}
+
+impl Reply for Rejection {
+    fn into_response(self) -> Response {
+        self.to_response()
+    }
+}
+
+impl Reply for CallbackAnswer {
+    fn into_response(self) -> Response {
+        self.into_http()
+    }
+}
+
+/// The body of [warp's responses](Response), for which warp has no name.
+pub type Body = <Response as named::Carrier>::Body;
+
+mod named {
+    /// Has a body, whose type is thereby named.
+    pub trait Carrier {
+        type Body;
+    }
+
+    impl<B> Carrier for http::Response<B> {
+        type Body = B;
+    }
+}
+
+/// Path and query as they were received.
+fn target() -> impl Filter<Extract = (Uri,), Error = Infallible> + Copy {
+    let query = warp::query::raw()
+        .map(Some)
+        .or(warp::any().map(|| None))
+        .unify();
+    warp::path::full()
+        .and(query)
+        .map(|path: FullPath, query: Option<String>| {
+            let path = path.as_str();
+            let target = match query {
+                None => path.parse(),
+                Some(query) => format!("{path}?{query}").parse(),
+            };
+            target.expect("path and query of a URI are a URI")
+        })
+}
+
+/// A request of the parts that warp's filters give away one by one.
+fn assemble<D: Buf>(
+    method: Method,
+    target: Uri,
+    headers: HeaderMap,
+    body: impl Stream<Item = Result<D, warp::Error>>,
+) -> Request<impl http_body::Body<Data = D, Error = warp::Error>> {
+    let mut request = Request::new(StreamBody::new(body.map_ok(Frame::data)));
+    *request.method_mut() = method;
+    *request.uri_mut() = target;
+    *request.headers_mut() = headers;
+    request
+}
