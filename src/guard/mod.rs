@@ -52,6 +52,27 @@ pub trait Guard: Send + Sync + 'static {
     /// # Errors
     /// Any rejection; [`Rejection::refused`] and [`Rejection::guard_unavailable`] are made for this.
     async fn admit(&self, cx: &mut GuardContext<'_>) -> Result<Admission, Rejection>;
+
+    /// What the layer's builder has to know of this crate's own guards, to judge their order and
+    /// whether any of them binds a callback to somebody.
+    #[doc(hidden)]
+    fn role(&self) -> Role {
+        Role::Custom
+    }
+}
+
+/// What a guard is to the layer's builder. Not nameable outside, so an application's own guard is
+/// [`Custom`](Self::Custom).
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Role {
+    Custom,
+    Bucket,
+    Age,
+    Ticket,
+    ReplayByTicket,
+    ReplayBySignature,
 }
 
 /// What a guard sees.
@@ -61,6 +82,9 @@ pub struct GuardContext<'a> {
     extensions: &'a mut Extensions,
     now: SystemTime,
     valid_until: Option<SystemTime>,
+    /// The id of the ticket that was admitted.
+    #[allow(dead_code)]
+    pub(crate) ticket_id: Option<Box<str>>,
 }
 
 impl<'a> GuardContext<'a> {
@@ -76,6 +100,7 @@ impl<'a> GuardContext<'a> {
             extensions,
             now,
             valid_until: None,
+            ticket_id: None,
         }
     }
 
