@@ -110,11 +110,13 @@ mod verify;
 
 pub use async_trait::async_trait;
 
+#[cfg(feature = "ticket")]
+pub use self::guard::{Ticket, TicketClaims, TicketGuard, TicketKey};
 pub use self::{
     answer::CallbackAnswer,
     callback::{UnsignedMetadata, VerifiedCallback},
     extract::OssCallback,
-    guard::{Admission, Guard, GuardContext, Outcome, guard_fn},
+    guard::{Admission, AgeGuard, BucketGuard, Guard, GuardContext, Outcome, VarNames, guard_fn},
     keys::{FetchError, FetchKey, KeyStore, KeyStoreBuilder, KeyUrl, KeyUrlPolicy},
     middleware::{
         CallbackBody, DefaultRejection, OssCallbackLayer, OssCallbackLayerBuilder,

@@ -3,7 +3,8 @@
 //! 1. One event for each refusal, with its kind, its cause and the request id: `debug` as long as
 //!    there is no genuine signature, for strangers can cause as many as they like; `warn` after.
 //! 2. A `warn` for an answer that OSS will not take.
-//! 3. No event has a byte of a body, of a variable, of a query or of a header, but for a request id
+//! 3. A `warn`, once for each layer, if no guard binds its callbacks to anybody.
+//! 4. No event has a byte of a body, of a variable, of a query or of a header, but for a request id
 //!    that is nothing but hexadecimal digits.
 
 use std::{error::Error, fmt};
@@ -61,6 +62,16 @@ pub(crate) fn answered<B: Body>(
             request_id: request_id(callback),
         });
     }
+}
+
+/// A genuine callback came to a layer whose guards do not ask on whose behalf.
+pub(crate) fn unbound() {
+    event!(
+        warn,
+        "no guard binds callbacks to anybody: every OSS customer can have OSS sign any body \
+         for this URL. Add a TicketGuard or a guard of your own, or say `unbound()`",
+        {}
+    );
 }
 
 /// A renderer of the application makes a success of a refusal.

@@ -63,7 +63,10 @@ impl Rejection {
             | InvalidHeader(_)
             | UnsupportedSignatureVersion
             | BodyRead => StatusCode::BAD_REQUEST,
-            InvalidSignature(_) | KeyUrlNotAllowed | Refused(_) => StatusCode::FORBIDDEN,
+            BucketMismatch | InvalidSignature(_) | KeyUrlNotAllowed | Refused(_) | Stale
+            | TicketExpired | TicketInvalid | TicketMismatch | TicketMissing => {
+                StatusCode::FORBIDDEN
+            }
             MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Deadline => StatusCode::REQUEST_TIMEOUT,
             Replayed(_) => StatusCode::CONFLICT,
@@ -81,6 +84,7 @@ impl Rejection {
         match self.kind {
             BodyRead => "BodyRead",
             BodyTooLarge => "BodyTooLarge",
+            BucketMismatch => "BucketMismatch",
             Deadline => "Deadline",
             DuplicateHeader(_) => "DuplicateHeader",
             GuardUnavailable => "GuardUnavailable",
@@ -96,6 +100,11 @@ impl Rejection {
             MissingHeader(_) => "MissingHeader",
             Refused(_) => "Refused",
             Replayed(_) => "Replayed",
+            Stale => "Stale",
+            TicketExpired => "TicketExpired",
+            TicketInvalid => "TicketInvalid",
+            TicketMismatch => "TicketMismatch",
+            TicketMissing => "TicketMissing",
             UnsupportedMediaType => "UnsupportedMediaType",
             UnsupportedSignatureVersion => "UnsupportedSignatureVersion",
         }
@@ -156,6 +165,7 @@ impl Rejection {
         match self.kind {
             BodyRead => "the body could not be read",
             BodyTooLarge => "the body is too large",
+            BucketMismatch => "the bucket is not accepted here",
             Deadline => "the body did not arrive in time",
             DuplicateHeader("authorization") => "more than one authorization header",
             DuplicateHeader("x-oss-pub-key-url") => "more than one x-oss-pub-key-url header",
@@ -178,6 +188,11 @@ impl Rejection {
             Refused(reason) => reason,
             Replayed(Replay::InProgress) => "the callback is being processed",
             Replayed(Replay::Done) => "the callback was processed before",
+            Stale => "the callback is not recent",
+            TicketExpired => "the upload ticket has expired",
+            TicketInvalid => "the upload ticket is not valid",
+            TicketMismatch => "the upload ticket is for another upload",
+            TicketMissing => "the upload ticket is missing",
             UnsupportedMediaType => "the body type is not supported",
             UnsupportedSignatureVersion => "the signature version is not supported",
         }
@@ -240,6 +255,8 @@ pub enum RejectionKind {
     BodyRead,
     /// The body is longer than the layer's limit [413]. A declared length is refused unread.
     BodyTooLarge,
+    /// The signed bucket is not one of those that a `BucketGuard` accepts [403].
+    BucketMismatch,
     /// The body did not arrive before the deadline [408].
     Deadline,
     /// A header that must be single occurs more than once [400].
@@ -271,6 +288,18 @@ pub enum RejectionKind {
     Refused(&'static str),
     /// The callback was seen before [409].
     Replayed(Replay),
+    /// The signed request id is too old, too far ahead, or not there [403]. The source says which.
+    Stale,
+    /// The ticket was valid once [403].
+    TicketExpired,
+    /// The ticket was not made with a key of the guard, or is not what this crate issues [403]. The
+    /// source says why.
+    TicketInvalid,
+    /// The ticket is valid, for another upload than the signed one [403]. The source names the
+    /// claim.
+    TicketMismatch,
+    /// There is no ticket where the guard looks for it [403].
+    TicketMissing,
     /// The body is neither a form nor JSON, or is content-encoded [415].
     UnsupportedMediaType,
     /// The signature is of a version other than 1.0, whose rule is not public [400].
@@ -353,7 +382,14 @@ pub enum ConfigError {
     /// Both ways of saying what was signed were used.
     #[error("`path_prefix` and `signed_target` exclude each other")]
     PathPrefixAndSignedTarget,
-    /// A body limit of zero, or a deadline of zero.
+    /// A ticket that no guard would admit, or a list of keys that no guard could work with. The
+    /// text says what is wrong with it.
+    #[error("{0}")]
+    Ticket(&'static str),
+    /// A template name is empty, or stands for two things.
+    #[error("`{0}` of `var_names` is empty, or has the name of another one")]
+    VarNames(&'static str),
+    /// A body limit, a deadline or a guard timeout of zero.
     #[error("`{0}` must not be zero")]
     Zero(&'static str),
 }
@@ -368,6 +404,7 @@ mod tests {
         vec![
             (BodyRead, 400),
             (BodyTooLarge, 413),
+            (BucketMismatch, 403),
             (Deadline, 408),
             (DuplicateHeader("authorization"), 400),
             (DuplicateHeader("content-type"), 400),
@@ -385,6 +422,11 @@ mod tests {
             (Refused("it says \"no\""), 403),
             (Replayed(Replay::InProgress), 409),
             (Replayed(Replay::Done), 409),
+            (Stale, 403),
+            (TicketExpired, 403),
+            (TicketInvalid, 403),
+            (TicketMismatch, 403),
+            (TicketMissing, 403),
             (UnsupportedMediaType, 415),
             (UnsupportedSignatureVersion, 400),
         ]
