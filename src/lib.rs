@@ -84,6 +84,7 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `axum` | ✔ | extractors, answers and refusals for axum; nested routers |
+//! | `redis` | | [`RedisReplayStore`], for replay guards of several servers |
 //! | `test-util` | | [`test_util::CallbackSigner`], which signs callbacks for tests |
 //! | `tracing` | | an event for each refusal, and for answers that OSS will not take |
 //! | `full` | | all of the above |
@@ -110,13 +111,18 @@ mod verify;
 
 pub use async_trait::async_trait;
 
+#[cfg(feature = "redis")]
+pub use self::guard::RedisReplayStore;
 #[cfg(feature = "ticket")]
 pub use self::guard::{Ticket, TicketClaims, TicketGuard, TicketKey};
 pub use self::{
     answer::CallbackAnswer,
     callback::{UnsignedMetadata, VerifiedCallback},
     extract::OssCallback,
-    guard::{Admission, AgeGuard, BucketGuard, Guard, GuardContext, Outcome, VarNames, guard_fn},
+    guard::{
+        Admission, AgeGuard, BucketGuard, Guard, GuardContext, MemoryReplayStore, Outcome,
+        ReplayClaim, ReplayGuard, ReplayStore, ReplayStoreError, Reservation, VarNames, guard_fn,
+    },
     keys::{FetchError, FetchKey, KeyStore, KeyStoreBuilder, KeyUrl, KeyUrlPolicy},
     middleware::{
         CallbackBody, DefaultRejection, OssCallbackLayer, OssCallbackLayerBuilder,

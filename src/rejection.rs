@@ -12,6 +12,8 @@ use std::{error::Error, fmt, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
+use crate::CallbackAnswer;
+
 /// Why a callback was refused.
 ///
 /// Opaque, so that it can learn more without breaking anybody: ask [`kind`](Self::kind) for the
@@ -29,6 +31,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 pub struct Rejection {
     kind: RejectionKind,
     source: Option<Arc<dyn Error + Send + Sync>>,
+    answer: Option<Arc<CallbackAnswer>>,
 }
 
 impl Rejection {
@@ -48,14 +51,34 @@ impl Rejection {
         RejectionKind::Replayed(replay).into()
     }
 
+    /// The callback was processed before, and its copies are answered with this: 200. OSS, and
+    /// whoever uploaded, take it for success.
+    ///
+    /// A renderer of one's own finds it in [`answer`](Self::answer).
+    pub fn answered_before(answer: CallbackAnswer) -> Self {
+        Self {
+            answer: Some(Arc::new(answer)),
+            ..Self::replayed(Replay::Done)
+        }
+    }
+
     /// The reason.
     pub fn kind(&self) -> &RejectionKind {
         &self.kind
     }
 
-    /// The status that the default response carries.
+    /// What a copy of a callback is answered with that was processed before, if that is a success.
+    pub fn answer(&self) -> Option<&CallbackAnswer> {
+        self.answer.as_deref()
+    }
+
+    /// The status that the default response carries. It is 200 if there is an
+    /// [`answer`](Self::answer).
     pub fn status(&self) -> StatusCode {
         use RejectionKind::*;
+        if self.answer.is_some() {
+            return StatusCode::OK;
+        }
         match self.kind {
             InvalidTarget(_)
             | MissingHeader(_)
@@ -124,6 +147,15 @@ impl Rejection {
     /// );
     /// ```
     pub fn to_response<B: From<Bytes>>(&self) -> Response<B> {
+        let mut response = match &self.answer {
+            Some(answer) => CallbackAnswer::clone(answer).into_http(),
+            None => self.to_error_response(),
+        };
+        response.extensions_mut().insert(self.clone());
+        response
+    }
+
+    fn to_error_response<B: From<Bytes>>(&self) -> Response<B> {
         let body = Bytes::from(
             serde_json::json!({
                 "Status": "error",
@@ -144,7 +176,6 @@ impl Rejection {
         if self.kind == RejectionKind::MethodNotAllowed {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
         }
-        response.extensions_mut().insert(self.clone());
         response
     }
 
@@ -155,6 +186,7 @@ impl Rejection {
         Self {
             kind,
             source: Some(Arc::from(source.into())),
+            answer: None,
         }
     }
 
@@ -201,7 +233,11 @@ impl Rejection {
 
 impl From<RejectionKind> for Rejection {
     fn from(kind: RejectionKind) -> Self {
-        Self { kind, source: None }
+        Self {
+            kind,
+            source: None,
+            answer: None,
+        }
     }
 }
 
@@ -286,7 +322,7 @@ pub enum RejectionKind {
     MissingHeader(&'static str),
     /// The application refused the callback [403].
     Refused(&'static str),
-    /// The callback was seen before [409].
+    /// The callback was seen before [409; 200 with an [answer](Rejection::answer)].
     Replayed(Replay),
     /// The signed request id is too old, too far ahead, or not there [403]. The source says which.
     Stale,
@@ -389,7 +425,16 @@ pub enum ConfigError {
     /// A template name is empty, or stands for two things.
     #[error("`{0}` of `var_names` is empty, or has the name of another one")]
     VarNames(&'static str),
-    /// A body limit, a deadline or a guard timeout of zero.
+    /// A guard stands behind a replay guard, which could then reserve what is refused.
+    #[error("a `ReplayGuard` must be the last guard")]
+    ReplayGuardNotLast,
+    /// There is no guard before a replay guard that limits how long it has to remember.
+    #[error("this `ReplayGuard` needs a guard before it: `{0}`")]
+    ReplayGuardWithout(&'static str),
+    /// The text is not the URL of a Redis server. It is not shown, as it may have a password in it.
+    #[error("not a URL of a Redis server")]
+    RedisUrl,
+    /// A body limit, a deadline, a guard timeout or a lease of zero.
     #[error("`{0}` must not be zero")]
     Zero(&'static str),
 }

@@ -17,6 +17,7 @@
 
 mod age;
 mod bucket;
+mod replay;
 mod settlement;
 #[cfg(feature = "ticket")]
 mod ticket;
@@ -35,8 +36,17 @@ use http::{Extensions, HeaderMap};
 pub(crate) use self::settlement::{Settlements, Settling};
 #[cfg(feature = "ticket")]
 pub use self::ticket::{Ticket, TicketClaims, TicketGuard, TicketKey};
-pub use self::{age::AgeGuard, bucket::BucketGuard, var_names::VarNames};
-use crate::{Rejection, VerifiedCallback};
+#[cfg(feature = "redis")]
+pub use self::replay::RedisReplayStore;
+pub use self::{
+    age::AgeGuard,
+    bucket::BucketGuard,
+    replay::{
+        MemoryReplayStore, ReplayClaim, ReplayGuard, ReplayStore, ReplayStoreError, Reservation,
+    },
+    var_names::VarNames,
+};
+use crate::{ConfigError, Rejection, VerifiedCallback};
 
 /// Decides whether a genuine callback is admitted.
 ///
@@ -75,6 +85,12 @@ pub trait Guard: Send + Sync + 'static {
     fn role(&self) -> Role {
         Role::Custom
     }
+
+    /// What is wrong with this guard, whatever stands around it.
+    #[doc(hidden)]
+    fn check(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
 }
 
 /// What a guard is to the layer's builder. Not nameable outside, so an application's own guard is
@@ -101,6 +117,13 @@ pub(crate) struct Guards {
 }
 
 impl Guards {
+    /// Each by itself, and their order.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.list.iter().try_for_each(|guard| guard.check())?;
+        let roles: Vec<Role> = self.list.iter().map(|guard| guard.role()).collect();
+        replay::check_order(&roles)
+    }
+
     /// Whether one of them says on whose behalf the callback comes. What a guard of the application
     /// does cannot be known, so it counts.
     pub(crate) fn bind(&self) -> bool {
@@ -138,8 +161,12 @@ pub struct GuardContext<'a> {
     now: SystemTime,
     valid_until: Option<SystemTime>,
     /// The id of the ticket that was admitted.
-    #[allow(dead_code)]
+    #[cfg_attr(not(feature = "ticket"), allow(dead_code))]
     pub(crate) ticket_id: Option<Box<str>>,
+    /// The last moment at which that ticket is admitted. Not [`valid_until`](Self::valid_until):
+    /// another callback can come with the same ticket, and be younger.
+    #[cfg_attr(not(feature = "ticket"), allow(dead_code))]
+    pub(crate) ticket_until: Option<SystemTime>,
 }
 
 impl<'a> GuardContext<'a> {
@@ -158,6 +185,7 @@ impl<'a> GuardContext<'a> {
             now,
             valid_until: None,
             ticket_id: None,
+            ticket_until: None,
         }
     }
 

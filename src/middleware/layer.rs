@@ -328,6 +328,7 @@ impl<R> OssCallbackLayerBuilder<R> {
             timeout: self.guard_timeout,
             var_names: self.var_names,
         };
+        guards.check()?;
         let is_silent = self.unbound || guards.bind();
         Ok(OssCallbackLayer {
             config: Arc::new(Config {
