@@ -33,11 +33,11 @@ use async_trait::async_trait;
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{Extensions, HeaderMap};
 
+#[cfg(feature = "redis")]
+pub use self::replay::RedisReplayStore;
 pub(crate) use self::settlement::{Settlements, Settling};
 #[cfg(feature = "ticket")]
 pub use self::ticket::{Ticket, TicketClaims, TicketGuard, TicketKey};
-#[cfg(feature = "redis")]
-pub use self::replay::RedisReplayStore;
 pub use self::{
     age::AgeGuard,
     bucket::BucketGuard,

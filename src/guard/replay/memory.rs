@@ -252,7 +252,10 @@ fn bucket(second: Seconds) -> Seconds {
 }
 
 fn seconds(time: SystemTime) -> Seconds {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     Seconds::try_from(seconds).unwrap_or(Seconds::MAX)
 }
 

@@ -190,7 +190,13 @@ impl ReplayGuard {
         let left = until.duration_since(cx.now()).unwrap_or_default();
         let keep = left.saturating_add(CLOCK_MARGIN);
         let lease = self.lease.min(keep);
-        Ok(Arc::new(ReplayClaim::new(id, owner(), cx.now(), lease, keep)))
+        Ok(Arc::new(ReplayClaim::new(
+            id,
+            owner(),
+            cx.now(),
+            lease,
+            keep,
+        )))
     }
 
     fn replayed(&self, replay: Replay) -> Rejection {

@@ -138,8 +138,8 @@ impl RedisReplayStore {
             .set_min_delay(Duration::from_millis(50))
             .set_max_delay(Duration::from_millis(500))
             .set_number_of_retries(3);
-        let connection = ConnectionManager::new_lazy_with_config(self.client.clone(), config)
-            .map_err(failed)?;
+        let connection =
+            ConnectionManager::new_lazy_with_config(self.client.clone(), config).map_err(failed)?;
         Ok(self.connection.get_or_init(|| connection).clone())
     }
 

@@ -185,6 +185,7 @@ impl Guard for TicketGuard {
         let end = granted.expires.saturating_add(self.leeway);
         if let Some(end) = SystemTime::UNIX_EPOCH.checked_add(end) {
             cx.limit_validity(end);
+            cx.ticket_until = Some(end);
         }
         cx.ticket_id = Some((*granted.id).into());
         cx.extensions_mut().insert(Admitted(Arc::new(granted)));
