@@ -550,17 +550,6 @@ async fn a_full_store_refuses_new_callbacks_and_forgets_no_old_ones() {
     assert_eq!(store.reserve(&later).await.unwrap(), Reservation::Fresh);
 }
 
-#[tokio::test]
-async fn what_is_reserved_and_released_over_and_over_takes_no_memory() {
-    let store = MemoryReplayStore::with_limit(10);
-    for number in 0..100_000 {
-        let claim = claim(number, now(), MINUTE, 60 * MINUTE);
-        assert_eq!(store.reserve(&claim).await.unwrap(), Reservation::Fresh);
-        store.release(&claim).await.unwrap();
-    }
-    assert!(store.is_empty());
-}
-
 #[test]
 fn a_replay_guard_is_last_and_behind_the_guard_that_limits_its_memory() {
     let by_signature = || ReplayGuard::by_signature(MemoryReplayStore::new());

@@ -205,7 +205,7 @@ where
 
     // Leases that end before their handlers do.
     let in_haste = |id| claim(id, now(), short, long);
-    let lost: Vec<_> = (10..16).map(|id| in_haste(id)).collect();
+    let lost: Vec<_> = (10..16).map(in_haste).collect();
     let held = in_haste(20);
     for claim in lost.iter().chain([&held]) {
         assert_eq!(store.reserve(claim).await.unwrap(), Fresh);

@@ -264,3 +264,185 @@ fn later(time: SystemTime, period: Duration) -> SystemTime {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
     time + period.min(CENTURY)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Outcome;
+
+    fn store(limit: usize) -> MemoryReplayStore {
+        MemoryReplayStore::with_limit(limit)
+    }
+
+    fn at(millisecond: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(millisecond)
+    }
+
+    fn claim(id: u64, owner: u8, now: SystemTime, lease: u64, keep: u64) -> ReplayClaim {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&id.to_be_bytes());
+        let [lease, keep] = [lease, keep].map(Duration::from_millis);
+        ReplayClaim::new(bytes, [owner; 16], now, lease, keep)
+    }
+
+    #[test]
+    fn what_is_reserved_and_released_over_and_over_takes_no_memory() {
+        let store = store(10);
+        let mut table = store.table();
+        for number in 0..100_000 {
+            let claim = claim(number, 0, at(0), 1000, 3_600_000);
+            assert_eq!(table.reserve(&claim).unwrap(), Reservation::Fresh);
+            table.release(&claim);
+            assert!(table.recorded_ends <= 1025);
+        }
+        assert!(table.entries.is_empty() && table.reserved.is_empty());
+        let recorded: usize = table.ends.values().map(Vec::len).sum();
+        assert_eq!(recorded, table.recorded_ends);
+    }
+
+    #[test]
+    fn what_is_over_goes_little_by_little_and_at_once_where_room_is_needed() {
+        const LIMIT: usize = 1000;
+        let store = store(LIMIT);
+        let mut table = store.table();
+        for number in 0..LIMIT as u64 {
+            table.reserve(&claim(number, 0, at(0), 1000, 1000)).unwrap();
+        }
+        assert!(table.reserve(&claim(5000, 0, at(0), 1000, 1000)).is_err());
+        table.release(&claim(0, 0, at(0), 1000, 1000));
+
+        for number in 1..=10 {
+            table
+                .reserve(&claim(5000 + number, 0, at(40_000), 1000, 1000))
+                .unwrap();
+            let dropped = number as usize * DROPPED_AT_ONCE;
+            // The end of the one that was released is among those that went.
+            let left = LIMIT - dropped + number as usize;
+            assert!((left - 1..=left).contains(&table.entries.len()), "{number}");
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Wait(u64),
+        Reserve { id: u64, lease: u64 },
+        Settle(Outcome, prop::sample::Index),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let outcome = prop_oneof![
+            Just(Outcome::Accepted),
+            Just(Outcome::Abandoned),
+            Just(Outcome::Failed),
+        ];
+        prop_oneof![
+            // The end of an entry is rounded up to a second.
+            (0..30u64).prop_map(|seconds| Step::Wait(seconds * 1000)),
+            (0..3u64, 0..20_000u64).prop_map(|(id, lease)| Step::Reserve { id, lease }),
+            (outcome, any::<prop::sample::Index>())
+                .prop_map(|(outcome, which)| Step::Settle(outcome, which)),
+        ]
+    }
+
+    /// The table of `ReplayStore`, with no thought for memory.
+    #[derive(Default)]
+    struct Model(HashMap<[u8; 32], (State, SystemTime)>);
+
+    #[derive(Clone, Copy, PartialEq)]
+    enum State {
+        Reserved(u8, SystemTime),
+        Done,
+    }
+
+    impl Model {
+        fn reserve(&mut self, claim: &ReplayClaim) -> Reservation {
+            match self.0.get(claim.id()) {
+                Some((State::Done, end)) if *end >= claim.now() => Reservation::Done,
+                Some((State::Reserved(_, until), _)) if *until >= claim.now() => {
+                    Reservation::InProgress
+                }
+                _ => {
+                    self.reserve_for(claim, claim.lease());
+                    Reservation::Fresh
+                }
+            }
+        }
+
+        fn settle(&mut self, claim: &ReplayClaim, outcome: Outcome) {
+            let known = self.0.get(claim.id());
+            let live = known.filter(|(_, end)| *end >= claim.now());
+            let state = live.map(|(state, _)| *state);
+            match outcome {
+                Outcome::Accepted => self.set(claim, State::Done),
+                Outcome::Abandoned if state == Some(State::Done) => {}
+                Outcome::Abandoned => self.reserve_for(claim, claim.keep()),
+                Outcome::Failed => {
+                    if matches!(state, Some(State::Reserved(owner, _)) if owner == claim.owner()[0])
+                    {
+                        self.0.remove(claim.id());
+                    }
+                }
+            }
+        }
+
+        fn reserve_for(&mut self, claim: &ReplayClaim, period: Duration) {
+            self.set(
+                claim,
+                State::Reserved(claim.owner()[0], claim.now() + period),
+            );
+        }
+
+        fn set(&mut self, claim: &ReplayClaim, state: State) {
+            let end = claim.now() + claim.keep();
+            let known = self.0.get(claim.id()).map_or(end, |(_, known)| *known);
+            self.0.insert(*claim.id(), (state, end.max(known)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_remembers_what_a_table_without_limits_remembers(
+            steps in prop::collection::vec(step(), 1..100),
+        ) {
+            /// All claims to one id that are made in one period end with it.
+            const PERIOD: u64 = 50_000;
+            let store = store(100);
+            let mut table = store.table();
+            let mut model = Model::default();
+            let mut now = 1_000_000;
+            let mut claims = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Wait(period) => now += period,
+                    Step::Reserve { id, lease } => {
+                        let keep = PERIOD - now % PERIOD;
+                        let claim = claim(id, claims.len() as u8, at(now), lease.min(keep), keep);
+                        let reservation = table.reserve(&claim).unwrap();
+                        prop_assert_eq!(reservation, model.reserve(&claim));
+                        if reservation == Reservation::Fresh {
+                            claims.push(claim);
+                        }
+                    }
+                    Step::Settle(_, _) if claims.is_empty() => {}
+                    Step::Settle(outcome, which) => {
+                        let claim = which.get(&claims);
+                        match outcome {
+                            Outcome::Accepted => table.confirm(claim),
+                            Outcome::Abandoned => table.hold(claim),
+                            Outcome::Failed => table.release(claim),
+                        }
+                        model.settle(claim, outcome);
+                    }
+                }
+                let recorded: usize = table.ends.values().map(Vec::len).sum();
+                prop_assert_eq!(recorded, table.recorded_ends);
+                for (id, end) in &table.entries {
+                    prop_assert!(table.ends[&bucket(*end)].contains(id));
+                }
+                prop_assert!(table.reserved.keys().all(|id| table.entries.contains_key(id)));
+            }
+        }
+    }
+}
