@@ -26,8 +26,8 @@ use oss_callback::{
     async_trait, guard_fn, test_util::CallbackSigner,
 };
 use support::replay::{
-    Effects, MINUTE, builder, callback, claim, contract, layer, now, replay, send, send_counted,
-    storm,
+    Effects, MINUTE, builder, callback, callback_after, claim, contract, layer, now, replay, send,
+    send_counted, storm,
 };
 use tokio::task::yield_now;
 use tower::{Layer, ServiceExt};
@@ -229,7 +229,12 @@ async fn a_callback_is_remembered_until_the_guards_before_refuse_it() {
         seconds.store(second, Ordering::SeqCst);
         // Others come and go, so that what is over is dropped.
         for other in 0..4 {
-            let _ = send_counted(&layer, callback(second * 10 + other), &Effects::default()).await;
+            let _ = send_counted(
+                &layer,
+                callback_after(second, second * 10 + other),
+                &Effects::default(),
+            )
+            .await;
         }
         let response = send_counted(&layer, callback(1), &effects).await;
         refusals.push(support::kind(&response));
@@ -263,7 +268,12 @@ async fn a_clock_that_is_set_back_a_little_brings_nothing_back() {
     for second in [3650, 3600] {
         seconds.store(second, Ordering::SeqCst);
         for other in 0..50 {
-            let _ = send_counted(&layer, callback(second + other), &Effects::default()).await;
+            let _ = send_counted(
+                &layer,
+                callback_after(second, second * 100 + other),
+                &Effects::default(),
+            )
+            .await;
         }
         let _ = send_counted(&layer, callback(1), &effects).await;
     }

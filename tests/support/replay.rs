@@ -27,7 +27,13 @@ pub fn now() -> SystemTime {
 
 /// The callback of the upload with this number, made just now. Equal numbers make equal callbacks.
 pub fn callback(number: u64) -> Request<CallbackBody> {
-    let body = format!("reqId=66399AA5{number:016X}&object=a.jpg");
+    callback_after(0, number)
+}
+
+/// The same, made so many seconds later.
+pub fn callback_after(seconds: u64, number: u64) -> Request<CallbackBody> {
+    let time = 0x6639_9AA5 + seconds;
+    let body = format!("reqId={time:08X}{number:016X}&object=a.jpg");
     CallbackSigner::new().form("/cb", body)
 }
 
