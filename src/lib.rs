@@ -99,6 +99,9 @@ pub mod axum;
 mod callback;
 mod clock;
 mod extract;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod keys;
 mod log;

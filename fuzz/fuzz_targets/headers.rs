@@ -1,6 +1,8 @@
 //! Of headers that anybody can write, only exactly the signed pair verifies.
 #![no_main]
 
+use std::sync::LazyLock;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use oss_callback::{Verifier, test_util::CallbackSigner};
@@ -17,13 +19,17 @@ const NAMES: [&str; 8] = [
     "date",
 ];
 
+static AUTHORIZATION: LazyLock<HeaderValue> =
+    LazyLock::new(|| CallbackSigner::new().authorization(b"/cb\nobject=a"));
+
+static VERIFIER: LazyLock<Verifier> =
+    LazyLock::new(|| Verifier::new(CallbackSigner::new().public_key()));
+
 fuzz_target!(|input: (Vec<(u8, Vec<u8>)>, u8)| {
     let (fields, genuine) = input;
-    let signer = CallbackSigner::new();
-    let authorization = signer.authorization(b"/cb\nobject=a");
     let mut headers = HeaderMap::new();
     if genuine & 1 != 0 {
-        headers.append("authorization", authorization.clone());
+        headers.append("authorization", AUTHORIZATION.clone());
     }
     if genuine & 2 != 0 {
         headers.append("x-oss-pub-key-url", HeaderValue::from_static(KEY_URL));
@@ -34,12 +40,15 @@ fuzz_target!(|input: (Vec<(u8, Vec<u8>)>, u8)| {
             headers.append(HeaderName::from_static(name), value);
         }
     }
-    let verifier = Verifier::new(signer.public_key());
-    if let Ok(callback) = verifier.verify("/cb", &headers, "object=a".into()) {
+    if let Ok(callback) = VERIFIER.verify("/cb", &headers, "object=a".into()) {
         let all = |name| headers.get_all(name).iter().collect::<Vec<_>>();
-        assert_eq!(all("authorization"), [&authorization]);
+        assert_eq!(all("authorization"), [&*AUTHORIZATION]);
         assert_eq!(all("x-oss-pub-key-url").len(), 1);
-        assert!(all("x-oss-signature-version").iter().all(|version| *version == "1.0"));
+        assert!(
+            all("x-oss-signature-version")
+                .iter()
+                .all(|version| *version == "1.0")
+        );
         assert!(all("x-oss-signature-version").len() <= 1);
         assert!(all("content-type").len() <= 1);
         assert!(
@@ -49,6 +58,10 @@ fuzz_target!(|input: (Vec<(u8, Vec<u8>)>, u8)| {
         );
         // Whatever the rest says, reading it does not fail.
         let unsigned = callback.unsigned();
-        let _ = (unsigned.request_id(), unsigned.date(), callback.var("object"));
+        let _ = (
+            unsigned.request_id(),
+            unsigned.date(),
+            callback.var("object"),
+        );
     }
 });

@@ -1,10 +1,11 @@
 //! No key is fetched but from URLs that every parser reads alike, and that the default policy names.
 #![no_main]
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::HeaderValue;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request};
 use libfuzzer_sys::fuzz_target;
 use oss_callback::{
     CallbackBody, FetchError, FetchKey, KeyUrl, KeyUrlPolicy, OssCallbackLayer, PublicKey,
@@ -23,6 +24,14 @@ impl FetchKey for Asked {
         Err(FetchError::new("no network here"))
     }
 }
+
+static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
+    CallbackSigner::new()
+        .form("/cb", "object=a")
+        .into_parts()
+        .0
+        .headers
+});
 
 fuzz_target!(|input: (bool, Vec<u8>)| {
     let (encode, bytes) = input;
@@ -49,7 +58,10 @@ fuzz_target!(|input: (bool, Vec<u8>)| {
         .key_fetcher(asked.clone())
         .build()
         .unwrap();
-    let mut request = CallbackSigner::new().form("/cb", "object=a");
+    let mut request = Request::post("/cb")
+        .body(CallbackBody::from(Bytes::from_static(b"object=a")))
+        .unwrap();
+    *request.headers_mut() = HEADERS.clone();
     request.headers_mut().insert("x-oss-pub-key-url", header);
     let refused = tokio::runtime::Builder::new_current_thread()
         .enable_time()

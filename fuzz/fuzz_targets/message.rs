@@ -31,10 +31,14 @@ fuzz_target!(|input: (String, Vec<u8>, String, Vec<u8>)| {
     }
 
     // The same signature over something else.
-    if let Ok(callback) = verifier.verify(&other_target, &headers, Bytes::from(other_body.clone())) {
+    if let Ok(callback) = verifier.verify(&other_target, &headers, Bytes::from(other_body.clone()))
+    {
         assert_eq!(other_body, body);
         let readings = readings(&other_target, &other_body);
-        assert!(readings.contains(&message), "{other_target:?} for {target:?}");
+        assert!(
+            readings.contains(&message),
+            "{other_target:?} for {target:?}"
+        );
         assert_eq!(callback.body(), &body);
     }
 });

@@ -11,8 +11,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::FutureExt;
 use libfuzzer_sys::fuzz_target;
 use oss_callback::{
-    CallbackBody, OssCallbackLayer, TicketClaims, TicketGuard, TicketKey,
-    test_util::CallbackSigner,
+    CallbackBody, OssCallbackLayer, TicketClaims, TicketGuard, TicketKey, test_util::CallbackSigner,
 };
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -21,7 +20,11 @@ enum Input<'a> {
     Text(&'a str),
     Parts(&'a [u8], &'a [u8], &'a [u8]),
     /// The issued one with something put in the place of a part of it.
-    Spliced { from: u16, to: u16, with: &'a str },
+    Spliced {
+        from: u16,
+        to: u16,
+        with: &'a str,
+    },
 }
 
 fn now() -> SystemTime {
@@ -64,7 +67,8 @@ fuzz_target!(|input: Input<'_>| {
         }
     };
     let encoded: String = form_urlencoded::byte_serialize(ticket.as_bytes()).collect();
-    let request = CallbackSigner::new().form("/cb", format!("bucket=b&object=a.jpg&ticket={encoded}"));
+    let request =
+        CallbackSigner::new().form("/cb", format!("bucket=b&object=a.jpg&ticket={encoded}"));
     let handler = service_fn(|_| async {
         Ok::<_, std::convert::Infallible>(http::Response::new(CallbackBody::default()))
     });

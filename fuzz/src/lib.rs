@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 
 use http::{HeaderMap, HeaderValue};
-use rsa::{RsaPrivateKey, pkcs8::EncodePublicKey};
 use oss_callback::{PublicKey, Verifier};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use rsa::{RsaPrivateKey, pkcs8::EncodePublicKey};
 
 pub const KEY_URL: &str = "aHR0cHM6Ly9jYWxsYmFjay1zaWduZXIudGVzdC9rZXkucGVt";
 
