@@ -1,6 +1,8 @@
 //! What several tests need: the genuine callbacks, and a server to send them to.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod guards;
+
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
