@@ -31,7 +31,8 @@ use crate::{
 ///    [`VarNames`](crate::VarNames) names: `ticket=${x:ticket}`. By [choice](Self::from_query) it is
 ///    in the query. A callback with one in both places is refused.
 /// 2. It was made with one of the guard's keys, has an `exp` to come, at most seven days ahead, and
-///    no claim but those of [`TicketClaims`](super::TicketClaims). So no session token is a ticket.
+///    no claim but those of [`TicketClaims`](super::TicketClaims): `iat`, `sub` or `iss` make it none,
+///    so that no session token is a ticket.
 /// 3. The signed bucket, object, size and media type are what it grants. One that it limits and that
 ///    the body does not name, or leaves empty, is a mismatch.
 /// 4. The handler finds the ticket as [`Ticket<C>`](super::Ticket).
