@@ -291,7 +291,7 @@ pub enum RejectionKind {
     BodyRead,
     /// The body is longer than the layer's limit [413]. A declared length is refused unread.
     BodyTooLarge,
-    /// The signed bucket is not one of those that a `BucketGuard` accepts [403].
+    /// The signed bucket is not one of those that a `BucketGuard` accepts (403).
     BucketMismatch,
     /// The body did not arrive before the deadline [408].
     Deadline,
@@ -324,17 +324,17 @@ pub enum RejectionKind {
     Refused(&'static str),
     /// The callback was seen before [409]. With an [answer](Rejection::answer), that is sent [200].
     Replayed(Replay),
-    /// The signed request id is too old, too far ahead, or not there [403]. The source says which.
+    /// The signed request id is too old, too far ahead, or not there (403). The source says which.
     Stale,
-    /// The ticket was valid once [403].
+    /// The ticket was valid once (403).
     TicketExpired,
-    /// The ticket was not made with a key of the guard, or is not what this crate issues [403]. The
+    /// The ticket was not made with a key of the guard, or is not what this crate issues (403). The
     /// source says why.
     TicketInvalid,
-    /// The ticket is valid, for another upload than the signed one [403]. The source names the
+    /// The ticket is valid, for another upload than the signed one (403). The source names the
     /// claim.
     TicketMismatch,
-    /// There is no ticket where the guard looks for it [403].
+    /// There is no ticket where the guard looks for it (403).
     TicketMissing,
     /// The body is neither a form nor JSON, or is content-encoded [415].
     UnsupportedMediaType,

@@ -196,7 +196,7 @@ impl<'a> GuardContext<'a> {
 
     /// The signed bucket.
     ///
-    /// This and the five below read the variable that [`VarNames`] names, and no other. They are
+    /// This and the four below read the variable that [`VarNames`] names, and no other. They are
     /// `None` if it is absent, empty, or not text.
     ///
     /// # Errors
@@ -239,14 +239,6 @@ impl<'a> GuardContext<'a> {
     /// As [`VerifiedCallback::var`].
     pub fn req_id(&self) -> Result<Option<&str>, Rejection> {
         self.text(&self.var_names.req_id)
-    }
-
-    /// The ticket in the body, unverified.
-    ///
-    /// # Errors
-    /// As [`VerifiedCallback::var`].
-    pub fn ticket(&self) -> Result<Option<&str>, Rejection> {
-        self.text(&self.var_names.ticket)
     }
 
     fn text(&self, name: &str) -> Result<Option<&str>, Rejection> {

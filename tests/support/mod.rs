@@ -1,7 +1,7 @@
 //! What several tests need: the genuine callbacks, and a server to send them to.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
-#[cfg(feature = "test-util")]
+pub mod guards;
 pub mod replay;
 
 use std::{collections::BTreeMap, net::SocketAddr};

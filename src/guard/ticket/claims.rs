@@ -38,6 +38,11 @@ pub(super) const MAX_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// the rest it says, the less its holder can do with it. All of it is **readable by whoever uploads**:
 /// a ticket is signed, not encrypted.
 ///
+/// A service in another language issues tickets with a JWT library, HS256 and these claims, times in
+/// whole seconds: `exp`, `jti`, one of `object`, `object_prefix` and `any_object: true`, and as wanted
+/// `nbf`, `aud`, `bucket`, `max_size`, `content_types` (a list) and `app`. Any other claim makes it no
+/// ticket.
+///
 /// ```
 /// use std::time::Duration;
 ///

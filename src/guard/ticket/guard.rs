@@ -31,7 +31,8 @@ use crate::{
 ///    [`VarNames`](crate::VarNames) names: `ticket=${x:ticket}`. By [choice](Self::from_query) it is
 ///    in the query. A callback with one in both places is refused.
 /// 2. It was made with one of the guard's keys, has an `exp` to come, at most seven days ahead, and
-///    no claim but those of [`TicketClaims`](super::TicketClaims). So no session token is a ticket.
+///    no claim but those of [`TicketClaims`](super::TicketClaims): `iat`, `sub` or `iss` make it none,
+///    so that no session token is a ticket.
 /// 3. The signed bucket, object, size and media type are what it grants. One that it limits and that
 ///    the body does not name, or leaves empty, is a mismatch.
 /// 4. The handler finds the ticket as [`Ticket<C>`](super::Ticket).
@@ -126,18 +127,22 @@ impl TicketGuard {
         name: &str,
     ) -> Result<Cow<'a, str>, Rejection> {
         let in_query = in_query(callback.query().unwrap_or_default(), name)?;
+        let in_body = callback.var(name)?.map(Cow::Borrowed);
         let (found, other) = match self.place {
-            Place::Body => (callback.text(name)?.map(Cow::Borrowed), in_query),
-            Place::Query => (in_query, callback.var(name)?.map(Cow::Borrowed)),
+            Place::Body => (in_body, in_query),
+            Place::Query => (in_query, in_body),
         };
         // A template that always names the variable leaves it empty where there is nothing to say.
         let is_there = |ticket: &Cow<'_, str>| !ticket.is_empty();
-        if other.as_ref().is_some_and(is_there) {
-            return Err(invalid("there is one where this guard does not look"));
+        match (found.filter(is_there), other.filter(is_there)) {
+            (Some(ticket), None) => Ok(ticket),
+            (Some(_), Some(_)) => Err(invalid("there is one in the body and one in the query")),
+            (None, Some(_)) => Err(Rejection::with_source(
+                RejectionKind::TicketMissing,
+                "there is one where this guard does not look",
+            )),
+            (None, None) => Err(RejectionKind::TicketMissing.into()),
         }
-        found
-            .filter(is_there)
-            .ok_or_else(|| RejectionKind::TicketMissing.into())
     }
 
     fn check_time(&self, granted: &Granted, now: SystemTime) -> Result<(), Rejection> {
