@@ -2,7 +2,8 @@
 //!
 //! 1. Put the layer on the method of a route: `post(handler).route_layer(layer)`. There it leaves
 //!    404 and 405 as they are.
-//! 2. [`OssCallback<T>`] and [`VerifiedCallback`] are extractors. A handler that wants to see a
+//! 2. [`OssCallback<T>`] and [`VerifiedCallback`] are extractors, and so is the ticket of an admitted
+//!    callback. A handler that wants to see a
 //!    refusal itself takes `Result<OssCallback<T>, Rejection>`.
 //! 3. [`CallbackAnswer`] and [`Rejection`] are responses. The layer renders every rejection again
 //!    with its own renderer, so they all look alike.
@@ -91,6 +92,19 @@ where
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
         Self::from_extensions(&parts.extensions).cloned()
+    }
+}
+
+#[cfg(feature = "ticket")]
+impl<S, C> FromRequestParts<S> for crate::Ticket<C>
+where
+    S: Send + Sync,
+    C: DeserializeOwned,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        Self::from_extensions(&parts.extensions)
     }
 }
 

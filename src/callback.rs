@@ -88,6 +88,10 @@ impl VerifiedCallback {
         Ok(self.vars()?.get(name))
     }
 
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, Rejection> {
+        Ok(self.vars()?.text(name))
+    }
+
     /// The callback variables as a value of your own.
     ///
     /// Numbers are read from text, as forms have nothing else. Behind `#[serde(flatten)]` and in

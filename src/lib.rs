@@ -51,13 +51,25 @@
 //!    sign any body for any path. And 512 bits can be factored with rented hardware.
 //! 3. The signature covers path, query and body: no method, host, header or time. A captured callback
 //!    can be repeated, here and on any host that serves the same path.
-//! 4. The layer therefore stops strangers who cannot make OSS sign, and alterations on the way. It
-//!    does not authenticate an uploader and does not stop repetitions: that is for [`Guard`]s, such
-//!    as one that looks for an unguessable value which the app issued for this upload.
-//! 5. Before something valuable is granted, ask OSS itself about the object with your own
-//!    credentials.
+//! 4. The signature is therefore a filter: it stops strangers who cannot make OSS sign, and
+//!    alterations on the way. **What authenticates is a [`Guard`]** that looks for something which the
+//!    application issued for this upload: a `TicketGuard`, or one of its own. A layer without such a
+//!    guard logs a warning, unless it is [`unbound`](OssCallbackLayerBuilder::unbound). Repetitions
+//!    are stopped by neither.
+//! 5. A ticket proves who was authorized, never what was uploaded: its holder can have OSS sign a body
+//!    of his own making. Before something valuable is granted, ask OSS itself about the object with
+//!    your own credentials. And an object can be overwritten after that.
 //! 6. The key URL is chosen by the sender. Only allowlisted URLs are looked at; a broken key is
 //!    switched off with [`deny_key`](OssCallbackLayerBuilder::deny_key).
+//!
+//! | guard | stops | does not stop |
+//! |---|---|---|
+//! | none | strangers, alterations | any customer of OSS, repetitions |
+//! | [`BucketGuard`] | uploads to another stage's bucket by mistake | whoever writes your bucket's name into a body |
+//! | [`AgeGuard`] | callbacks captured long ago, if you pinned the template | the template's author |
+//! | `TicketGuard` | all without a ticket of yours for this upload | repetitions; a forged body by the ticket's own holder |
+//!
+//! `SECURITY.md` says it at length.
 //!
 //! # Refusals
 //!
@@ -84,8 +96,10 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `axum` | ✔ | extractors, answers and refusals for axum; nested routers |
+//! | `redis` | | [`RedisReplayStore`], for replay guards of several servers |
 //! | `test-util` | | [`test_util::CallbackSigner`], which signs callbacks for tests |
-//! | `tracing` | | an event for each refusal, and for answers that OSS will not take |
+//! | `ticket` | | [`TicketGuard`], and the tickets that it asks for |
+//! | `tracing` | | an event for each refusal, for answers that OSS will not take, and for a layer without a binding guard |
 //! | `warp` | | [`warp::route`], filters, answers and refusals for warp |
 //! | `full` | | all of the above |
 //!
@@ -99,6 +113,9 @@ pub mod axum;
 mod callback;
 mod clock;
 mod extract;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod handler;
 mod keys;
@@ -114,14 +131,20 @@ pub mod warp;
 
 pub use async_trait::async_trait;
 
+#[cfg(feature = "redis")]
+pub use self::guard::RedisReplayStore;
+#[cfg(feature = "ticket")]
+pub use self::guard::{Ticket, TicketClaims, TicketGuard, TicketKey};
 #[cfg(feature = "reqwest")]
 pub use self::keys::{HttpsFetcher, HttpsFetcherBuilder};
-
 pub use self::{
     answer::CallbackAnswer,
     callback::{UnsignedMetadata, VerifiedCallback},
     extract::OssCallback,
-    guard::{Admission, Guard, GuardContext, Outcome, guard_fn},
+    guard::{
+        Admission, AgeGuard, BucketGuard, Guard, GuardContext, MemoryReplayStore, Outcome,
+        ReplayClaim, ReplayGuard, ReplayStore, ReplayStoreError, Reservation, VarNames, guard_fn,
+    },
     handler::{HandlerFn, HandlerFuture, handler_fn},
     keys::{
         FetchError, FetchKey, FetchOutcome, KeyFetch, KeyStatus, KeyStore, KeyStoreBuilder, KeyUrl,

@@ -3,7 +3,9 @@
 //! 1. One event for each refusal, with its kind, its cause and the request id: `debug` as long as
 //!    there is no genuine signature, for strangers can cause as many as they like; `warn` after.
 //! 2. A `warn` for an answer that OSS will not take.
-//! 3. No event has a byte of a body, of a variable, of a query or of a header, but for a request id
+//! 3. A `warn`, once for each layer, if no guard binds its callbacks to anybody.
+//! 4. A `warn` for each operation of a replay store that failed without a refusal.
+//! 5. No event has a byte of a body, of a variable, of a query or of a header, but for a request id
 //!    that is nothing but hexadecimal digits.
 
 use std::{error::Error, fmt};
@@ -11,7 +13,7 @@ use std::{error::Error, fmt};
 use http::{Response, StatusCode, request::Parts};
 use http_body::Body;
 
-use crate::{FetchOutcome, KeyFetch, Rejection, VerifiedCallback};
+use crate::{FetchOutcome, KeyFetch, Rejection, ReplayStoreError, VerifiedCallback};
 
 /// A `tracing` event, or nothing.
 macro_rules! event {
@@ -61,6 +63,21 @@ pub(crate) fn answered<B: Body>(
             request_id: request_id(callback),
         });
     }
+}
+
+/// A genuine callback came to a layer whose guards do not ask on whose behalf.
+pub(crate) fn unbound() {
+    event!(
+        warn,
+        "no guard binds callbacks to anybody: every OSS customer can have OSS sign any body \
+         for this URL. Add a TicketGuard or a guard of your own, or say `unbound()`",
+        {}
+    );
+}
+
+/// A replay store failed. Callbacks go on; what it does not know may be repeated.
+pub(crate) fn replay_store_failed(error: &ReplayStoreError) {
+    event!(warn, "the replay store failed", {}, error);
 }
 
 /// A renderer of the application makes a success of a refusal.

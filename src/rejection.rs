@@ -13,6 +13,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
+use crate::CallbackAnswer;
+
 /// Why a callback was refused.
 ///
 /// Opaque, so that it can learn more without breaking anybody: ask [`kind`](Self::kind) for the
@@ -30,6 +32,7 @@ use serde::Serialize;
 pub struct Rejection {
     kind: RejectionKind,
     source: Option<Arc<dyn Error + Send + Sync>>,
+    answer: Option<Arc<CallbackAnswer>>,
 }
 
 impl Rejection {
@@ -49,14 +52,34 @@ impl Rejection {
         RejectionKind::Replayed(replay).into()
     }
 
+    /// The callback was processed before, and its copies are answered with this: 200. OSS, and
+    /// whoever uploaded, take it for success.
+    ///
+    /// A renderer of one's own finds it in [`answer`](Self::answer).
+    pub fn answered_before(answer: CallbackAnswer) -> Self {
+        Self {
+            answer: Some(Arc::new(answer)),
+            ..Self::replayed(Replay::Done)
+        }
+    }
+
     /// The reason.
     pub fn kind(&self) -> &RejectionKind {
         &self.kind
     }
 
-    /// The status that the default response carries.
+    /// What a copy of a callback is answered with that was processed before, if that is a success.
+    pub fn answer(&self) -> Option<&CallbackAnswer> {
+        self.answer.as_deref()
+    }
+
+    /// The status that the default response carries. It is 200 if there is an
+    /// [`answer`](Self::answer).
     pub fn status(&self) -> StatusCode {
         use RejectionKind::*;
+        if self.answer.is_some() {
+            return StatusCode::OK;
+        }
         match self.kind {
             InvalidTarget(_)
             | MissingHeader(_)
@@ -64,7 +87,10 @@ impl Rejection {
             | InvalidHeader(_)
             | UnsupportedSignatureVersion
             | BodyRead => StatusCode::BAD_REQUEST,
-            InvalidSignature(_) | KeyUrlNotAllowed | Refused(_) => StatusCode::FORBIDDEN,
+            BucketMismatch | InvalidSignature(_) | KeyUrlNotAllowed | Refused(_) | Stale
+            | TicketExpired | TicketInvalid | TicketMismatch | TicketMissing => {
+                StatusCode::FORBIDDEN
+            }
             MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Deadline => StatusCode::REQUEST_TIMEOUT,
             Replayed(_) => StatusCode::CONFLICT,
@@ -82,6 +108,7 @@ impl Rejection {
         match self.kind {
             BodyRead => "BodyRead",
             BodyTooLarge => "BodyTooLarge",
+            BucketMismatch => "BucketMismatch",
             Deadline => "Deadline",
             DuplicateHeader(_) => "DuplicateHeader",
             GuardUnavailable => "GuardUnavailable",
@@ -97,6 +124,11 @@ impl Rejection {
             MissingHeader(_) => "MissingHeader",
             Refused(_) => "Refused",
             Replayed(_) => "Replayed",
+            Stale => "Stale",
+            TicketExpired => "TicketExpired",
+            TicketInvalid => "TicketInvalid",
+            TicketMismatch => "TicketMismatch",
+            TicketMissing => "TicketMissing",
             UnsupportedMediaType => "UnsupportedMediaType",
             UnsupportedSignatureVersion => "UnsupportedSignatureVersion",
         }
@@ -116,6 +148,15 @@ impl Rejection {
     /// );
     /// ```
     pub fn to_response<B: From<Bytes>>(&self) -> Response<B> {
+        let mut response = match &self.answer {
+            Some(answer) => CallbackAnswer::clone(answer).into_http(),
+            None => self.to_error_response(),
+        };
+        response.extensions_mut().insert(self.clone());
+        response
+    }
+
+    fn to_error_response<B: From<Bytes>>(&self) -> Response<B> {
         let body = Envelope {
             status: "error",
             code: self.code(),
@@ -134,7 +175,6 @@ impl Rejection {
         if self.kind == RejectionKind::MethodNotAllowed {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
         }
-        response.extensions_mut().insert(self.clone());
         response
     }
 
@@ -145,6 +185,7 @@ impl Rejection {
         Self {
             kind,
             source: Some(Arc::from(source.into())),
+            answer: None,
         }
     }
 
@@ -155,6 +196,7 @@ impl Rejection {
         match self.kind {
             BodyRead => "the body could not be read",
             BodyTooLarge => "the body is too large",
+            BucketMismatch => "the bucket is not accepted here",
             Deadline => "the body did not arrive in time",
             DuplicateHeader("authorization") => "more than one authorization header",
             DuplicateHeader("x-oss-pub-key-url") => "more than one x-oss-pub-key-url header",
@@ -177,6 +219,11 @@ impl Rejection {
             Refused(reason) => reason,
             Replayed(Replay::InProgress) => "the callback is being processed",
             Replayed(Replay::Done) => "the callback was processed before",
+            Stale => "the callback is not recent",
+            TicketExpired => "the upload ticket has expired",
+            TicketInvalid => "the upload ticket is not valid",
+            TicketMismatch => "the upload ticket is for another upload",
+            TicketMissing => "the upload ticket is missing",
             UnsupportedMediaType => "the body type is not supported",
             UnsupportedSignatureVersion => "the signature version is not supported",
         }
@@ -195,7 +242,11 @@ struct Envelope {
 
 impl From<RejectionKind> for Rejection {
     fn from(kind: RejectionKind) -> Self {
-        Self { kind, source: None }
+        Self {
+            kind,
+            source: None,
+            answer: None,
+        }
     }
 }
 
@@ -249,6 +300,8 @@ pub enum RejectionKind {
     BodyRead,
     /// The body is longer than the layer's limit (413). A declared length is refused unread.
     BodyTooLarge,
+    /// The signed bucket is not one of those that a `BucketGuard` accepts (403).
+    BucketMismatch,
     /// The body did not arrive before the deadline (408).
     Deadline,
     /// A header that must be single occurs more than once (400).
@@ -278,8 +331,20 @@ pub enum RejectionKind {
     MissingHeader(&'static str),
     /// The application refused the callback (403).
     Refused(&'static str),
-    /// The callback was seen before (409).
+    /// The callback was seen before (409). With an [answer](Rejection::answer), that is sent (200).
     Replayed(Replay),
+    /// The signed request id is too old, too far ahead, or not there (403). The source says which.
+    Stale,
+    /// The ticket was valid once (403).
+    TicketExpired,
+    /// The ticket was not made with a key of the guard, or is not what this crate issues (403). The
+    /// source says why.
+    TicketInvalid,
+    /// The ticket is valid, for another upload than the signed one (403). The source names the
+    /// claim.
+    TicketMismatch,
+    /// There is no ticket where the guard looks for it (403).
+    TicketMissing,
     /// The body is neither a form nor JSON, or is content-encoded (415).
     UnsupportedMediaType,
     /// The signature is of a version other than 1.0, whose rule is not public (400).
@@ -365,7 +430,23 @@ pub enum ConfigError {
     /// Both ways of saying what was signed were used.
     #[error("`path_prefix` and `signed_target` exclude each other")]
     PathPrefixAndSignedTarget,
-    /// A body limit of zero, or a deadline of zero.
+    /// A ticket that no guard would admit, or a list of keys that no guard could work with. The
+    /// text says what is wrong with it.
+    #[error("{0}")]
+    Ticket(&'static str),
+    /// A template name is empty, or stands for two things.
+    #[error("`{0}` of `var_names` is empty, or has the name of another one")]
+    VarNames(&'static str),
+    /// A guard stands behind a replay guard, which could then reserve what is refused.
+    #[error("a `ReplayGuard` must be the last guard")]
+    ReplayGuardNotLast,
+    /// There is no guard before a replay guard that limits how long it has to remember.
+    #[error("this `ReplayGuard` needs a guard before it: `{0}`")]
+    ReplayGuardWithout(&'static str),
+    /// The text is not the URL of a Redis server. It is not shown, as it may have a password in it.
+    #[error("not a URL of a Redis server")]
+    RedisUrl,
+    /// A body limit, a deadline, a guard timeout or a lease of zero.
     #[error("`{0}` must not be zero")]
     Zero(&'static str),
 }
@@ -380,6 +461,7 @@ mod tests {
         vec![
             (BodyRead, 400),
             (BodyTooLarge, 413),
+            (BucketMismatch, 403),
             (Deadline, 408),
             (DuplicateHeader("authorization"), 400),
             (DuplicateHeader("content-type"), 400),
@@ -397,6 +479,11 @@ mod tests {
             (Refused("it says \"no\""), 403),
             (Replayed(Replay::InProgress), 409),
             (Replayed(Replay::Done), 409),
+            (Stale, 403),
+            (TicketExpired, 403),
+            (TicketInvalid, 403),
+            (TicketMismatch, 403),
+            (TicketMissing, 403),
             (UnsupportedMediaType, 415),
             (UnsupportedSignatureVersion, 400),
         ]

@@ -10,17 +10,43 @@
 //! 3. A guard that takes something, a place in a replay store say, asks in its [`Admission`] to be
 //!    told the [`Outcome`]. Outcomes are told in reverse order, before the answer is sent; one that
 //!    is due to a cancelled request is told on a task of its own.
+//! 4. A guard has a [time limit](crate::OssCallbackLayerBuilder::guard_timeout) of its own within
+//!    the layer's deadline. Who does not decide in time has not admitted.
+//! 5. Guards look at *signed* variables, under the names that [`VarNames`] gives them, and compare
+//!    exactly those: what stands beside them in a template is of no account.
 
+mod age;
+mod bucket;
+mod replay;
 mod settlement;
+#[cfg(feature = "ticket")]
+mod ticket;
+mod var_names;
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{Extensions, HeaderMap};
 
+#[cfg(feature = "redis")]
+pub use self::replay::RedisReplayStore;
 pub(crate) use self::settlement::{Settlements, Settling};
-use crate::{Rejection, VerifiedCallback};
+#[cfg(feature = "ticket")]
+pub use self::ticket::{Ticket, TicketClaims, TicketGuard, TicketKey};
+pub use self::{
+    age::AgeGuard,
+    bucket::BucketGuard,
+    replay::{
+        MemoryReplayStore, ReplayClaim, ReplayGuard, ReplayStore, ReplayStoreError, Reservation,
+    },
+    var_names::VarNames,
+};
+use crate::{ConfigError, Rejection, VerifiedCallback};
 
 /// Decides whether a genuine callback is admitted.
 ///
@@ -52,36 +78,172 @@ pub trait Guard: Send + Sync + 'static {
     /// # Errors
     /// Any rejection; [`Rejection::refused`] and [`Rejection::guard_unavailable`] are made for this.
     async fn admit(&self, cx: &mut GuardContext<'_>) -> Result<Admission, Rejection>;
+
+    /// What the layer's builder has to know of this crate's own guards, to judge their order and
+    /// whether any of them binds a callback to somebody.
+    #[doc(hidden)]
+    fn role(&self) -> Role {
+        Role::Custom
+    }
+
+    /// What is wrong with this guard, whatever stands around it.
+    #[doc(hidden)]
+    fn check(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
+}
+
+/// What a guard is to the layer's builder. Not nameable outside, so an application's own guard is
+/// [`Custom`](Self::Custom).
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Role {
+    Custom,
+    Bucket,
+    Age,
+    Ticket,
+    ReplayByTicket,
+    ReplayBySignature,
+}
+
+/// The guards of a layer, and what they run with.
+pub(crate) struct Guards {
+    /// In the order in which they are asked.
+    pub(crate) list: Vec<Arc<dyn Guard>>,
+    /// How long each may take.
+    pub(crate) timeout: Duration,
+    pub(crate) var_names: VarNames,
+}
+
+impl Guards {
+    /// Each by itself, and their order.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.list.iter().try_for_each(|guard| guard.check())?;
+        let roles: Vec<Role> = self.list.iter().map(|guard| guard.role()).collect();
+        replay::check_order(&roles)
+    }
+
+    /// Whether one of them says on whose behalf the callback comes. What a guard of the application
+    /// does cannot be known, so it counts.
+    pub(crate) fn bind(&self) -> bool {
+        self.list
+            .iter()
+            .any(|guard| matches!(guard.role(), Role::Custom | Role::Ticket))
+    }
+}
+
+impl fmt::Debug for Guards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guards")
+            .field("len", &self.list.len())
+            .field("timeout", &self.timeout)
+            .field("var_names", &self.var_names)
+            .finish()
+    }
+}
+
+/// Removes what guards of an outer layer left for a handler: only what this layer's guards find out
+/// may reach it.
+pub(crate) fn remove_outputs(extensions: &mut Extensions) {
+    #[cfg(feature = "ticket")]
+    ticket::remove_admitted(extensions);
+    #[cfg(not(feature = "ticket"))]
+    let _ = extensions;
 }
 
 /// What a guard sees.
 pub struct GuardContext<'a> {
     callback: &'a VerifiedCallback,
+    var_names: &'a VarNames,
     headers: &'a HeaderMap,
     extensions: &'a mut Extensions,
     now: SystemTime,
     valid_until: Option<SystemTime>,
+    /// The id of the ticket that was admitted.
+    #[cfg_attr(not(feature = "ticket"), allow(dead_code))]
+    pub(crate) ticket_id: Option<Box<str>>,
+    /// The last moment at which that ticket is admitted. Not [`valid_until`](Self::valid_until):
+    /// another callback can come with the same ticket, and be younger.
+    #[cfg_attr(not(feature = "ticket"), allow(dead_code))]
+    pub(crate) ticket_until: Option<SystemTime>,
 }
 
 impl<'a> GuardContext<'a> {
     pub(crate) fn new(
         callback: &'a VerifiedCallback,
+        var_names: &'a VarNames,
         headers: &'a HeaderMap,
         extensions: &'a mut Extensions,
         now: SystemTime,
     ) -> Self {
         Self {
             callback,
+            var_names,
             headers,
             extensions,
             now,
             valid_until: None,
+            ticket_id: None,
+            ticket_until: None,
         }
     }
 
     /// The verified callback: what is signed.
     pub fn callback(&self) -> &VerifiedCallback {
         self.callback
+    }
+
+    /// The signed bucket.
+    ///
+    /// This and the four below read the variable that [`VarNames`] names, and no other. They are
+    /// `None` if it is absent, empty, or not text.
+    ///
+    /// # Errors
+    /// As [`VerifiedCallback::var`].
+    pub fn bucket(&self) -> Result<Option<&str>, Rejection> {
+        self.text(&self.var_names.bucket)
+    }
+
+    /// The key of the object.
+    ///
+    /// # Errors
+    /// As [`VerifiedCallback::var`].
+    pub fn object(&self) -> Result<Option<&str>, Rejection> {
+        self.text(&self.var_names.object)
+    }
+
+    /// The size of the object in bytes; `None` also if it is not a plain decimal number.
+    ///
+    /// # Errors
+    /// As [`VerifiedCallback::var`].
+    pub fn size(&self) -> Result<Option<u64>, Rejection> {
+        let size = self.callback.var(&self.var_names.size)?;
+        // `parse` takes a plus sign.
+        Ok(size
+            .filter(|size| size.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|size| size.parse().ok()))
+    }
+
+    /// The media type that the uploader declared.
+    ///
+    /// # Errors
+    /// As [`VerifiedCallback::var`].
+    pub fn mime_type(&self) -> Result<Option<&str>, Rejection> {
+        self.text(&self.var_names.mime_type)
+    }
+
+    /// The id of the upload's request, as it is signed.
+    ///
+    /// # Errors
+    /// As [`VerifiedCallback::var`].
+    pub fn req_id(&self) -> Result<Option<&str>, Rejection> {
+        self.text(&self.var_names.req_id)
+    }
+
+    fn text(&self, name: &str) -> Result<Option<&str>, Rejection> {
+        let text = self.callback.text(name)?;
+        Ok(text.filter(|text| !text.is_empty()))
     }
 
     /// The time at which the guards began to run. One for all of them.

@@ -2,7 +2,8 @@
 
 use std::{
     fmt,
-    pin::Pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, SystemTime},
@@ -21,8 +22,8 @@ use tower::{BoxError, Service};
 
 use super::{CallbackBody, RejectionResponse, body::Collector, layer::Config, response::render};
 use crate::{
-    Guard, GuardContext, Outcome, Rejection, RejectionKind, VerifiedCallback,
-    guard::{Settlements, Settling},
+    Admission, Guard, GuardContext, Outcome, Rejection, RejectionKind, VerifiedCallback,
+    guard::{Guards, Settlements, Settling},
     keys::{Admitted, Flight},
     log,
     verify::{Claim, Opened},
@@ -297,7 +298,11 @@ impl<R> Config<R> {
         let callback = opened.verify(&head.headers, body, self.body_type)?;
         head.extensions.insert(callback.clone());
         *proof = Some(callback.clone());
-        if self.guards.is_empty() {
+        // Not earlier: at the first genuine callback the process surely has its logging.
+        if let Some(warning) = &self.unbound_warning {
+            warning.call_once(log::unbound);
+        }
+        if self.guards.list.is_empty() {
             return Ok(State::Ready);
         }
         let head = parts.take().expect(POLLED_AGAIN);
@@ -311,20 +316,48 @@ impl<R> Config<R> {
 /// Asks the guards one after the other, until one refuses. Those before it still wait for the
 /// outcome.
 async fn ask(
-    guards: Arc<[Arc<dyn Guard>]>,
+    guards: Arc<Guards>,
     callback: VerifiedCallback,
     mut parts: Parts,
     now: SystemTime,
 ) -> (Settlements, Result<Parts, Rejection>) {
     let mut settlements = Settlements::new();
-    let mut context = GuardContext::new(&callback, &parts.headers, &mut parts.extensions, now);
-    for guard in guards.iter() {
-        match guard.admit(&mut context).await {
+    let mut context = GuardContext::new(
+        &callback,
+        &guards.var_names,
+        &parts.headers,
+        &mut parts.extensions,
+        now,
+    );
+    for guard in &guards.list {
+        match admit_in_time(&**guard, &mut context, guards.timeout).await {
             Ok(admission) => settlements.add(admission),
             Err(rejection) => return (settlements, Err(rejection)),
         }
     }
     (settlements, Ok(parts))
+}
+
+/// A guard's decision, if it comes in time. As with the deadline, only a guard that waits costs a
+/// timer.
+async fn admit_in_time(
+    guard: &dyn Guard,
+    context: &mut GuardContext<'_>,
+    timeout: Duration,
+) -> Result<Admission, Rejection> {
+    let mut admitting = guard.admit(context);
+    let mut timer = pin!(None);
+    poll_fn(|cx| {
+        if let Poll::Ready(admission) = admitting.poll_unpin(cx) {
+            return Poll::Ready(admission);
+        }
+        ready!(poll_timer(timer.as_mut(), timeout, cx));
+        Poll::Ready(Err(Rejection::with_source(
+            RejectionKind::GuardUnavailable,
+            "a guard did not decide in time",
+        )))
+    })
+    .await
 }
 
 /// OSS takes exactly 200 for success, so the guards do too.

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     fmt,
-    sync::Arc,
+    sync::{Arc, Once},
     time::{Duration, SystemTime},
 };
 
@@ -12,8 +12,8 @@ use tower::Layer;
 
 use super::{DefaultRejection, OssCallbackService, target::TargetSource};
 use crate::{
-    BodyType, ConfigError, FetchKey, Guard, KeyStore, KeyUrlPolicy, PublicKey, Rejection,
-    clock::Clock, keys::KeyStoreBuilder,
+    BodyType, ConfigError, FetchKey, Guard, KeyStore, KeyUrlPolicy, PublicKey, Rejection, VarNames,
+    clock::Clock, guard::Guards, keys::KeyStoreBuilder,
 };
 
 /// A callback body is a few hundred bytes; the parameters that shape it are at most 5 KB, its custom
@@ -22,6 +22,9 @@ const DEFAULT_BODY_LIMIT: usize = 64 * 1024;
 
 /// OSS gives up after 5 s: what comes later answers nobody.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(4);
+
+/// A guard looks something up, near by. Several of them fit into the deadline.
+const DEFAULT_GUARD_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Verifies OSS upload callbacks in front of an inner service.
 ///
@@ -42,10 +45,13 @@ pub(super) struct Config<R> {
     pub(super) body_type: BodyType,
     pub(super) clock: Clock,
     pub(super) deadline: Duration,
-    pub(super) guards: Arc<[Arc<dyn Guard>]>,
+    pub(super) guards: Arc<Guards>,
     pub(super) keys: KeyStore,
     pub(super) rejection_response: R,
     pub(super) target: TargetSource,
+    /// Used up by the warning of a layer without a binding guard; `None` if there is nothing to
+    /// warn of.
+    pub(super) unbound_warning: Option<Once>,
 }
 
 impl OssCallbackLayer {
@@ -64,12 +70,15 @@ impl OssCallbackLayer {
             body_type: BodyType::default(),
             clock: Clock::default(),
             deadline: DEFAULT_DEADLINE,
+            guard_timeout: DEFAULT_GUARD_TIMEOUT,
             guards: Vec::new(),
             key_store: None,
             keys: KeyStore::builder(),
             path_prefix: None,
             rejection_response: DefaultRejection,
             signed_target: None,
+            unbound: false,
+            var_names: VarNames::default(),
         }
     }
 }
@@ -111,7 +120,7 @@ impl<R> fmt::Debug for Config<R> {
             .field("body_type", &self.body_type)
             .field("clock", &self.clock)
             .field("deadline", &self.deadline)
-            .field("guards", &self.guards.len())
+            .field("guards", &self.guards)
             .field("keys", &self.keys)
             .field("target", &self.target)
             .finish_non_exhaustive()
@@ -125,12 +134,15 @@ pub struct OssCallbackLayerBuilder<R = DefaultRejection> {
     body_type: BodyType,
     clock: Clock,
     deadline: Duration,
+    guard_timeout: Duration,
     guards: Vec<Arc<dyn Guard>>,
     key_store: Option<KeyStore>,
     keys: KeyStoreBuilder,
     path_prefix: Option<String>,
     rejection_response: R,
     signed_target: Option<TargetSource>,
+    unbound: bool,
+    var_names: VarNames,
 }
 
 impl<R> OssCallbackLayerBuilder<R> {
@@ -157,6 +169,31 @@ impl<R> OssCallbackLayerBuilder<R> {
     /// Adds a guard behind those added before.
     pub fn guard(mut self, guard: impl Guard) -> Self {
         self.guards.push(Arc::new(guard));
+        self
+    }
+
+    /// How long each guard may take; 500 ms by default. One that takes longer has not decided: 503.
+    pub fn guard_timeout(mut self, timeout: Duration) -> Self {
+        self.guard_timeout = timeout;
+        self
+    }
+
+    /// Says that this layer needs no guard that binds a callback to somebody, which silences the
+    /// warning about that: the callback URL has an unguessable part of its own, say, or the handler
+    /// asks the application's own records.
+    ///
+    /// A valid signature says that OSS sent this for *somebody*; see the
+    /// [threat model](crate#threat-model). Without a `TicketGuard`, and without a guard of the
+    /// application's own, whose purpose this crate cannot know, the first genuine callback logs a
+    /// warning, once.
+    pub fn unbound(mut self) -> Self {
+        self.unbound = true;
+        self
+    }
+
+    /// Which names the callback's template gives to what guards look at.
+    pub fn var_names(mut self, names: VarNames) -> Self {
+        self.var_names = names;
         self
     }
 
@@ -248,12 +285,15 @@ impl<R> OssCallbackLayerBuilder<R> {
             body_type: self.body_type,
             clock: self.clock,
             deadline: self.deadline,
+            guard_timeout: self.guard_timeout,
             guards: self.guards,
             key_store: self.key_store,
             keys: self.keys,
             path_prefix: self.path_prefix,
             rejection_response: renderer,
             signed_target: self.signed_target,
+            unbound: self.unbound,
+            var_names: self.var_names,
         }
     }
 
@@ -268,6 +308,10 @@ impl<R> OssCallbackLayerBuilder<R> {
         if self.deadline.is_zero() {
             return Err(ConfigError::Zero("deadline"));
         }
+        if self.guard_timeout.is_zero() {
+            return Err(ConfigError::Zero("guard_timeout"));
+        }
+        self.var_names.check()?;
         let keys = match self.key_store {
             None => self.keys.build()?,
             Some(keys) if self.keys.is_untouched() => keys,
@@ -279,16 +323,24 @@ impl<R> OssCallbackLayerBuilder<R> {
             (None, Some(given)) => given,
             (Some(_), Some(_)) => return Err(ConfigError::PathPrefixAndSignedTarget),
         };
+        let guards = Guards {
+            list: self.guards,
+            timeout: self.guard_timeout,
+            var_names: self.var_names,
+        };
+        guards.check()?;
+        let is_silent = self.unbound || guards.bind();
         Ok(OssCallbackLayer {
             config: Arc::new(Config {
                 body_limit: self.body_limit,
                 body_type: self.body_type,
                 clock: self.clock,
                 deadline: self.deadline,
-                guards: self.guards.into(),
+                guards: Arc::new(guards),
                 keys,
                 rejection_response: self.rejection_response,
                 target,
+                unbound_warning: (!is_silent).then(Once::new),
             }),
         })
     }
@@ -300,11 +352,14 @@ impl<R> fmt::Debug for OssCallbackLayerBuilder<R> {
             .field("body_limit", &self.body_limit)
             .field("body_type", &self.body_type)
             .field("deadline", &self.deadline)
+            .field("guard_timeout", &self.guard_timeout)
             .field("guards", &self.guards.len())
             .field("key_store", &self.key_store)
             .field("keys", &self.keys)
             .field("path_prefix", &self.path_prefix)
             .field("signed_target", &self.signed_target)
+            .field("unbound", &self.unbound)
+            .field("var_names", &self.var_names)
             .finish_non_exhaustive()
     }
 }

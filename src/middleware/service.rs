@@ -11,7 +11,9 @@ use http_body::Body;
 use tower::{BoxError, Service};
 
 use super::{CallbackBody, RejectionResponse, ResponseFuture, future::Seal, layer::Config};
-use crate::{Rejection, RejectionKind, VerifiedCallback, keys::Lookup, verify::CallbackHeaders};
+use crate::{
+    Rejection, RejectionKind, VerifiedCallback, guard, keys::Lookup, verify::CallbackHeaders,
+};
 
 /// Verifies callbacks, and calls the inner service with those that are genuine and admitted.
 ///
@@ -66,6 +68,7 @@ where
         let (mut parts, body) = request.into_parts();
         // Whatever lies there was not put there by this layer.
         parts.extensions.remove::<VerifiedCallback>();
+        guard::remove_outputs(&mut parts.extensions);
         match config.examine(&parts, &body) {
             Ok(seal) => ResponseFuture::collect(config, self.inner.clone(), parts, body, seal),
             Err(rejection) => ResponseFuture::refuse(config, parts, rejection),

@@ -136,6 +136,15 @@ impl Vars {
             .map(|(_, value)| value.text)
     }
 
+    /// The value of a variable that is text in the body: no number, boolean or nested value that
+    /// happens to be written alike.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.iter()
+            .find(|(candidate, _)| *candidate == name)
+            .filter(|(_, value)| value.kind == ValueKind::Text)
+            .map(|(_, value)| value.text)
+    }
+
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
         T::deserialize(decode::VarsDeserializer::new(self)).map_err(Rejection::from)
     }

@@ -3,6 +3,8 @@
 
 pub mod app;
 pub mod doubles;
+pub mod guards;
+pub mod replay;
 pub mod wire;
 
 use std::{collections::BTreeMap, net::SocketAddr};

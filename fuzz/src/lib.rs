@@ -1,0 +1,30 @@
+//! What the targets share.
+
+use std::sync::LazyLock;
+
+use http::{HeaderMap, HeaderValue};
+use oss_callback::{PublicKey, Verifier};
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use rsa::{RsaPrivateKey, pkcs8::EncodePublicKey};
+
+pub const KEY_URL: &str = "aHR0cHM6Ly9jYWxsYmFjay1zaWduZXIudGVzdC9rZXkucGVt";
+
+/// Two key pairs that are the same in every run, so that a crash can be run again. The lengths are
+/// that of the production key, and one whose bytes are not whole words.
+pub static KEYS: LazyLock<[(RsaPrivateKey, Verifier); 2]> = LazyLock::new(|| {
+    [512, 1000].map(|bits| {
+        let key = RsaPrivateKey::new(&mut ChaCha8Rng::seed_from_u64(bits as u64), bits).unwrap();
+        let pem = key.to_public_key().to_public_key_pem(Default::default());
+        let verifier = Verifier::new(PublicKey::from_pem(&pem.unwrap()).unwrap());
+        (key, verifier)
+    })
+});
+
+/// The two headers that every callback has.
+pub fn headers(authorization: HeaderValue, media_type: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert("authorization", authorization);
+    headers.insert("x-oss-pub-key-url", HeaderValue::from_static(KEY_URL));
+    headers.insert("content-type", HeaderValue::from_static(media_type));
+    headers
+}

@@ -1,0 +1,128 @@
+//! Tickets: on whose behalf a callback comes.
+//!
+//! The application that authorizes an upload issues a ticket with it. The uploader has OSS carry it
+//! in the callback, and the guard compares what it grants with what OSS signed.
+//!
+//! 1. A ticket is a compact JWT, HS256. Its header is one of a [fixed few](key), compared whole and
+//!    never parsed: there is no algorithm to choose and no key to name but the application's own.
+//! 2. Its [claims](claims) are a closed list. A token that says more, a session's say, is no ticket.
+//! 3. It says which object it is for, how long it lives (seven days at most) and who it is (`jti`).
+//! 4. It [rides in one place](guard): the body, or by choice the query, and never both.
+//! 5. What it says is compared with the *signed* variables, under the names that the layer gives
+//!    them. What it demands and the body does not name is a mismatch.
+//! 6. It proves who was authorized. It cannot prove what was uploaded: its holder can have OSS sign
+//!    any body.
+
+mod claims;
+mod guard;
+mod key;
+
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
+
+use http::Extensions;
+use serde::de::DeserializeOwned;
+
+use self::claims::Granted;
+pub use self::{claims::TicketClaims, guard::TicketGuard, key::TicketKey};
+use crate::{Rejection, RejectionKind};
+
+/// The longest ticket in bytes. It travels through headers, URLs and a callback's variables, which
+/// are 5 KB in all.
+const MAX_TICKET_LEN: usize = 1024;
+
+/// The ticket of an admitted callback, with the application's own part of it as a value of the
+/// type `C`.
+///
+/// In axum it is an extractor; everywhere else, [`from_extensions`](Self::from_extensions) makes
+/// one. There is one only behind a [`TicketGuard`] that admitted it.
+///
+/// ```
+/// use oss_callback::{CallbackAnswer, CallbackBody, Rejection, Ticket};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// struct Grant {
+///     user: u64,
+/// }
+///
+/// async fn uploaded(request: http::Request<CallbackBody>) -> Result<CallbackAnswer, Rejection> {
+///     let ticket = Ticket::<Grant>::from_extensions(request.extensions())?;
+///     // Who uploaded is what the ticket says, never what a variable of the body says.
+///     CallbackAnswer::json(&ticket.app.user)
+/// }
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Ticket<C> {
+    /// What the application put into [`TicketClaims::app`].
+    pub app: C,
+    id: Arc<str>,
+}
+
+impl<C> Ticket<C> {
+    /// The ticket's own id, `jti`: the same in every callback that the ticket is used for.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl<C: DeserializeOwned> Ticket<C> {
+    /// Decodes the ticket that the guard admitted.
+    ///
+    /// # Errors
+    /// `LayerMissing` if no [`TicketGuard`] admitted one, `TicketInvalid` if the application's part
+    /// does not decode into `C`. A ticket without that part decodes as JSON's `null`, so into `()`
+    /// or `None`.
+    pub fn from_extensions(extensions: &Extensions) -> Result<Self, Rejection> {
+        let Some(Admitted(granted)) = extensions.get() else {
+            return Err(Rejection::with_source(
+                RejectionKind::LayerMissing,
+                "no `TicketGuard` admitted a ticket",
+            ));
+        };
+        let app = serde_json::from_str(granted.app.as_ref().map_or("null", |app| app.get()))
+            .map_err(|_| invalid("its `app` does not decode into the handler's type"))?;
+        Ok(Self {
+            app,
+            id: Arc::clone(&granted.id),
+        })
+    }
+}
+
+impl<C> Deref for Ticket<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.app
+    }
+}
+
+impl<C> DerefMut for Ticket<C> {
+    fn deref_mut(&mut self) -> &mut C {
+        &mut self.app
+    }
+}
+
+/// Shows nothing of the ticket.
+impl<C> fmt::Debug for Ticket<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").finish_non_exhaustive()
+    }
+}
+
+/// What the guard leaves in the extensions.
+#[derive(Clone)]
+struct Admitted(Arc<Granted>);
+
+pub(super) fn remove_admitted(extensions: &mut Extensions) {
+    extensions.remove::<Admitted>();
+}
+
+/// The reason is for logs, and quotes nothing.
+fn invalid(reason: &'static str) -> Rejection {
+    Rejection::with_source(RejectionKind::TicketInvalid, reason)
+}

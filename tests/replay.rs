@@ -1,0 +1,599 @@
+//! One callback, one effect: the replay guard with a store in memory.
+#![cfg(feature = "test-util")]
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{
+    future::poll_fn,
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use oss_callback::{
+    AgeGuard, CallbackAnswer, ConfigError, MemoryReplayStore, OssCallbackLayer, Rejection,
+    RejectionKind, Replay, ReplayClaim, ReplayGuard, ReplayStore, ReplayStoreError, Reservation,
+    async_trait, guard_fn, test_util::CallbackSigner,
+};
+use support::replay::{
+    Effects, MINUTE, builder, callback, callback_after, claim, contract, layer, now, replay, send,
+    send_counted, storm,
+};
+use tokio::task::yield_now;
+use tower::{Layer, ServiceExt};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_a_thousand_simultaneous_copies_one_reaches_the_handler() {
+    storm(layer(MemoryReplayStore::new())).await;
+}
+
+#[tokio::test]
+async fn the_memory_store_keeps_the_contract() {
+    let store = MemoryReplayStore::new();
+    let short = Duration::from_millis(20);
+    contract(&store, short, || async move { now() + short * 2 }).await;
+}
+
+#[tokio::test]
+async fn after_failures_of_every_kind_exactly_one_copy_succeeds() {
+    let layer = layer(MemoryReplayStore::new());
+    let attempts = Effects::default();
+    for attempt in 0..5 {
+        let sending = send(&layer, callback(1), || {
+            let attempt = attempts.add();
+            async move {
+                yield_now().await;
+                match attempt {
+                    0 => StatusCode::INTERNAL_SERVER_ERROR,
+                    1 => StatusCode::NO_CONTENT,
+                    2 => panic!("the handler fails"),
+                    _ => StatusCode::OK,
+                }
+            }
+        });
+        let answer = AssertUnwindSafe(sending).catch_unwind().await;
+        match attempt {
+            0 => assert_eq!(answer.unwrap().status(), 500),
+            1 => assert_eq!(answer.unwrap().status(), 204),
+            2 => {
+                assert!(answer.is_err());
+                // What a panic settles is settled on a task.
+                yield_now().await;
+            }
+            3 => assert_eq!(answer.unwrap().status(), 200),
+            _ => assert_eq!(replay(&answer.unwrap()), Some(Replay::Done)),
+        }
+    }
+    assert_eq!(attempts.count(), 4);
+}
+
+/// A store that takes a while for everything: before it does it, and before it says so.
+struct Slow(MemoryReplayStore);
+
+#[async_trait]
+impl ReplayStore for Slow {
+    async fn reserve(&self, claim: &ReplayClaim) -> Result<Reservation, ReplayStoreError> {
+        yield_now().await;
+        let reservation = self.0.reserve(claim).await;
+        yield_now().await;
+        reservation
+    }
+
+    async fn confirm(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        yield_now().await;
+        self.0.confirm(claim).await?;
+        yield_now().await;
+        Ok(())
+    }
+
+    async fn hold(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        yield_now().await;
+        self.0.hold(claim).await
+    }
+
+    async fn release(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        yield_now().await;
+        self.0.release(claim).await
+    }
+}
+
+#[tokio::test]
+async fn a_request_cancelled_at_any_await_point_leaves_exactly_one_effect() {
+    const AWAITS_IN_HANDLER: usize = 3;
+    let mut ended = false;
+    let mut told = Vec::new();
+    for polls in 0.. {
+        if ended {
+            break;
+        }
+        let layer = layer(Slow(MemoryReplayStore::new()));
+        let effects = Effects::default();
+        let commit_then_wait = || {
+            effects.add();
+            async {
+                for _ in 0..AWAITS_IN_HANDLER {
+                    yield_now().await;
+                }
+                StatusCode::OK
+            }
+        };
+        {
+            let mut sending = pin!(send(&layer, callback(1), commit_then_wait));
+            for _ in 0..polls {
+                let once = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await;
+                if once.is_ready() {
+                    ended = true;
+                    break;
+                }
+                yield_now().await;
+            }
+        }
+        // At once, and when whatever was left of the first copy is over.
+        for waits in [0, 20] {
+            for _ in 0..waits {
+                yield_now().await;
+            }
+            let response = send_counted(&layer, callback(1), &effects).await;
+            told.push(replay(&response));
+        }
+        assert_eq!(effects.count(), 1, "cancelled after {polls} polls");
+    }
+    for seen in [None, Some(Replay::InProgress), Some(Replay::Done)] {
+        assert!(told.contains(&seen), "{seen:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outer_timeout_at_any_millisecond_leaves_exactly_one_effect() {
+    for millisecond in 0..12 {
+        let layer = layer(MemoryReplayStore::new());
+        let effects = Effects::default();
+        let slow = || {
+            let effects = effects.clone();
+            async move {
+                effects.add();
+                tokio::time::sleep(Duration::from_millis(8)).await;
+                StatusCode::OK
+            }
+        };
+        let limit = Duration::from_millis(millisecond);
+        let cut = tokio::time::timeout(limit, send(&layer, callback(1), slow)).await;
+        assert_eq!(cut.is_err(), millisecond < 8, "{millisecond}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let response = send_counted(&layer, callback(1), &effects).await;
+        let expected = if cut.is_err() {
+            Replay::InProgress
+        } else {
+            Replay::Done
+        };
+        assert_eq!(replay(&response), Some(expected));
+        assert_eq!(effects.count(), 1, "{millisecond}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_abandoned_is_never_run_again() {
+    let seconds = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&seconds);
+    let signer = CallbackSigner::new();
+    let layer = OssCallbackLayer::builder()
+        .pin_key(signer.key_url(), signer.public_key())
+        .clock(move || now() + Duration::from_secs(clock.load(Ordering::SeqCst)))
+        .guard(AgeGuard::new())
+        .guard(ReplayGuard::by_signature(MemoryReplayStore::new()).lease(MINUTE))
+        .build()
+        .unwrap();
+    let effects = Effects::default();
+    let abandoned = send(&layer, callback(1), || {
+        effects.add();
+        std::future::pending()
+    });
+    assert!(abandoned.now_or_never().is_none());
+    yield_now().await;
+    for passed in [0, 59, 61, 1800, 3600] {
+        seconds.store(passed, Ordering::SeqCst);
+        let response = send_counted(&layer, callback(1), &effects).await;
+        assert_eq!(replay(&response), Some(Replay::InProgress), "{passed}");
+    }
+    seconds.store(3601, Ordering::SeqCst);
+    let response = send_counted(&layer, callback(1), &effects).await;
+    assert_eq!(support::kind(&response), Some(RejectionKind::Stale));
+    assert_eq!(effects.count(), 1);
+}
+
+#[tokio::test]
+async fn a_callback_is_remembered_until_the_guards_before_refuse_it() {
+    let seconds = Arc::new(AtomicU64::new(0));
+    let clock = Arc::clone(&seconds);
+    let signer = CallbackSigner::new();
+    let layer = OssCallbackLayer::builder()
+        .pin_key(signer.key_url(), signer.public_key())
+        .clock(move || now() + Duration::from_secs(clock.load(Ordering::SeqCst)))
+        .guard(AgeGuard::new().max_age(10 * MINUTE))
+        .guard(ReplayGuard::by_signature(MemoryReplayStore::new()))
+        .build()
+        .unwrap();
+    let effects = Effects::default();
+    let mut refusals = Vec::new();
+    for second in 595..=680 {
+        seconds.store(second, Ordering::SeqCst);
+        // Others come and go, so that what is over is dropped.
+        for other in 0..4 {
+            let _ = send_counted(
+                &layer,
+                callback_after(second, second * 10 + other),
+                &Effects::default(),
+            )
+            .await;
+        }
+        let response = send_counted(&layer, callback(1), &effects).await;
+        refusals.push(support::kind(&response));
+    }
+    assert_eq!(effects.count(), 1);
+    assert_eq!(refusals[0], None);
+    let done = Some(RejectionKind::Replayed(Replay::Done));
+    assert!(refusals[1..=5].iter().all(|kind| *kind == done));
+    assert!(
+        refusals[6..]
+            .iter()
+            .all(|kind| *kind == Some(RejectionKind::Stale))
+    );
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_a_little_brings_nothing_back() {
+    let seconds = Arc::new(AtomicU64::new(3590));
+    let clock = Arc::clone(&seconds);
+    let signer = CallbackSigner::new();
+    let layer = OssCallbackLayer::builder()
+        .pin_key(signer.key_url(), signer.public_key())
+        .clock(move || now() + Duration::from_secs(clock.load(Ordering::SeqCst)))
+        .guard(AgeGuard::new().max_ahead(60 * MINUTE))
+        .guard(ReplayGuard::by_signature(MemoryReplayStore::new()))
+        .build()
+        .unwrap();
+    let effects = Effects::default();
+    let first = send_counted(&layer, callback(1), &effects).await;
+    assert_eq!(first.status(), 200);
+    for second in [3650, 3600] {
+        seconds.store(second, Ordering::SeqCst);
+        for other in 0..50 {
+            let _ = send_counted(
+                &layer,
+                callback_after(second, second * 100 + other),
+                &Effects::default(),
+            )
+            .await;
+        }
+        let _ = send_counted(&layer, callback(1), &effects).await;
+    }
+    assert_eq!(effects.count(), 1);
+}
+
+#[tokio::test]
+async fn uploads_are_told_apart_by_what_is_signed_and_by_nothing_else() {
+    let layer = layer(MemoryReplayStore::new());
+    let effects = Effects::default();
+
+    let mut copy = callback(1);
+    copy.headers_mut().insert(
+        "x-oss-request-id",
+        "0123456789ABCDEF01234567".parse().unwrap(),
+    );
+    copy.headers_mut().insert("date", "now".parse().unwrap());
+    assert_eq!(
+        send_counted(&layer, callback(1), &effects).await.status(),
+        200
+    );
+    let response = send_counted(&layer, copy, &effects).await;
+    assert_eq!(replay(&response), Some(Replay::Done));
+
+    // Two uploads of one file: only the request id differs.
+    assert_eq!(
+        send_counted(&layer, callback(2), &effects).await.status(),
+        200
+    );
+
+    // Two uploads with a template in which the id is a constant: the documented price.
+    let constant = || CallbackSigner::new().form("/cb", "reqId=66399AA5&object=b.jpg");
+    assert_eq!(
+        send_counted(&layer, constant(), &effects).await.status(),
+        200
+    );
+    let response = send_counted(&layer, constant(), &effects).await;
+    assert_eq!(replay(&response), Some(Replay::Done));
+    assert_eq!(effects.count(), 3);
+}
+
+#[tokio::test]
+async fn a_copy_of_what_is_done_can_be_answered_without_the_handler() {
+    let guard = ReplayGuard::by_signature(MemoryReplayStore::new())
+        .answer_done(CallbackAnswer::json("stored before").unwrap());
+    let layer = builder().guard(guard).build().unwrap();
+    let effects = Effects::default();
+
+    let running = send(&layer, callback(1), || async {
+        effects.add();
+        let copy = send_counted(&layer, callback(1), &effects).await;
+        assert_eq!(copy.status(), 409, "nobody knows yet");
+        assert_eq!(replay(&copy), Some(Replay::InProgress));
+        StatusCode::OK
+    });
+    assert_eq!(running.await.status(), 200);
+
+    let copy = send_counted(&layer, callback(1), &effects).await;
+    assert_eq!(copy.status(), 200);
+    assert_eq!(replay(&copy), Some(Replay::Done));
+    assert_eq!(copy.headers()["content-length"], "15");
+    assert_eq!(copy.headers()["content-type"], "application/json");
+    let body = copy.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, r#""stored before""#);
+    assert_eq!(effects.count(), 1);
+}
+
+#[tokio::test]
+async fn a_renderer_of_ones_own_finds_the_answer_in_the_rejection() {
+    let render = |rejection: &Rejection| match rejection.answer() {
+        Some(answer) => answer.clone().into_http(),
+        None => rejection.to_response::<Full<Bytes>>(),
+    };
+    let layer = builder()
+        .guard(
+            ReplayGuard::by_signature(MemoryReplayStore::new()).answer_done(CallbackAnswer::ok()),
+        )
+        .on_rejection(render)
+        .build()
+        .unwrap();
+    let handler = tower::service_fn(|_| async {
+        Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    for _ in 0..2 {
+        let Ok(response) = layer.layer(handler).oneshot(callback(1)).await;
+        assert_eq!(response.status(), 200);
+    }
+}
+
+/// A store with faults. It counts what it is asked to do.
+#[derive(Default)]
+struct Faulty {
+    store: MemoryReplayStore,
+    fail_reserve: AtomicBool,
+    /// The reservation is made, and its answer never comes.
+    hang_in_reserve: AtomicBool,
+    /// How many outcomes are not recorded.
+    fail_outcomes: AtomicUsize,
+    asked: Mutex<Vec<&'static str>>,
+}
+
+impl Faulty {
+    fn outcome(&self, name: &'static str) -> Result<(), ReplayStoreError> {
+        self.asked.lock().unwrap().push(name);
+        let fails = |left: usize| left.checked_sub(1);
+        match self
+            .fail_outcomes
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fails)
+        {
+            Ok(_) => Err(ReplayStoreError::new("the store is down")),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn asked(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl ReplayStore for Faulty {
+    async fn reserve(&self, claim: &ReplayClaim) -> Result<Reservation, ReplayStoreError> {
+        let reservation = self.store.reserve(claim).await;
+        if self.fail_reserve.load(Ordering::SeqCst) {
+            return Err(ReplayStoreError::new("the answer got lost"));
+        }
+        if self.hang_in_reserve.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        reservation
+    }
+
+    async fn confirm(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        self.outcome("confirm")?;
+        self.store.confirm(claim).await
+    }
+
+    async fn hold(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        self.outcome("hold")?;
+        self.store.hold(claim).await
+    }
+
+    async fn release(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        self.outcome("release")?;
+        self.store.release(claim).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reservation_of_unknown_outcome_is_refused_and_undone() {
+    let store = Arc::new(Faulty::default());
+    let layer = layer(Arc::clone(&store));
+    let effects = Effects::default();
+
+    store.fail_reserve.store(true, Ordering::SeqCst);
+    let response = send_counted(&layer, callback(1), &effects).await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(
+        support::kind(&response),
+        Some(RejectionKind::GuardUnavailable)
+    );
+    store.fail_reserve.store(false, Ordering::SeqCst);
+    yield_now().await;
+    assert_eq!(store.asked(), ["release"]);
+
+    store.hang_in_reserve.store(true, Ordering::SeqCst);
+    let response = send_counted(&layer, callback(1), &effects).await;
+    assert_eq!(response.status(), 503, "a guard has only so much time");
+    store.hang_in_reserve.store(false, Ordering::SeqCst);
+    yield_now().await;
+    assert_eq!(store.asked(), ["release"]);
+
+    assert_eq!(effects.count(), 0);
+    assert_eq!(
+        send_counted(&layer, callback(1), &effects).await.status(),
+        200
+    );
+}
+
+#[tokio::test]
+async fn only_who_says_so_admits_callbacks_that_the_store_does_not_know() {
+    let store = Arc::new(Faulty::default());
+    store.fail_reserve.store(true, Ordering::SeqCst);
+    let guard = ReplayGuard::by_signature(Arc::clone(&store)).dangerous_admit_if_store_fails();
+    let layer = builder().guard(guard).build().unwrap();
+    let effects = Effects::default();
+    assert_eq!(
+        send_counted(&layer, callback(1), &effects).await.status(),
+        200
+    );
+    assert_eq!(
+        store.asked(),
+        ["confirm"],
+        "what is known later is recorded"
+    );
+    store.fail_reserve.store(false, Ordering::SeqCst);
+    let response = send_counted(&layer, callback(1), &effects).await;
+    assert_eq!(replay(&response), Some(Replay::Done));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_cannot_be_recorded_changes_no_answer_and_is_tried_again() {
+    let store = Arc::new(Faulty::default());
+    let layer = layer(Arc::clone(&store));
+    let effects = Effects::default();
+
+    store.fail_outcomes.store(3, Ordering::SeqCst);
+    let sent = tokio::time::Instant::now();
+    let response = send_counted(&layer, callback(1), &effects).await;
+    assert_eq!(response.status(), 200);
+    assert!(
+        sent.elapsed() <= Duration::from_millis(500),
+        "{:?}",
+        sent.elapsed()
+    );
+    let response = send_counted(&layer, callback(1), &effects).await;
+    assert_eq!(
+        replay(&response),
+        Some(Replay::InProgress),
+        "not recorded yet"
+    );
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(store.asked(), ["confirm"; 4]);
+    let response = send_counted(&layer, callback(1), &effects).await;
+    assert_eq!(replay(&response), Some(Replay::Done));
+
+    // When the lease is over, the next copy decides.
+    store.fail_outcomes.store(usize::MAX, Ordering::SeqCst);
+    assert_eq!(
+        send_counted(&layer, callback(2), &effects).await.status(),
+        200
+    );
+    tokio::time::sleep(5 * MINUTE).await;
+    assert!(store.asked().len() > 5);
+    tokio::time::sleep(60 * MINUTE).await;
+    assert!(store.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_refusal_by_the_handlers_own_extractor_releases() {
+    let layer = layer(MemoryReplayStore::new());
+    let refuse = tower::service_fn(|_| async {
+        let response = Rejection::from(RejectionKind::InvalidVariables).to_response();
+        Ok::<Response<Full<Bytes>>, std::convert::Infallible>(response)
+    });
+    let Ok(response) = layer.layer(refuse).oneshot(callback(1)).await;
+    assert_eq!(response.status(), 422);
+    let effects = Effects::default();
+    assert_eq!(
+        send_counted(&layer, callback(1), &effects).await.status(),
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_full_store_refuses_new_callbacks_and_forgets_no_old_ones() {
+    let store = MemoryReplayStore::with_limit(3);
+    let layer = layer(store.clone());
+    let effects = Effects::default();
+    for number in 0..3 {
+        assert_eq!(
+            send_counted(&layer, callback(number), &effects)
+                .await
+                .status(),
+            200
+        );
+    }
+    for number in 3..100 {
+        assert_eq!(
+            send_counted(&layer, callback(number), &effects)
+                .await
+                .status(),
+            503
+        );
+    }
+    for number in 0..3 {
+        let response = send_counted(&layer, callback(number), &effects).await;
+        assert_eq!(replay(&response), Some(Replay::Done));
+    }
+    assert_eq!((effects.count(), store.len()), (3, 3));
+
+    // An hour later there is room again.
+    let later = claim(1, now() + 62 * MINUTE, MINUTE, MINUTE);
+    assert_eq!(store.reserve(&later).await.unwrap(), Reservation::Fresh);
+}
+
+#[test]
+fn a_replay_guard_is_last_and_behind_the_guard_that_limits_its_memory() {
+    let by_signature = || ReplayGuard::by_signature(MemoryReplayStore::new());
+    let no_age = OssCallbackLayer::builder().guard(by_signature());
+    assert_eq!(
+        no_age.build().unwrap_err(),
+        ConfigError::ReplayGuardWithout("AgeGuard")
+    );
+
+    let not_last = [
+        OssCallbackLayer::builder()
+            .guard(by_signature())
+            .guard(AgeGuard::new()),
+        builder()
+            .guard(by_signature())
+            .guard(guard_fn(|_| async { Ok(()) })),
+        builder().guard(by_signature()).guard(by_signature()),
+    ];
+    for layer in not_last {
+        assert_eq!(layer.build().unwrap_err(), ConfigError::ReplayGuardNotLast);
+    }
+
+    let no_lease = builder().guard(by_signature().lease(Duration::ZERO));
+    assert_eq!(no_lease.build().unwrap_err(), ConfigError::Zero("lease"));
+}
+
+#[tokio::test]
+async fn debug_shows_no_id() {
+    let claim = claim(0xABCD, now(), MINUTE, MINUTE);
+    assert_eq!(
+        format!("{claim:?}"),
+        "ReplayClaim { lease: 60s, keep: 60s, .. }"
+    );
+    let store = MemoryReplayStore::with_limit(5);
+    store.reserve(&claim).await.unwrap();
+    assert_eq!(format!("{store:?}"), "MemoryReplayStore(1 of 5)");
+}
