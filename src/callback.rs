@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -136,6 +136,10 @@ impl fmt::Debug for VerifiedCallback {
     }
 }
 
+pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
+static BUCKET: HeaderName = HeaderName::from_static("x-oss-bucket");
+static REQUESTER: HeaderName = HeaderName::from_static("x-oss-requester");
+
 /// What the headers of a callback say about it. **Unsigned**: whoever repeats a captured callback
 /// writes here what he likes.
 #[derive(Clone, Default)]
@@ -148,12 +152,12 @@ pub struct UnsignedMetadata {
 
 impl UnsignedMetadata {
     pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
-        let copy = |name| headers.get(name).cloned();
+        let copy = |name: &HeaderName| headers.get(name).cloned();
         Self {
-            request_id: copy("x-oss-request-id"),
-            bucket: copy("x-oss-bucket"),
-            requester: copy("x-oss-requester"),
-            date: copy("date"),
+            request_id: copy(&REQUEST_ID),
+            bucket: copy(&BUCKET),
+            requester: copy(&REQUESTER),
+            date: copy(&header::DATE),
         }
     }
 

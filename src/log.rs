@@ -13,7 +13,9 @@ use std::{error::Error, fmt};
 use http::{Response, StatusCode, request::Parts};
 use http_body::Body;
 
-use crate::{FetchOutcome, KeyFetch, Rejection, ReplayStoreError, VerifiedCallback};
+use crate::{
+    FetchOutcome, KeyFetch, Rejection, ReplayStoreError, VerifiedCallback, callback::REQUEST_ID,
+};
 
 /// A `tracing` event, or nothing.
 macro_rules! event {
@@ -37,7 +39,7 @@ pub(crate) fn refused(
     event!(debug, "callback refused", {
         kind: rejection.code(),
         request_id: parts.and_then(|parts| {
-            hexadecimal(parts.headers.get("x-oss-request-id")?.to_str().ok()?)
+            hexadecimal(parts.headers.get(&REQUEST_ID)?.to_str().ok()?)
         }),
     }, Causes(rejection));
 }

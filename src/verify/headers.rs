@@ -11,14 +11,16 @@
 //!
 //! Values are bytes. None of these headers is signed.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{Claim, Signature, SignedTarget};
 use crate::{Rejection, RejectionKind};
 
-pub(crate) const AUTHORIZATION: &str = "authorization";
-pub(crate) const KEY_URL: &str = "x-oss-pub-key-url";
-const SIGNATURE_VERSION: &str = "x-oss-signature-version";
+// Parsed once: a header map parses a name that is a string at each look-up.
+static AUTHORIZATION: HeaderName = header::AUTHORIZATION;
+static CONTENT_TYPE: HeaderName = header::CONTENT_TYPE;
+pub(crate) static KEY_URL: HeaderName = HeaderName::from_static("x-oss-pub-key-url");
+static SIGNATURE_VERSION: HeaderName = HeaderName::from_static("x-oss-signature-version");
 
 /// The headers that verification needs, parsed.
 pub(crate) struct CallbackHeaders<'a> {
@@ -28,13 +30,13 @@ pub(crate) struct CallbackHeaders<'a> {
 
 impl<'a> CallbackHeaders<'a> {
     pub(crate) fn parse(headers: &'a HeaderMap) -> Result<Self, Rejection> {
-        let signature = required(headers, AUTHORIZATION)?;
+        let signature = required(headers, &AUTHORIZATION)?;
         let key_url = key_url(headers)?;
-        match single(headers, SIGNATURE_VERSION)? {
+        match single(headers, &SIGNATURE_VERSION)? {
             None | Some(b"1.0") => {}
             Some(_) => return Err(RejectionKind::UnsupportedSignatureVersion.into()),
         }
-        single(headers, header::CONTENT_TYPE.as_str())?;
+        single(headers, &CONTENT_TYPE)?;
         if headers
             .get_all(header::CONTENT_ENCODING)
             .iter()
@@ -44,7 +46,7 @@ impl<'a> CallbackHeaders<'a> {
         }
         Ok(Self {
             signature: Signature::from_base64(signature)
-                .ok_or(RejectionKind::InvalidHeader(AUTHORIZATION))?,
+                .ok_or(RejectionKind::InvalidHeader(AUTHORIZATION.as_str()))?,
             key_url,
         })
     }
@@ -64,26 +66,27 @@ impl<'a> CallbackHeaders<'a> {
 
 /// The key URL as it was sent, which must be exactly once.
 pub(crate) fn key_url(headers: &HeaderMap) -> Result<&[u8], Rejection> {
-    required(headers, KEY_URL)
+    required(headers, &KEY_URL)
 }
 
-fn required<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a [u8], Rejection> {
-    single(headers, name)?.ok_or_else(|| RejectionKind::MissingHeader(name).into())
+fn required<'a>(headers: &'a HeaderMap, name: &'static HeaderName) -> Result<&'a [u8], Rejection> {
+    single(headers, name)?.ok_or_else(|| RejectionKind::MissingHeader(name.as_str()).into())
 }
 
-fn single<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a [u8]>, Rejection> {
+fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &'static HeaderName,
+) -> Result<Option<&'a [u8]>, Rejection> {
     let mut values = headers.get_all(name).iter();
     let value = values.next();
     if values.next().is_some() {
-        return Err(RejectionKind::DuplicateHeader(name).into());
+        return Err(RejectionKind::DuplicateHeader(name.as_str()).into());
     }
-    Ok(value.map(|value| value.as_bytes()))
+    Ok(value.map(HeaderValue::as_bytes))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
-
     use super::*;
 
     const SIGNATURE: &str =
@@ -92,8 +95,8 @@ mod tests {
     /// The kind of refusal, if any, of the two required headers changed by `change`.
     fn refusal(change: impl FnOnce(&mut HeaderMap)) -> Option<RejectionKind> {
         let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, HeaderValue::from_static(SIGNATURE));
-        headers.insert(KEY_URL, HeaderValue::from_static("aHR0cA=="));
+        headers.insert(&AUTHORIZATION, HeaderValue::from_static(SIGNATURE));
+        headers.insert(&KEY_URL, HeaderValue::from_static("aHR0cA=="));
         change(&mut headers);
         CallbackHeaders::parse(&headers)
             .err()
@@ -116,7 +119,7 @@ mod tests {
 
     #[test]
     fn each_of_the_two_must_be_there_exactly_once() {
-        for name in [AUTHORIZATION, KEY_URL] {
+        for name in [AUTHORIZATION.as_str(), KEY_URL.as_str()] {
             assert_eq!(
                 refusal(|headers| {
                     headers.remove(name);
@@ -143,10 +146,10 @@ mod tests {
         }
         assert_eq!(
             refusal(|headers| {
-                headers.append(SIGNATURE_VERSION, HeaderValue::from_static("1.0"));
-                headers.append(SIGNATURE_VERSION, HeaderValue::from_static("1.0"));
+                headers.append(&SIGNATURE_VERSION, HeaderValue::from_static("1.0"));
+                headers.append(&SIGNATURE_VERSION, HeaderValue::from_static("1.0"));
             }),
-            Some(RejectionKind::DuplicateHeader(SIGNATURE_VERSION)),
+            Some(RejectionKind::DuplicateHeader(SIGNATURE_VERSION.as_str())),
         );
     }
 
@@ -175,10 +178,10 @@ mod tests {
         let replace = |value: &str| {
             let value = HeaderValue::from_str(value).unwrap();
             refusal(|headers| {
-                headers.insert(AUTHORIZATION, value);
+                headers.insert(&AUTHORIZATION, value);
             })
         };
-        let malformed = Some(RejectionKind::InvalidHeader(AUTHORIZATION));
+        let malformed = Some(RejectionKind::InvalidHeader(AUTHORIZATION.as_str()));
         assert_eq!(replace(&format!("Bearer {SIGNATURE}")), malformed);
         assert_eq!(replace(SIGNATURE.trim_end_matches('=')), malformed);
         assert_eq!(replace(&SIGNATURE.replace("xA==", "xB==")), malformed);
@@ -197,7 +200,10 @@ mod tests {
         );
         assert_eq!(
             refusal(|headers| {
-                headers.insert(AUTHORIZATION, HeaderValue::from_bytes(b"\xff\xfe").unwrap());
+                headers.insert(
+                    &AUTHORIZATION,
+                    HeaderValue::from_bytes(b"\xff\xfe").unwrap(),
+                );
             }),
             malformed,
         );
