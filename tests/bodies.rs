@@ -280,6 +280,7 @@ async fn the_deadline_ends_a_guard_that_does_not_decide() {
     let hanging = || {
         builder()
             .guard(guard_fn(|_| future::pending()))
+            .guard_timeout(Duration::from_secs(60))
             .build()
             .unwrap()
     };
