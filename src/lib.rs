@@ -55,7 +55,7 @@
 //!    alterations on the way. **What authenticates is a [`Guard`]** that looks for something which the
 //!    application issued for this upload: a `TicketGuard`, or one of its own. A layer without such a
 //!    guard logs a warning, unless it is [`unbound`](OssCallbackLayerBuilder::unbound). Repetitions
-//!    are stopped by neither.
+//!    are stopped by a [`ReplayGuard`] alone.
 //! 5. A ticket proves who was authorized, never what was uploaded: its holder can have OSS sign a body
 //!    of his own making. Before something valuable is granted, ask OSS itself about the object with
 //!    your own credentials. And an object can be overwritten after that.
@@ -68,6 +68,7 @@
 //! | [`BucketGuard`] | uploads to another stage's bucket by mistake | whoever writes your bucket's name into a body |
 //! | [`AgeGuard`] | callbacks captured long ago, if you pinned the template | the template's author |
 //! | `TicketGuard` | all without a ticket of yours for this upload | repetitions; a forged body by the ticket's own holder |
+//! | [`ReplayGuard`] | repetitions | a second run after a process that died with its handler; what its store forgets |
 //!
 //! `SECURITY.md` says it at length.
 //!
@@ -88,6 +89,9 @@
 //!   length from the answer that OSS asks for.
 //! - **The path `+` and the empty query** (`/cb?`) are signed in a way that the service does not
 //!   document. Both readings of each are accepted; callback URLs without them are the better choice.
+//! - **An escaped slash** in the path is signed as a slash: a callback for `/cb/x/y` also verifies at
+//!   `/cb/x%2Fy`, where a router may see other segments. Let nothing hang on how a path is cut up that
+//!   a ticket or the body does not say too.
 //! - **Handlers must be idempotent**: with several callback URLs, or a lost answer, the application
 //!   sees one upload more than once.
 //!
@@ -96,10 +100,11 @@
 //! | feature | default | what |
 //! |---|---|---|
 //! | `axum` | ✔ | extractors, answers and refusals for axum; nested routers |
+//! | `reqwest` | ✔ | [`HttpsFetcher`], which fetches keys that are not pinned; needs a C compiler |
 //! | `redis` | | [`RedisReplayStore`], for replay guards of several servers |
 //! | `test-util` | | [`test_util::CallbackSigner`], which signs callbacks for tests |
 //! | `ticket` | | [`TicketGuard`], and the tickets that it asks for |
-//! | `tracing` | | an event for each refusal, for answers that OSS will not take, and for a layer without a binding guard |
+//! | `tracing` | | events for refusals, for answers that OSS will not take, for key fetches, and for a layer without a binding guard |
 //! | `warp` | | [`warp::route`], filters, answers and refusals for warp |
 //! | `full` | | all of the above |
 //!
