@@ -73,6 +73,7 @@ impl fmt::Display for KeyUrl {
 /// A URL can only be admitted if it is canonical: `http` or `https`, a host in lower case, a path;
 /// no user information, port, query, fragment, percent sign, backslash, empty segment or dot segment.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct KeyUrlPolicy {
     rules: Vec<Rule>,
 }
