@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use http::{HeaderValue, Request, Response};
 use oss_callback::{
     CallbackBody, FetchError, FetchKey, FetchOutcome, KeyStore, KeyUrl, OssCallbackLayer,
-    PublicKey, RejectionKind, async_trait,
+    PublicKey, RejectionKind, SignatureMismatch, async_trait, test_util::CallbackSigner,
 };
 use tokio::{
     sync::Notify,
@@ -277,6 +277,25 @@ async fn a_key_that_is_denied_while_it_is_fetched_does_not_verify() {
     gate.notify_one();
     let verdict = waiting.await.unwrap().unwrap();
     assert_eq!(verdict, Some(RejectionKind::KeyUnavailable));
+}
+
+#[tokio::test]
+async fn a_key_that_is_pinned_while_another_is_fetched_counts() {
+    let server = KeyServer::default();
+    server.publish(2);
+    let gate = server.close_gate();
+    let keys = store(&server);
+    let waiting = tokio::spawn(service(&keys).oneshot(callback(2)));
+    while server.fetches() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let url = "https://gosspublic.alicdn.com/callback_pub_key_v2.pem";
+    keys.pin_key(url, CallbackSigner::new().public_key())
+        .unwrap();
+    gate.notify_one();
+    let verdict = waiting.await.unwrap().unwrap();
+    let cause = SignatureMismatch::NotFromThisKey;
+    assert_eq!(verdict, Some(RejectionKind::InvalidSignature(cause)));
 }
 
 #[tokio::test]

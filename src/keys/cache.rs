@@ -109,11 +109,22 @@ impl Cache {
             .filter(|admitted| !self.is_denied(admitted.url.name()))
     }
 
+    /// What the application says of a key, whatever is fetched.
+    pub(super) fn decision(&self, url: &KeyUrl) -> Option<Result<PublicKey, FetchError>> {
+        if self.is_denied(url.name()) {
+            return Some(Err(FetchError::local("the key URL was denied")));
+        }
+        let (key, _) = self.pinned.get(url.name())?;
+        Some(Ok(key.clone()))
+    }
+
     /// What is known now. A key that is not may be fetched only if this says so.
     pub(super) fn look_up(&mut self, admitted: &Admitted, now: Instant) -> Known {
         let url = &admitted.url;
-        if let Some((key, _)) = self.pinned.get(url.name()) {
-            return Known::Key(key.clone());
+        match self.decision(url) {
+            Some(Ok(key)) => return Known::Key(key),
+            Some(Err(error)) => return Known::Unavailable(error),
+            None => {}
         }
         if let Some(fetched) = self.fetched.get(url).filter(|key| key.is_usable(now)) {
             return Known::Key(fetched.key.clone());

@@ -228,12 +228,13 @@ impl KeyStore {
             Ok(key) => {
                 state.cache.succeeded(url, key.clone(), now);
                 self.0.snapshot.store(Arc::new(state.cache.snapshot()));
-                // It may have been denied while it was under way.
-                let result = match state.cache.admit(url.as_str()) {
-                    Some(_) => Ok(key),
-                    None => Err(FetchError::local("the key URL was denied")),
+                // It may have been denied or pinned while it was under way.
+                let result = state.cache.decision(url).unwrap_or(Ok(key));
+                let outcome = match &result {
+                    Ok(_) => FetchOutcome::Fetched,
+                    Err(error) => FetchOutcome::Failed(error.clone()),
                 };
-                (result, FetchOutcome::Fetched)
+                (result, outcome)
             }
             Err(error) => {
                 state.cache.failed(url, error.clone(), now);
