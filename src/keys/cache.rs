@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     FetchError, KeyUrl, KeyUrlPolicy,
-    key_url::{Admitted, Origin, encode_header, name_of_config},
+    key_url::{Admitted, Origin, encode_header, name_of_config, spellings},
     purse::{Failures, PRIVILEGED_VERSIONS, Purse},
 };
 use crate::{ConfigError, PublicKey};
@@ -84,7 +84,7 @@ impl Cache {
     /// Pins a published key, unless the policy does not admit it or the application pinned another.
     pub(super) fn preset(&mut self, url: &str, key: PublicKey) -> Result<(), ConfigError> {
         let name = name_of_config(url)?;
-        if self.policy.admit(url).is_some() {
+        if spellings(name).any(|url| self.policy.admit(&url).is_some()) {
             self.pinned
                 .entry(name.to_owned())
                 .or_insert((key, Vec::new()));
@@ -181,9 +181,7 @@ impl Cache {
                 continue;
             }
             // Exactly as pinned, and as the policy spells the same key.
-            let admitted = ["http://", "https://"]
-                .map(|scheme| format!("{scheme}{name}"))
-                .into_iter()
+            let admitted = spellings(name)
                 .filter(|url| urls.contains(url) || self.policy.admit(url).is_some());
             keys.extend(admitted.map(|url| Entry {
                 header: encode_header(&url),
@@ -376,6 +374,21 @@ mod tests {
             "fresh"
         );
         assert_eq!(state(&cache, V2, far), "unknown");
+    }
+
+    #[test]
+    fn the_published_key_is_at_hand_if_its_url_is_listed_in_either_spelling() {
+        for scheme in ["http", "https"] {
+            let url = V1_URL.replace("https", scheme);
+            let policy = KeyUrlPolicy::empty().allow_url(&url).unwrap();
+            let mut cache = Cache::new(policy);
+            cache.preset(V1_URL, PublicKey::aliyun_v1()).unwrap();
+            assert_eq!(state(&cache, &url, Instant::now()), "fresh");
+            assert_eq!(cache.snapshot().0.len(), 1, "no spelling besides");
+        }
+        let mut cache = Cache::new(KeyUrlPolicy::empty());
+        cache.preset(V1_URL, PublicKey::aliyun_v1()).unwrap();
+        assert!(cache.snapshot().0.is_empty());
     }
 
     #[test]

@@ -182,9 +182,7 @@ impl KeyUrlPolicy {
 
     /// The header values that name the key of this URL.
     pub(super) fn headers_of(&self, url: &KeyUrl) -> impl Iterator<Item = String> {
-        ["http://", "https://"]
-            .map(|scheme| format!("{scheme}{}", url.name()))
-            .into_iter()
+        spellings(url.name())
             .filter(|spelling| {
                 self.admit(spelling)
                     .is_some_and(|admitted| admitted.url == *url)
@@ -303,6 +301,13 @@ pub(super) fn name_of_config(url: &str) -> Result<&str, ConfigError> {
 
 fn name(url: &str) -> &str {
     url.split_once("://").map_or(url, |(_, name)| name)
+}
+
+/// The URLs that have this host and path.
+pub(super) fn spellings(name: &str) -> impl Iterator<Item = String> {
+    ["http://", "https://"]
+        .map(|scheme| format!("{scheme}{name}"))
+        .into_iter()
 }
 
 /// The header value that names a URL.
