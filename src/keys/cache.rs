@@ -241,7 +241,7 @@ impl Cache {
             Origin::Version { version, .. } => {
                 let highest = self.highest_known(admitted.origin);
                 self.fetched.contains_key(&admitted.url)
-                    || (version > highest && version <= highest + PRIVILEGED_VERSIONS)
+                    || version.abs_diff(highest) <= PRIVILEGED_VERSIONS
             }
         }
     }
@@ -471,6 +471,19 @@ mod tests {
         cache.succeeded(&url, PublicKey::aliyun_v1(), now);
         assert!(ask(&mut cache, &version(10), now));
         assert!(!ask(&mut cache, &version(11), now));
+    }
+
+    #[test]
+    fn a_version_below_one_that_is_known_does_not_pay_either() {
+        let mut cache = cache();
+        let now = Instant::now();
+        let url = cache.admit(&version(4)).unwrap().url;
+        cache.succeeded(&url, PublicKey::aliyun_v1(), now);
+        while ask(&mut cache, &version(100), now) {}
+        for near in [2, 3, 5, 12] {
+            assert!(ask(&mut cache, &version(near), now), "v{near}");
+        }
+        assert!(!ask(&mut cache, &version(13), now));
     }
 
     #[test]

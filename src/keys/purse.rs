@@ -4,9 +4,10 @@
 //! that leaves a genuine new key its chance:
 //!
 //! 1. The refresh of a key that once resolved is never refused.
-//! 2. URLs that the application listed, and the [`PRIVILEGED_VERSIONS`] above the highest known
-//!    version of a pattern, are where a new key will be. They are limited by their own cool-down
-//!    alone: strangers who ask for all other names cannot use it up.
+//! 2. URLs that the application listed, and the [`PRIVILEGED_VERSIONS`] above and below the highest
+//!    known version of a pattern, are where a new key will be. They are limited by their own
+//!    cool-down alone: strangers who ask for all other names cannot use it up. Below, as the newest
+//!    version may have been met first.
 //! 3. All other names together share a purse: a burst of [`BURST`], then one in [`REFILL`].
 //!
 //! A URL that failed cools down: [`FIRST_COOL_DOWN`], doubled by each failure, at most
