@@ -515,6 +515,27 @@ mod tests {
     }
 
     #[test]
+    fn a_listed_url_is_listed_whatever_else_admits_it() {
+        let listed = "https://keys.example/v1.pem";
+        let plain = "http://keys.example/v2.pem";
+        let policy = KeyUrlPolicy::empty()
+            .allow_fn(|_| true)
+            .allow_pattern("keys.example", "/v{version}.pem")
+            .unwrap()
+            .allow_url(listed)
+            .unwrap()
+            .dangerous_allow_plain_http(plain)
+            .unwrap();
+        let cache = Cache::new(policy);
+        assert_eq!(cache.admit(listed).unwrap().origin, Origin::Listed);
+        let admitted = cache.admit(plain).unwrap();
+        assert_eq!(admitted.origin, Origin::Listed);
+        assert_eq!(admitted.url.as_str(), plain, "fetched as the policy says");
+        let version = cache.admit("https://keys.example/v3.pem").unwrap();
+        assert!(matches!(version.origin, Origin::Version { version: 3, .. }));
+    }
+
+    #[test]
     fn keys_are_bounded_and_never_give_way_to_others() {
         let policy = KeyUrlPolicy::default();
         let mut cache = Cache::new(policy);

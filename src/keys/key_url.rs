@@ -98,8 +98,8 @@ pub(crate) struct Admitted {
     pub(super) origin: Origin,
 }
 
-/// How many strangers could name a key URL like this one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How many key URLs like this one strangers could name, the fewest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
     /// One: the application listed it.
     Listed,
@@ -172,12 +172,14 @@ impl KeyUrlPolicy {
         Ok(self)
     }
 
+    /// By the most exact rule that admits the URL, in whatever order they were given.
     pub(super) fn admit(&self, url: &str) -> Option<Admitted> {
         let parts = Parts::parse(url)?;
         self.rules
             .iter()
             .enumerate()
-            .find_map(|(index, rule)| rule.admit(index, &parts))
+            .filter_map(|(index, rule)| rule.admit(index, &parts))
+            .min_by_key(|admitted| admitted.origin)
     }
 
     /// The header values that name the key of this URL.
