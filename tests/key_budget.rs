@@ -314,6 +314,18 @@ async fn keys_are_pinned_and_unpinned_while_layers_run() {
 }
 
 #[tokio::test]
+async fn a_listener_that_panics_keeps_no_key_from_a_callback() {
+    let server = KeyServer::default();
+    server.publish(2);
+    let keys = KeyStore::builder()
+        .key_fetcher(server)
+        .on_fetch(|_| panic!("the listener panics on purpose"))
+        .build()
+        .unwrap();
+    assert_eq!(service(&keys).oneshot(callback(2)).await, Ok(None));
+}
+
+#[tokio::test]
 async fn each_fetch_is_told() {
     let server = KeyServer::default();
     server.publish(3);

@@ -22,6 +22,7 @@ mod purse;
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -254,7 +255,9 @@ impl KeyStore {
         };
         log::key_fetched(&fetch);
         if let Some(on_fetch) = &self.0.on_fetch {
-            on_fetch(&fetch);
+            // A listener that panics must not keep the key from those who wait for it; and where the
+            // fetch panicked before, it would end the process. The panic hook has reported it.
+            let _ = catch_unwind(AssertUnwindSafe(|| on_fetch(&fetch)));
         }
         result
     }
