@@ -159,6 +159,16 @@ async fn pinning_a_key_admits_exactly_its_url() {
 }
 
 #[tokio::test]
+async fn a_pinned_key_is_warm_be_its_url_admitted_or_not() {
+    let signer = CallbackSigner::new();
+    let keys = KeyStore::builder().pin_key(signer.key_url(), signer.public_key());
+    let keys = keys.build().unwrap();
+    assert_eq!(keys.warm(signer.key_url()).await, Ok(()));
+    let refused = keys.warm(V2).await.unwrap_err();
+    assert_eq!(refused.kind(), &RejectionKind::KeyUrlNotAllowed);
+}
+
+#[tokio::test]
 async fn where_the_policy_admits_both_schemes_both_name_the_pinned_key() {
     let layer = OssCallbackLayer::builder()
         .key_url_policy(policy())

@@ -42,7 +42,7 @@ pub use self::{
 use self::{
     cache::{Cache, Found, Known, Snapshot},
     flight::{FetchResult, Flights},
-    key_url::decode_header,
+    key_url::{decode_header, encode_header},
 };
 use crate::{ConfigError, PublicKey, Rejection, RejectionKind, log, verify};
 
@@ -124,6 +124,12 @@ impl KeyStore {
     /// `KeyUrlNotAllowed` if the policy does not admit the URL or it is denied, `KeyUnavailable` if
     /// it cannot be fetched.
     pub async fn warm(&self, url: &str) -> Result<(), Rejection> {
+        // Pinning admits a URL as well.
+        let header = encode_header(url);
+        let snapshot = self.0.snapshot.load_full();
+        if snapshot.get(header.as_bytes(), Instant::now).is_some() {
+            return Ok(());
+        }
         let admitted = self
             .lock()
             .cache
