@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{
     FetchError, KeyUrl, KeyUrlPolicy,
     key_url::{Admitted, Origin, encode_header, name_of_config, spellings},
-    purse::{Failures, PRIVILEGED_VERSIONS, Purse},
+    purse::{FETCHER_COOL_DOWN, Failures, PRIVILEGED_VERSIONS, Purse},
 };
 use crate::{ConfigError, PublicKey};
 
@@ -37,6 +37,8 @@ pub(super) struct Cache {
     denied: Vec<String>,
     fetched: BTreeMap<KeyUrl, Fetched>,
     failures: Failures,
+    /// Why nothing at all could be fetched, and when.
+    fetcher_failed: Option<(FetchError, Instant)>,
     purse: Purse,
 }
 
@@ -64,6 +66,7 @@ impl Cache {
             denied: Vec::new(),
             fetched: BTreeMap::new(),
             failures: Failures::default(),
+            fetcher_failed: None,
             purse: Purse::new(),
         }
     }
@@ -129,7 +132,7 @@ impl Cache {
         if let Some(fetched) = self.fetched.get(url).filter(|key| key.is_usable(now)) {
             return Known::Key(fetched.key.clone());
         }
-        if let Some(error) = self.failures.cooling(url, now) {
+        if let Some(error) = self.cooling(url, now) {
             return Known::Unavailable(error.clone());
         }
         if !self.is_privileged(admitted) && self.purse.is_empty(now) {
@@ -150,7 +153,7 @@ impl Cache {
     /// Whether a key that is being used should be fetched again, and may be.
     pub(super) fn is_due(&self, url: &KeyUrl, now: Instant) -> bool {
         self.fetched.get(url).is_some_and(|key| !key.is_fresh(now))
-            && self.failures.cooling(url, now).is_none()
+            && self.cooling(url, now).is_none()
     }
 
     pub(super) fn succeeded(&mut self, url: &KeyUrl, key: PublicKey, now: Instant) {
@@ -166,7 +169,19 @@ impl Cache {
     pub(super) fn failed(&mut self, url: &KeyUrl, error: FetchError, now: Instant) {
         if error.is_of_url() {
             self.failures.add(url, error, now);
+        } else {
+            self.fetcher_failed = Some((error, now));
         }
+    }
+
+    /// The error for which a URL is left alone for now: its own, or the fetcher's.
+    fn cooling(&self, url: &KeyUrl, now: Instant) -> Option<&FetchError> {
+        let fetcher_failed = self.fetcher_failed.as_ref();
+        self.failures.cooling(url, now).or_else(|| {
+            fetcher_failed
+                .filter(|(_, at)| now - *at < FETCHER_COOL_DOWN)
+                .map(|(error, _)| error)
+        })
     }
 
     /// Whether a key of an earlier fetch is still in use.
@@ -491,10 +506,34 @@ mod tests {
         let mut cache = cache();
         let now = Instant::now();
         let url = cache.admit(V2).unwrap().url;
-        cache.failed(&url, FetchError::local("no roots"), now);
-        assert!(ask(&mut cache, V2, now));
+        for seconds in 0..100 {
+            let now = now + Duration::from_secs(seconds);
+            assert!(ask(&mut cache, V2, now));
+            cache.failed(&url, FetchError::local("no roots"), now);
+            let moment_before = now + FETCHER_COOL_DOWN - Duration::from_millis(1);
+            assert!(
+                !ask(&mut cache, V2, moment_before),
+                "nor for every callback"
+            );
+            assert!(!ask(&mut cache, &version(3), moment_before));
+            assert!(ask(&mut cache, &version(3), now + FETCHER_COOL_DOWN));
+        }
+        let now = now + Duration::from_secs(100);
         cache.failed(&url, FetchError::new("404"), now);
-        assert!(!ask(&mut cache, V2, now));
+        assert!(!ask(&mut cache, V2, now + FETCHER_COOL_DOWN));
+    }
+
+    #[test]
+    fn a_stale_key_is_not_refreshed_by_every_callback_while_the_fetcher_fails() {
+        let mut cache = cache();
+        let start = Instant::now();
+        let url = cache.admit(V2).unwrap().url;
+        cache.succeeded(&url, PublicKey::aliyun_v1(), start);
+        let stale = start + TTL;
+        cache.failed(&url, FetchError::local("no runtime"), stale);
+        assert_eq!(state(&cache, V2, stale), "stale");
+        assert!(!cache.is_due(&url, stale));
+        assert!(cache.is_due(&url, stale + FETCHER_COOL_DOWN));
     }
 
     #[test]

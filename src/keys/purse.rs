@@ -11,7 +11,8 @@
 //! 3. All other names together share a purse: a burst of [`BURST`], then one in [`REFILL`].
 //!
 //! A URL that failed cools down: [`FIRST_COOL_DOWN`], doubled by each failure, at most
-//! [`LONGEST_COOL_DOWN`]. So a key that is published now is found a minute from now at the latest.
+//! [`LONGEST_COOL_DOWN`]. Where the fetcher itself failed, no URL is at fault, and all wait for
+//! [`FETCHER_COOL_DOWN`]. So a key that is published now is found a minute from now at the latest.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -29,6 +30,8 @@ const REFILL: Duration = Duration::from_secs(10);
 const FIRST_COOL_DOWN: Duration = Duration::from_secs(5);
 
 const LONGEST_COOL_DOWN: Duration = Duration::from_secs(60);
+
+pub(super) const FETCHER_COOL_DOWN: Duration = Duration::from_secs(1);
 
 /// How many failures are remembered. The oldest gives way: the purse still stands in front of it.
 const MAX_FAILURES: usize = 1024;
