@@ -25,7 +25,8 @@ const TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long beyond that it is used while it cannot be fetched again.
 const MAX_STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// How many fetched keys are kept. Only keys that a listed host served get here.
+/// How many fetched keys are kept, besides those of listed URLs. Only keys that an admitted host
+/// served get here.
 const MAX_FETCHED: usize = 64;
 
 #[derive(Debug)]
@@ -158,11 +159,16 @@ impl Cache {
 
     pub(super) fn succeeded(&mut self, url: &KeyUrl, key: PublicKey, now: Instant) {
         self.failures.forget(url);
-        if self.fetched.len() >= MAX_FETCHED && !self.fetched.contains_key(url) {
+        let has_place = self.fetched.contains_key(url) || self.policy.lists(url);
+        if self.fetched.len() >= MAX_FETCHED && !has_place {
             self.fetched.retain(|_, key| key.is_usable(now));
         }
-        if self.fetched.len() < MAX_FETCHED || self.fetched.contains_key(url) {
+        if self.fetched.len() < MAX_FETCHED || has_place {
             self.fetched.insert(url.clone(), Fetched { key, at: now });
+        } else {
+            // Or every callback that names it would have it fetched.
+            let full = FetchError::new("too many keys were fetched to keep this one");
+            self.failures.add(url, full, now);
         }
     }
 
@@ -554,6 +560,23 @@ mod tests {
     }
 
     #[test]
+    fn every_listed_url_has_a_place() {
+        let urls: Vec<_> = (0..=MAX_FETCHED)
+            .map(|number| format!("http://keys.example/{number}.pem"))
+            .collect();
+        let policy = urls
+            .iter()
+            .try_fold(KeyUrlPolicy::empty(), |policy, url| policy.allow_url(url));
+        let mut cache = Cache::new(policy.unwrap());
+        let now = Instant::now();
+        for url in &urls {
+            let admitted = cache.admit(url).unwrap().url;
+            cache.succeeded(&admitted, PublicKey::aliyun_v1(), now);
+        }
+        assert!(urls.iter().all(|url| state(&cache, url, now) == "fresh"));
+    }
+
+    #[test]
     fn a_listed_url_is_listed_whatever_else_admits_it() {
         let listed = "https://keys.example/v1.pem";
         let plain = "http://keys.example/v2.pem";
@@ -586,6 +609,7 @@ mod tests {
         assert_eq!(cache.fetched.len(), MAX_FETCHED);
         assert_eq!(state(&cache, &version(1), now), "fresh");
         assert_eq!(state(&cache, &version(999), now), "unknown");
+        assert!(!ask(&mut cache, &version(65), now), "nor fetched each time");
         let later = now + TTL + MAX_STALE;
         let url = cache.admit(&version(999)).unwrap().url;
         cache.succeeded(&url, PublicKey::aliyun_v1(), later);

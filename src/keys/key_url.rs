@@ -184,12 +184,21 @@ impl KeyUrlPolicy {
 
     /// The header values that name the key of this URL.
     pub(super) fn headers_of(&self, url: &KeyUrl) -> impl Iterator<Item = String> {
+        self.spellings_of(url)
+            .map(|(spelling, _)| encode_header(&spelling))
+    }
+
+    /// Whether the application listed this URL, and not only others like it.
+    pub(super) fn lists(&self, url: &KeyUrl) -> bool {
+        self.spellings_of(url)
+            .any(|(_, admitted)| admitted.origin == Origin::Listed)
+    }
+
+    /// What a callback can call this URL.
+    fn spellings_of(&self, url: &KeyUrl) -> impl Iterator<Item = (String, Admitted)> {
         spellings(url.name())
-            .filter(|spelling| {
-                self.admit(spelling)
-                    .is_some_and(|admitted| admitted.url == *url)
-            })
-            .map(|spelling| encode_header(&spelling))
+            .filter_map(|spelling| self.admit(&spelling).map(|admitted| (spelling, admitted)))
+            .filter(|(_, admitted)| admitted.url == *url)
     }
 }
 
