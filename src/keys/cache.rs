@@ -8,7 +8,10 @@
 //! 3. What is denied is not there, whatever else is said of it.
 //! 4. All of it is published as a [`Snapshot`], in which a callback finds its key without a lock.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -33,9 +36,9 @@ const MAX_FETCHED: usize = 64;
 pub(super) struct Cache {
     policy: KeyUrlPolicy,
     /// By host and path: the key, and the URLs that it was pinned under.
-    pinned: BTreeMap<String, (PublicKey, Vec<String>)>,
+    pinned: BTreeMap<String, (PublicKey, BTreeSet<String>)>,
     /// By host and path.
-    denied: Vec<String>,
+    denied: BTreeSet<String>,
     fetched: BTreeMap<KeyUrl, Fetched>,
     failures: Failures,
     /// Why nothing at all could be fetched, and when.
@@ -64,7 +67,7 @@ impl Cache {
         Self {
             policy,
             pinned: BTreeMap::new(),
-            denied: Vec::new(),
+            denied: BTreeSet::new(),
             fetched: BTreeMap::new(),
             failures: Failures::default(),
             fetcher_failed: None,
@@ -77,11 +80,11 @@ impl Cache {
         let (pinned, urls) = self
             .pinned
             .entry(name.to_owned())
-            .or_insert_with(|| (key.clone(), Vec::new()));
+            .or_insert_with(|| (key.clone(), BTreeSet::new()));
         if *pinned != key {
             return Err(ConfigError::ConflictingKeys(url.to_owned()));
         }
-        urls.push(url.to_owned());
+        urls.insert(url.to_owned());
         Ok(())
     }
 
@@ -91,7 +94,7 @@ impl Cache {
         if spellings(name).any(|url| self.policy.admit(&url).is_some()) {
             self.pinned
                 .entry(name.to_owned())
-                .or_insert((key, Vec::new()));
+                .or_insert((key, BTreeSet::new()));
         }
         Ok(())
     }
@@ -102,7 +105,7 @@ impl Cache {
     }
 
     pub(super) fn deny(&mut self, url: &str) -> Result<(), ConfigError> {
-        self.denied.push(name_of_config(url)?.to_owned());
+        self.denied.insert(name_of_config(url)?.to_owned());
         Ok(())
     }
 
@@ -251,7 +254,7 @@ impl Cache {
     }
 
     fn is_denied(&self, name: &str) -> bool {
-        self.denied.iter().any(|denied| denied == name)
+        self.denied.contains(name)
     }
 
     /// Whether its cool-down is limit enough.
@@ -457,6 +460,24 @@ mod tests {
         assert!(cache.is_due(&url, stale + Duration::from_secs(5)));
         cache.succeeded(&url, PublicKey::aliyun_v1(), stale);
         assert_eq!(state(&cache, V2, stale + Duration::from_secs(5)), "fresh");
+    }
+
+    #[test]
+    fn saying_a_thing_again_takes_no_memory() {
+        let mut cache = cache();
+        for _ in 0..100 {
+            cache.pin(V2, PublicKey::aliyun_v1()).unwrap();
+            cache.deny(V1_URL).unwrap();
+        }
+        assert_eq!(
+            cache
+                .pinned
+                .values()
+                .map(|(_, urls)| urls.len())
+                .sum::<usize>(),
+            1
+        );
+        assert_eq!(cache.denied.len(), 1);
     }
 
     #[test]
