@@ -152,7 +152,8 @@ impl KeyUrlPolicy {
     /// spells it, and must compare whole hosts: a prefix test admits `keys.example.evil.test`.
     ///
     /// Whoever can name one of many URLs can have this server fetch each of them, so these fetches
-    /// share a small budget.
+    /// share a small budget. The function is called while the store is locked: it must be quick, and
+    /// must not use the store.
     pub fn allow_fn(mut self, admits: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.rules.push(Rule::Custom(Arc::new(admits)));
         self
