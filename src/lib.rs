@@ -111,6 +111,8 @@
 //! Without features the crate serves any tower stack; [`handler_fn`] shows it on hyper.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// What only a feature brings is linked to without it, too.
+#![cfg_attr(not(feature = "full"), allow(rustdoc::broken_intra_doc_links))]
 
 mod answer;
 #[cfg(feature = "axum")]

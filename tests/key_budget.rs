@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use http::{HeaderValue, Request, Response};
 use oss_callback::{
     CallbackBody, FetchError, FetchKey, FetchOutcome, KeyStore, KeyUrl, OssCallbackLayer,
-    PublicKey, RejectionKind, async_trait,
+    PublicKey, RejectionKind, SignatureMismatch, async_trait, test_util::CallbackSigner,
 };
 use tokio::{
     sync::Notify,
@@ -280,6 +280,25 @@ async fn a_key_that_is_denied_while_it_is_fetched_does_not_verify() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_pinned_while_another_is_fetched_counts() {
+    let server = KeyServer::default();
+    server.publish(2);
+    let gate = server.close_gate();
+    let keys = store(&server);
+    let waiting = tokio::spawn(service(&keys).oneshot(callback(2)));
+    while server.fetches() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let url = "https://gosspublic.alicdn.com/callback_pub_key_v2.pem";
+    keys.pin_key(url, CallbackSigner::new().public_key())
+        .unwrap();
+    gate.notify_one();
+    let verdict = waiting.await.unwrap().unwrap();
+    let cause = SignatureMismatch::NotFromThisKey;
+    assert_eq!(verdict, Some(RejectionKind::InvalidSignature(cause)));
+}
+
+#[tokio::test]
 async fn keys_are_pinned_and_unpinned_while_layers_run() {
     let server = KeyServer::default();
     let keys = store(&server);
@@ -292,6 +311,18 @@ async fn keys_are_pinned_and_unpinned_while_layers_run() {
     let verdict = one.oneshot(callback(9)).await.unwrap();
     assert_eq!(verdict, Some(RejectionKind::KeyUnavailable));
     assert_eq!(server.fetches_of(9), 1, "it is no longer at hand");
+}
+
+#[tokio::test]
+async fn a_listener_that_panics_keeps_no_key_from_a_callback() {
+    let server = KeyServer::default();
+    server.publish(2);
+    let keys = KeyStore::builder()
+        .key_fetcher(server)
+        .on_fetch(|_| panic!("the listener panics on purpose"))
+        .build()
+        .unwrap();
+    assert_eq!(service(&keys).oneshot(callback(2)).await, Ok(None));
 }
 
 #[tokio::test]

@@ -17,7 +17,8 @@ use axum::{Router, body::Body, routing::post};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderValue, Request, StatusCode};
 use oss_callback::{
-    CallbackAnswer, HttpsFetcher, KeyStatus, KeyStore, OssCallbackLayer, Rejection, RejectionKind,
+    CallbackAnswer, ConfigError, HttpsFetcher, KeyStatus, KeyStore, OssCallbackLayer, Rejection,
+    RejectionKind,
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::{
@@ -412,6 +413,23 @@ async fn a_machine_without_tls_roots_is_no_failure_of_the_url() {
     println!("{why}");
     assert!(status_of(&keys, V2).is_none(), "nothing is held against it");
     assert_eq!(ask(&app, V1).await.0, 200);
+}
+
+#[tokio::test]
+async fn what_is_not_one_root_certificate_is_refused_at_once() {
+    let ca = KeyServer::start(Behaviour::Reset, Trust::Good).await.ca;
+    let no_certificate = ca.replace("MII", "AAA");
+    let cut = ca.replacen("MII", "", 1);
+    let twice = format!("{ca}{ca}");
+    for pem in ["", "ca.pem", PEM, &no_certificate, &cut, &twice] {
+        let refused = HttpsFetcher::builder().root_certificate(pem.as_bytes());
+        assert_eq!(refused.unwrap_err(), ConfigError::Certificate, "{pem}");
+    }
+    assert!(
+        HttpsFetcher::builder()
+            .root_certificate(ca.as_bytes())
+            .is_ok()
+    );
 }
 
 #[tokio::test]

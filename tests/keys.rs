@@ -25,7 +25,7 @@ use support::{
     doubles::{BODY, Inner, builder, callback, callback_with, frame, frames, never, untouchable},
     kind,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tower::{BoxError, Layer, ServiceExt};
 
 /// The host of keys that are admitted, and that nobody pinned. Reserved for tests, as all of `.test`.
@@ -112,6 +112,17 @@ fn policy() -> KeyUrlPolicy {
         .unwrap()
 }
 
+/// A store that fetches the key, and the URLs that it fetched.
+fn store() -> (KeyStore, Asked) {
+    let asked = Asked::default();
+    let fetcher = Fetcher {
+        fetch: the_key,
+        asked: Arc::clone(&asked),
+    };
+    let keys = KeyStore::builder().key_url_policy(policy());
+    (keys.key_fetcher(fetcher).build().unwrap(), asked)
+}
+
 async fn the_key(_: usize) -> Result<PublicKey, FetchError> {
     Ok(CallbackSigner::new().public_key())
 }
@@ -145,6 +156,16 @@ async fn pinning_a_key_admits_exactly_its_url() {
         let refused = refusal(&layer, naming(&other)).await;
         assert_eq!(refused, Some(RejectionKind::KeyUrlNotAllowed), "{other:?}");
     }
+}
+
+#[tokio::test]
+async fn a_pinned_key_is_warm_be_its_url_admitted_or_not() {
+    let signer = CallbackSigner::new();
+    let keys = KeyStore::builder().pin_key(signer.key_url(), signer.public_key());
+    let keys = keys.build().unwrap();
+    assert_eq!(keys.warm(signer.key_url()).await, Ok(()));
+    let refused = keys.warm(V2).await.unwrap_err();
+    assert_eq!(refused.kind(), &RejectionKind::KeyUrlNotAllowed);
 }
 
 #[tokio::test]
@@ -212,16 +233,20 @@ async fn an_unknown_key_is_fetched_once_and_over_https() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_listed_over_http_alone_verifies_from_the_first_callback_on() {
+    let url = "http://keys.test/oss.pem";
+    let (builder, asked) = fetching(the_key);
+    let policy = KeyUrlPolicy::empty().allow_url(url).unwrap();
+    let layer = builder.key_url_policy(policy).build().unwrap();
+    for _ in 0..2 {
+        assert_eq!(refusal(&layer, naming(url)).await, None);
+    }
+    assert_eq!(*asked.lock().unwrap(), ["https://keys.test/oss.pem"]);
+}
+
+#[tokio::test]
 async fn layers_that_share_a_store_share_its_keys() {
-    let asked = Asked::default();
-    let keys = KeyStore::builder()
-        .key_url_policy(policy())
-        .key_fetcher(Fetcher {
-            fetch: the_key,
-            asked: Arc::clone(&asked),
-        })
-        .build()
-        .unwrap();
+    let (keys, asked) = store();
     for _ in 0..2 {
         let layer = OssCallbackLayer::builder()
             .key_store(keys.clone())
@@ -230,6 +255,21 @@ async fn layers_that_share_a_store_share_its_keys() {
         assert_eq!(refusal(&layer, naming(V2)).await, None);
     }
     assert_eq!(asked.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_is_denied_before_the_body_is_there_does_not_verify() {
+    let (keys, _) = store();
+    let layer = OssCallbackLayer::builder().key_store(keys.clone());
+    let layer = layer.build().unwrap();
+    let (send, body) = oneshot::channel();
+    let body = StreamBody::new(stream::once(body.map(Result::unwrap)));
+    let mut waiting = refusal(&layer, named(callback_with(body), V2)).boxed_local();
+    assert!((&mut waiting).now_or_never().is_none());
+    keys.warm(V2).await.unwrap();
+    keys.deny_key(V2).unwrap();
+    assert!(send.send(frame(BODY)).is_ok());
+    assert_eq!(waiting.await, Some(RejectionKind::KeyUnavailable));
 }
 
 #[tokio::test]

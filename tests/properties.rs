@@ -21,7 +21,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use oss_callback::{
     CallbackAnswer, CallbackBody, CallbackVars, FetchError, FetchKey, KeyUrl, OssCallback,
-    PublicKey, Rejection, RejectionKind, TargetProblem, async_trait, test_util::CallbackSigner,
+    PublicKey, Rejection, RejectionKind, TargetProblem, VerifiedCallback, async_trait,
+    test_util::CallbackSigner,
 };
 use percent_encoding::percent_decode_str;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -47,6 +48,7 @@ enum Change {
 struct Case {
     target: String,
     body: Vec<u8>,
+    is_json: bool,
     changes: Vec<Change>,
 }
 
@@ -149,11 +151,15 @@ fn any_change() -> impl Strategy<Value = Change> {
 }
 
 fn any_case() -> impl Strategy<Value = Case> {
-    (any_target(), any_body(), vec(any_change(), 0..4)).prop_map(|(target, body, changes)| Case {
-        target,
-        body,
-        changes,
-    })
+    let changes = vec(any_change(), 0..4);
+    (any_target(), any_body(), any::<bool>(), changes).prop_map(
+        |(target, body, is_json, changes)| Case {
+            target,
+            body,
+            is_json,
+            changes,
+        },
+    )
 }
 
 type StreamedBody = StreamBody<stream::Iter<std::vec::IntoIter<io::Result<Frame<Bytes>>>>>;
@@ -172,6 +178,10 @@ impl Case {
         let signed = support::signed(&message, uri, Bytes::new());
 
         let (mut parts, _) = signed.into_parts();
+        if self.is_json {
+            let json = HeaderValue::from_static("application/json");
+            parts.headers.insert(header::CONTENT_TYPE, json);
+        }
         let mut frames = vec![Ok(Frame::data(Bytes::from(self.body)))];
         for change in self.changes {
             match change {
@@ -206,9 +216,13 @@ impl FetchKey for NoKeys {
     }
 }
 
-/// A handler that reads the variables in several ways.
+/// A handler that reads the variables in several ways, and the bytes that were verified.
 async fn uploaded(request: Request<CallbackBody>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let extensions = request.extensions();
+    let (parts, body) = request.into_parts();
+    let extensions = &parts.extensions;
+    let proof = VerifiedCallback::from_extensions(extensions).unwrap();
+    let body = body.collect().await.unwrap().to_bytes();
+    assert_eq!(proof.body(), &body);
     let answer = OssCallback::<HashMap<String, serde_json::Value>>::from_extensions(extensions)
         .and_then(|_| OssCallback::<CallbackVars>::from_extensions(extensions))
         .map(|_| CallbackAnswer::ok());

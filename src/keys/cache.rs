@@ -8,14 +8,17 @@
 //! 3. What is denied is not there, whatever else is said of it.
 //! 4. All of it is published as a [`Snapshot`], in which a callback finds its key without a lock.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use super::{
     FetchError, KeyUrl, KeyUrlPolicy,
-    key_url::{Admitted, Origin, encode_header, name_of_config},
-    purse::{Failures, PRIVILEGED_VERSIONS, Purse},
+    key_url::{Admitted, Origin, encode_header, name_of_config, spellings},
+    purse::{FETCHER_COOL_DOWN, Failures, PRIVILEGED_VERSIONS, Purse},
 };
 use crate::{ConfigError, PublicKey};
 
@@ -25,18 +28,21 @@ const TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long beyond that it is used while it cannot be fetched again.
 const MAX_STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// How many fetched keys are kept. Only keys that a listed host served get here.
+/// How many fetched keys are kept, besides those of listed URLs. Only keys that an admitted host
+/// served get here.
 const MAX_FETCHED: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Cache {
     policy: KeyUrlPolicy,
     /// By host and path: the key, and the URLs that it was pinned under.
-    pinned: BTreeMap<String, (PublicKey, Vec<String>)>,
+    pinned: BTreeMap<String, (PublicKey, BTreeSet<String>)>,
     /// By host and path.
-    denied: Vec<String>,
+    denied: BTreeSet<String>,
     fetched: BTreeMap<KeyUrl, Fetched>,
     failures: Failures,
+    /// Why nothing at all could be fetched, and when.
+    fetcher_failed: Option<(FetchError, Instant)>,
     purse: Purse,
 }
 
@@ -61,9 +67,10 @@ impl Cache {
         Self {
             policy,
             pinned: BTreeMap::new(),
-            denied: Vec::new(),
+            denied: BTreeSet::new(),
             fetched: BTreeMap::new(),
             failures: Failures::default(),
+            fetcher_failed: None,
             purse: Purse::new(),
         }
     }
@@ -73,21 +80,21 @@ impl Cache {
         let (pinned, urls) = self
             .pinned
             .entry(name.to_owned())
-            .or_insert_with(|| (key.clone(), Vec::new()));
+            .or_insert_with(|| (key.clone(), BTreeSet::new()));
         if *pinned != key {
             return Err(ConfigError::ConflictingKeys(url.to_owned()));
         }
-        urls.push(url.to_owned());
+        urls.insert(url.to_owned());
         Ok(())
     }
 
     /// Pins a published key, unless the policy does not admit it or the application pinned another.
     pub(super) fn preset(&mut self, url: &str, key: PublicKey) -> Result<(), ConfigError> {
         let name = name_of_config(url)?;
-        if self.policy.admit(url).is_some() {
+        if spellings(name).any(|url| self.policy.admit(&url).is_some()) {
             self.pinned
                 .entry(name.to_owned())
-                .or_insert((key, Vec::new()));
+                .or_insert((key, BTreeSet::new()));
         }
         Ok(())
     }
@@ -98,7 +105,7 @@ impl Cache {
     }
 
     pub(super) fn deny(&mut self, url: &str) -> Result<(), ConfigError> {
-        self.denied.push(name_of_config(url)?.to_owned());
+        self.denied.insert(name_of_config(url)?.to_owned());
         Ok(())
     }
 
@@ -109,16 +116,27 @@ impl Cache {
             .filter(|admitted| !self.is_denied(admitted.url.name()))
     }
 
+    /// What the application says of a key, whatever is fetched.
+    pub(super) fn decision(&self, url: &KeyUrl) -> Option<Result<PublicKey, FetchError>> {
+        if self.is_denied(url.name()) {
+            return Some(Err(FetchError::local("the key URL was denied")));
+        }
+        let (key, _) = self.pinned.get(url.name())?;
+        Some(Ok(key.clone()))
+    }
+
     /// What is known now. A key that is not may be fetched only if this says so.
     pub(super) fn look_up(&mut self, admitted: &Admitted, now: Instant) -> Known {
         let url = &admitted.url;
-        if let Some((key, _)) = self.pinned.get(url.name()) {
-            return Known::Key(key.clone());
+        match self.decision(url) {
+            Some(Ok(key)) => return Known::Key(key),
+            Some(Err(error)) => return Known::Unavailable(error),
+            None => {}
         }
         if let Some(fetched) = self.fetched.get(url).filter(|key| key.is_usable(now)) {
             return Known::Key(fetched.key.clone());
         }
-        if let Some(error) = self.failures.cooling(url, now) {
+        if let Some(error) = self.cooling(url, now) {
             return Known::Unavailable(error.clone());
         }
         if !self.is_privileged(admitted) && self.purse.is_empty(now) {
@@ -139,23 +157,40 @@ impl Cache {
     /// Whether a key that is being used should be fetched again, and may be.
     pub(super) fn is_due(&self, url: &KeyUrl, now: Instant) -> bool {
         self.fetched.get(url).is_some_and(|key| !key.is_fresh(now))
-            && self.failures.cooling(url, now).is_none()
+            && self.cooling(url, now).is_none()
     }
 
     pub(super) fn succeeded(&mut self, url: &KeyUrl, key: PublicKey, now: Instant) {
         self.failures.forget(url);
-        if self.fetched.len() >= MAX_FETCHED && !self.fetched.contains_key(url) {
+        let has_place = self.fetched.contains_key(url) || self.policy.lists(url);
+        if self.fetched.len() >= MAX_FETCHED && !has_place {
             self.fetched.retain(|_, key| key.is_usable(now));
         }
-        if self.fetched.len() < MAX_FETCHED || self.fetched.contains_key(url) {
+        if self.fetched.len() < MAX_FETCHED || has_place {
             self.fetched.insert(url.clone(), Fetched { key, at: now });
+        } else {
+            // Or every callback that names it would have it fetched.
+            let full = FetchError::new("too many keys were fetched to keep this one");
+            self.failures.add(url, full, now);
         }
     }
 
     pub(super) fn failed(&mut self, url: &KeyUrl, error: FetchError, now: Instant) {
         if error.is_of_url() {
             self.failures.add(url, error, now);
+        } else {
+            self.fetcher_failed = Some((error, now));
         }
+    }
+
+    /// The error for which a URL is left alone for now: its own, or the fetcher's.
+    fn cooling(&self, url: &KeyUrl, now: Instant) -> Option<&FetchError> {
+        let fetcher_failed = self.fetcher_failed.as_ref();
+        self.failures.cooling(url, now).or_else(|| {
+            fetcher_failed
+                .filter(|(_, at)| now - *at < FETCHER_COOL_DOWN)
+                .map(|(error, _)| error)
+        })
     }
 
     /// Whether a key of an earlier fetch is still in use.
@@ -170,9 +205,7 @@ impl Cache {
                 continue;
             }
             // Exactly as pinned, and as the policy spells the same key.
-            let admitted = ["http://", "https://"]
-                .map(|scheme| format!("{scheme}{name}"))
-                .into_iter()
+            let admitted = spellings(name)
                 .filter(|url| urls.contains(url) || self.policy.admit(url).is_some());
             keys.extend(admitted.map(|url| Entry {
                 header: encode_header(&url),
@@ -221,7 +254,7 @@ impl Cache {
     }
 
     fn is_denied(&self, name: &str) -> bool {
-        self.denied.iter().any(|denied| denied == name)
+        self.denied.contains(name)
     }
 
     /// Whether its cool-down is limit enough.
@@ -232,7 +265,7 @@ impl Cache {
             Origin::Version { version, .. } => {
                 let highest = self.highest_known(admitted.origin);
                 self.fetched.contains_key(&admitted.url)
-                    || (version > highest && version <= highest + PRIVILEGED_VERSIONS)
+                    || version.abs_diff(highest) <= PRIVILEGED_VERSIONS
             }
         }
     }
@@ -368,6 +401,21 @@ mod tests {
     }
 
     #[test]
+    fn the_published_key_is_at_hand_if_its_url_is_listed_in_either_spelling() {
+        for scheme in ["http", "https"] {
+            let url = V1_URL.replace("https", scheme);
+            let policy = KeyUrlPolicy::empty().allow_url(&url).unwrap();
+            let mut cache = Cache::new(policy);
+            cache.preset(V1_URL, PublicKey::aliyun_v1()).unwrap();
+            assert_eq!(state(&cache, &url, Instant::now()), "fresh");
+            assert_eq!(cache.snapshot().0.len(), 1, "no spelling besides");
+        }
+        let mut cache = Cache::new(KeyUrlPolicy::empty());
+        cache.preset(V1_URL, PublicKey::aliyun_v1()).unwrap();
+        assert!(cache.snapshot().0.is_empty());
+    }
+
+    #[test]
     fn a_pin_of_its_own_admits_exactly_its_url() {
         let mut cache = cache();
         let now = Instant::now();
@@ -415,6 +463,24 @@ mod tests {
     }
 
     #[test]
+    fn saying_a_thing_again_takes_no_memory() {
+        let mut cache = cache();
+        for _ in 0..100 {
+            cache.pin(V2, PublicKey::aliyun_v1()).unwrap();
+            cache.deny(V1_URL).unwrap();
+        }
+        assert_eq!(
+            cache
+                .pinned
+                .values()
+                .map(|(_, urls)| urls.len())
+                .sum::<usize>(),
+            1
+        );
+        assert_eq!(cache.denied.len(), 1);
+    }
+
+    #[test]
     fn what_is_denied_is_not_there() {
         let mut cache = cache();
         let now = Instant::now();
@@ -450,14 +516,51 @@ mod tests {
     }
 
     #[test]
+    fn a_version_below_one_that_is_known_does_not_pay_either() {
+        let mut cache = cache();
+        let now = Instant::now();
+        let url = cache.admit(&version(4)).unwrap().url;
+        cache.succeeded(&url, PublicKey::aliyun_v1(), now);
+        while ask(&mut cache, &version(100), now) {}
+        for near in [2, 3, 5, 12] {
+            assert!(ask(&mut cache, &version(near), now), "v{near}");
+        }
+        assert!(!ask(&mut cache, &version(13), now));
+    }
+
+    #[test]
     fn a_failure_of_the_fetcher_itself_is_not_held_against_the_url() {
         let mut cache = cache();
         let now = Instant::now();
         let url = cache.admit(V2).unwrap().url;
-        cache.failed(&url, FetchError::local("no roots"), now);
-        assert!(ask(&mut cache, V2, now));
+        for seconds in 0..100 {
+            let now = now + Duration::from_secs(seconds);
+            assert!(ask(&mut cache, V2, now));
+            cache.failed(&url, FetchError::local("no roots"), now);
+            let moment_before = now + FETCHER_COOL_DOWN - Duration::from_millis(1);
+            assert!(
+                !ask(&mut cache, V2, moment_before),
+                "nor for every callback"
+            );
+            assert!(!ask(&mut cache, &version(3), moment_before));
+            assert!(ask(&mut cache, &version(3), now + FETCHER_COOL_DOWN));
+        }
+        let now = now + Duration::from_secs(100);
         cache.failed(&url, FetchError::new("404"), now);
-        assert!(!ask(&mut cache, V2, now));
+        assert!(!ask(&mut cache, V2, now + FETCHER_COOL_DOWN));
+    }
+
+    #[test]
+    fn a_stale_key_is_not_refreshed_by_every_callback_while_the_fetcher_fails() {
+        let mut cache = cache();
+        let start = Instant::now();
+        let url = cache.admit(V2).unwrap().url;
+        cache.succeeded(&url, PublicKey::aliyun_v1(), start);
+        let stale = start + TTL;
+        cache.failed(&url, FetchError::local("no runtime"), stale);
+        assert_eq!(state(&cache, V2, stale), "stale");
+        assert!(!cache.is_due(&url, stale));
+        assert!(cache.is_due(&url, stale + FETCHER_COOL_DOWN));
     }
 
     #[test]
@@ -478,6 +581,44 @@ mod tests {
     }
 
     #[test]
+    fn every_listed_url_has_a_place() {
+        let urls: Vec<_> = (0..=MAX_FETCHED)
+            .map(|number| format!("http://keys.example/{number}.pem"))
+            .collect();
+        let policy = urls
+            .iter()
+            .try_fold(KeyUrlPolicy::empty(), |policy, url| policy.allow_url(url));
+        let mut cache = Cache::new(policy.unwrap());
+        let now = Instant::now();
+        for url in &urls {
+            let admitted = cache.admit(url).unwrap().url;
+            cache.succeeded(&admitted, PublicKey::aliyun_v1(), now);
+        }
+        assert!(urls.iter().all(|url| state(&cache, url, now) == "fresh"));
+    }
+
+    #[test]
+    fn a_listed_url_is_listed_whatever_else_admits_it() {
+        let listed = "https://keys.example/v1.pem";
+        let plain = "http://keys.example/v2.pem";
+        let policy = KeyUrlPolicy::empty()
+            .allow_fn(|_| true)
+            .allow_pattern("keys.example", "/v{version}.pem")
+            .unwrap()
+            .allow_url(listed)
+            .unwrap()
+            .dangerous_allow_plain_http(plain)
+            .unwrap();
+        let cache = Cache::new(policy);
+        assert_eq!(cache.admit(listed).unwrap().origin, Origin::Listed);
+        let admitted = cache.admit(plain).unwrap();
+        assert_eq!(admitted.origin, Origin::Listed);
+        assert_eq!(admitted.url.as_str(), plain, "fetched as the policy says");
+        let version = cache.admit("https://keys.example/v3.pem").unwrap();
+        assert!(matches!(version.origin, Origin::Version { version: 3, .. }));
+    }
+
+    #[test]
     fn keys_are_bounded_and_never_give_way_to_others() {
         let policy = KeyUrlPolicy::default();
         let mut cache = Cache::new(policy);
@@ -489,6 +630,7 @@ mod tests {
         assert_eq!(cache.fetched.len(), MAX_FETCHED);
         assert_eq!(state(&cache, &version(1), now), "fresh");
         assert_eq!(state(&cache, &version(999), now), "unknown");
+        assert!(!ask(&mut cache, &version(65), now), "nor fetched each time");
         let later = now + TTL + MAX_STALE;
         let url = cache.admit(&version(999)).unwrap().url;
         cache.succeeded(&url, PublicKey::aliyun_v1(), later);

@@ -57,7 +57,7 @@ impl FetchError {
     }
 
     /// The fetcher itself is not able to fetch: no TLS roots, no runtime. It says nothing of the
-    /// URL, so it is not remembered as a failure of it.
+    /// URL, so it is not remembered as a failure of it; any key may be asked for a second later.
     pub fn local(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             of_url: false,

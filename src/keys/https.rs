@@ -134,9 +134,15 @@ impl HttpsFetcherBuilder {
     /// Trusts a root certificate, in PEM, besides those of the platform.
     ///
     /// # Errors
-    /// [`ConfigError::Certificate`] if it is none.
+    /// [`ConfigError::Certificate`] unless it is exactly one.
     pub fn root_certificate(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
-        let root = Certificate::from_pem(pem).map_err(|_| ConfigError::Certificate)?;
+        let roots = Certificate::from_pem_bundle(pem).map_err(|_| ConfigError::Certificate)?;
+        let [root] = <[_; 1]>::try_from(roots).map_err(|_| ConfigError::Certificate)?;
+        // reqwest looks into it only when a client is made, which is when a callback waits for a key.
+        Client::builder()
+            .tls_certs_only([root.clone()])
+            .build()
+            .map_err(|_| ConfigError::Certificate)?;
         self.roots.push(root);
         Ok(self)
     }

@@ -73,6 +73,7 @@ impl fmt::Display for KeyUrl {
 /// A URL can only be admitted if it is canonical: `http` or `https`, a host in lower case, a path;
 /// no user information, port, query, fragment, percent sign, backslash, empty segment or dot segment.
 #[derive(Clone, Debug)]
+#[must_use]
 pub struct KeyUrlPolicy {
     rules: Vec<Rule>,
 }
@@ -97,8 +98,8 @@ pub(crate) struct Admitted {
     pub(super) origin: Origin,
 }
 
-/// How many strangers could name a key URL like this one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How many key URLs like this one strangers could name, the fewest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
     /// One: the application listed it.
     Listed,
@@ -151,7 +152,8 @@ impl KeyUrlPolicy {
     /// spells it, and must compare whole hosts: a prefix test admits `keys.example.evil.test`.
     ///
     /// Whoever can name one of many URLs can have this server fetch each of them, so these fetches
-    /// share a small budget.
+    /// share a small budget. The function is called while the store is locked: it must be quick, and
+    /// must not use the store.
     pub fn allow_fn(mut self, admits: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.rules.push(Rule::Custom(Arc::new(admits)));
         self
@@ -171,24 +173,33 @@ impl KeyUrlPolicy {
         Ok(self)
     }
 
+    /// By the most exact rule that admits the URL, in whatever order they were given.
     pub(super) fn admit(&self, url: &str) -> Option<Admitted> {
         let parts = Parts::parse(url)?;
         self.rules
             .iter()
             .enumerate()
-            .find_map(|(index, rule)| rule.admit(index, &parts))
+            .filter_map(|(index, rule)| rule.admit(index, &parts))
+            .min_by_key(|admitted| admitted.origin)
     }
 
     /// The header values that name the key of this URL.
     pub(super) fn headers_of(&self, url: &KeyUrl) -> impl Iterator<Item = String> {
-        ["http://", "https://"]
-            .map(|scheme| format!("{scheme}{}", url.name()))
-            .into_iter()
-            .filter(|spelling| {
-                self.admit(spelling)
-                    .is_some_and(|admitted| admitted.url == *url)
-            })
-            .map(|spelling| encode_header(&spelling))
+        self.spellings_of(url)
+            .map(|(spelling, _)| encode_header(&spelling))
+    }
+
+    /// Whether the application listed this URL, and not only others like it.
+    pub(super) fn lists(&self, url: &KeyUrl) -> bool {
+        self.spellings_of(url)
+            .any(|(_, admitted)| admitted.origin == Origin::Listed)
+    }
+
+    /// What a callback can call this URL.
+    fn spellings_of(&self, url: &KeyUrl) -> impl Iterator<Item = (String, Admitted)> {
+        spellings(url.name())
+            .filter_map(|spelling| self.admit(&spelling).map(|admitted| (spelling, admitted)))
+            .filter(|(_, admitted)| admitted.url == *url)
     }
 }
 
@@ -302,6 +313,13 @@ pub(super) fn name_of_config(url: &str) -> Result<&str, ConfigError> {
 
 fn name(url: &str) -> &str {
     url.split_once("://").map_or(url, |(_, name)| name)
+}
+
+/// The URLs that have this host and path.
+pub(super) fn spellings(name: &str) -> impl Iterator<Item = String> {
+    ["http://", "https://"]
+        .map(|scheme| format!("{scheme}{name}"))
+        .into_iter()
 }
 
 /// The header value that names a URL.

@@ -22,6 +22,7 @@ mod purse;
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -41,7 +42,7 @@ pub use self::{
 use self::{
     cache::{Cache, Found, Known, Snapshot},
     flight::{FetchResult, Flights},
-    key_url::decode_header,
+    key_url::{decode_header, encode_header},
 };
 use crate::{ConfigError, PublicKey, Rejection, RejectionKind, log, verify};
 
@@ -123,6 +124,12 @@ impl KeyStore {
     /// `KeyUrlNotAllowed` if the policy does not admit the URL or it is denied, `KeyUnavailable` if
     /// it cannot be fetched.
     pub async fn warm(&self, url: &str) -> Result<(), Rejection> {
+        // Pinning admits a URL as well.
+        let header = encode_header(url);
+        let snapshot = self.0.snapshot.load_full();
+        if snapshot.get(header.as_bytes(), Instant::now).is_some() {
+            return Ok(());
+        }
         let admitted = self
             .lock()
             .cache
@@ -228,12 +235,13 @@ impl KeyStore {
             Ok(key) => {
                 state.cache.succeeded(url, key.clone(), now);
                 self.0.snapshot.store(Arc::new(state.cache.snapshot()));
-                // It may have been denied while it was under way.
-                let result = match state.cache.admit(url.as_str()) {
-                    Some(_) => Ok(key),
-                    None => Err(FetchError::local("the key URL was denied")),
+                // It may have been denied or pinned while it was under way.
+                let result = state.cache.decision(url).unwrap_or(Ok(key));
+                let outcome = match &result {
+                    Ok(_) => FetchOutcome::Fetched,
+                    Err(error) => FetchOutcome::Failed(error.clone()),
                 };
-                (result, FetchOutcome::Fetched)
+                (result, outcome)
             }
             Err(error) => {
                 state.cache.failed(url, error.clone(), now);
@@ -253,7 +261,9 @@ impl KeyStore {
         };
         log::key_fetched(&fetch);
         if let Some(on_fetch) = &self.0.on_fetch {
-            on_fetch(&fetch);
+            // A listener that panics must not keep the key from those who wait for it; and where the
+            // fetch panicked before, it would end the process. The panic hook has reported it.
+            let _ = catch_unwind(AssertUnwindSafe(|| on_fetch(&fetch)));
         }
         result
     }

@@ -4,13 +4,15 @@
 //! that leaves a genuine new key its chance:
 //!
 //! 1. The refresh of a key that once resolved is never refused.
-//! 2. URLs that the application listed, and the [`PRIVILEGED_VERSIONS`] above the highest known
-//!    version of a pattern, are where a new key will be. They are limited by their own cool-down
-//!    alone: strangers who ask for all other names cannot use it up.
+//! 2. URLs that the application listed, and the [`PRIVILEGED_VERSIONS`] above and below the highest
+//!    known version of a pattern, are where a new key will be. They are limited by their own
+//!    cool-down alone: strangers who ask for all other names cannot use it up. Below, as the newest
+//!    version may have been met first.
 //! 3. All other names together share a purse: a burst of [`BURST`], then one in [`REFILL`].
 //!
 //! A URL that failed cools down: [`FIRST_COOL_DOWN`], doubled by each failure, at most
-//! [`LONGEST_COOL_DOWN`]. So a key that is published now is found a minute from now at the latest.
+//! [`LONGEST_COOL_DOWN`]. Where the fetcher itself failed, no URL is at fault, and all wait for
+//! [`FETCHER_COOL_DOWN`]. So a key that is published now is found a minute from now at the latest.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -28,6 +30,8 @@ const REFILL: Duration = Duration::from_secs(10);
 const FIRST_COOL_DOWN: Duration = Duration::from_secs(5);
 
 const LONGEST_COOL_DOWN: Duration = Duration::from_secs(60);
+
+pub(super) const FETCHER_COOL_DOWN: Duration = Duration::from_secs(1);
 
 /// How many failures are remembered. The oldest gives way: the purse still stands in front of it.
 const MAX_FAILURES: usize = 1024;

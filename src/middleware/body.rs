@@ -20,7 +20,7 @@ const FRAMES_PER_POLL: usize = 64;
 
 /// The body that the inner service gets: the verified bytes, once more.
 ///
-/// It has exactly one frame and an exact length, and is `Send`, `Sync` and `Unpin`.
+/// It has one frame, or none if it is empty, and an exact length, and is `Send`, `Sync` and `Unpin`.
 #[derive(Clone, Default)]
 pub struct CallbackBody(Full<Bytes>);
 
