@@ -55,7 +55,7 @@ impl CallbackAnswer {
     /// `InvalidAnswer` if it does not serialize, or is longer than 1 MiB.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, Rejection> {
         let body = serde_json::to_vec(value)
-            .map_err(|error| Rejection::with_source(RejectionKind::InvalidAnswer, error))?;
+            .map_err(|error| Rejection::caused_by(RejectionKind::InvalidAnswer, error))?;
         Self::new(body, "application/json")
     }
 
@@ -103,7 +103,7 @@ impl<B: From<Bytes>> From<CallbackAnswer> for Response<B> {
 }
 
 fn invalid(reason: &'static str) -> Rejection {
-    Rejection::with_source(RejectionKind::InvalidAnswer, reason)
+    Rejection::caused_by(RejectionKind::InvalidAnswer, reason)
 }
 
 /// Shows a length alone.

@@ -125,16 +125,18 @@ impl Stopwatch {
 fn fault<B: Body>(response: &Response<B>, stopwatch: &Stopwatch) -> Option<&'static str> {
     use std::time::Duration;
 
-    use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+    use http::header::CONTENT_LENGTH;
+
+    use crate::vars::media_type;
 
     let length = response.body().size_hint().exact().or_else(|| {
         let length = response.headers().get(CONTENT_LENGTH)?;
         length.to_str().ok()?.parse().ok()
     });
-    let media_type = response
-        .headers()
-        .get(CONTENT_TYPE)
-        .map_or(&b""[..], |value| value.as_bytes());
+    let is_document = media_type(response.headers()).is_some_and(|media_type| {
+        media_type.eq_ignore_ascii_case(b"application/json")
+            || media_type.eq_ignore_ascii_case(b"application/xml")
+    });
     if response.status() != StatusCode::OK {
         Some("its status is not 200")
     } else if length.is_none() {
@@ -143,9 +145,7 @@ fn fault<B: Body>(response: &Response<B>, stopwatch: &Stopwatch) -> Option<&'sta
         Some("it is empty")
     } else if length > Some(1024 * 1024) {
         Some("it is longer than 1 MB")
-    } else if !(media_type.starts_with(b"application/json")
-        || media_type.starts_with(b"application/xml"))
-    {
+    } else if !is_document {
         Some("it is neither JSON nor XML")
     } else if stopwatch.started.elapsed() > Duration::from_secs(5) {
         Some("it came after 5 s")

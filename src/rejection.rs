@@ -63,6 +63,24 @@ impl Rejection {
         }
     }
 
+    /// The same refusal with a cause for the log: why a guard could not decide, say. It never reaches
+    /// the wire.
+    ///
+    /// ```
+    /// use oss_callback::Rejection;
+    ///
+    /// fn look_up() -> Result<(), Rejection> {
+    ///     std::fs::read("/nonexistent/uploads")
+    ///         .map_err(|error| Rejection::guard_unavailable().with_source(error))?;
+    ///     Ok(())
+    /// }
+    /// # assert_eq!(look_up().unwrap_err().status(), 503);
+    /// ```
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(Arc::from(source.into()));
+        self
+    }
+
     /// The reason.
     pub fn kind(&self) -> &RejectionKind {
         &self.kind
@@ -178,15 +196,11 @@ impl Rejection {
         response
     }
 
-    pub(crate) fn with_source(
+    pub(crate) fn caused_by(
         kind: RejectionKind,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        Self {
-            kind,
-            source: Some(Arc::from(source.into())),
-            answer: None,
-        }
+        Self::from(kind).with_source(source)
     }
 
     /// What the sender is told. Which part of a signed message differs, which variable does not
@@ -256,6 +270,8 @@ impl PartialEq for Rejection {
         self.kind == other.kind
     }
 }
+
+impl Eq for Rejection {}
 
 impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -521,7 +537,7 @@ mod tests {
         assert!(body_changed.to_string().contains("body changed"));
         assert!(!body_changed.phrase().contains("body changed"));
 
-        let unread = Rejection::with_source(RejectionKind::BodyRead, "connection reset");
+        let unread = Rejection::caused_by(RejectionKind::BodyRead, "connection reset");
         assert_eq!(unread.source().unwrap().to_string(), "connection reset");
         assert!(
             !unread.to_string().contains("reset"),

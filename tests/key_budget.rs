@@ -12,7 +12,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use http::{HeaderValue, Request, Response};
 use oss_callback::{
     CallbackBody, FetchError, FetchKey, FetchOutcome, KeyStore, KeyUrl, OssCallbackLayer,
@@ -348,4 +348,30 @@ async fn each_fetch_is_told() {
     }
     let url = |version| format!("https://gosspublic.alicdn.com/callback_pub_key_v{version}.pem");
     assert_eq!(*told.lock().unwrap(), [(url(2), false), (url(3), true)]);
+}
+
+#[test]
+fn a_fetch_on_a_runtime_that_nobody_drives_is_not_waited_for_for_ever() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let server = KeyServer::default();
+    server.publish(2);
+    let service = service(&store(&server));
+    let asleep = runtime();
+    // The request is dropped before its runtime ever polls the fetch.
+    asleep.block_on(async {
+        let mut callback = Box::pin(service.clone().oneshot(callback(2)));
+        assert!(callback.as_mut().now_or_never().is_none());
+    });
+    runtime().block_on(async {
+        advance(Duration::from_secs(7)).await;
+        assert_eq!(service.oneshot(callback(2)).await, Ok(None));
+    });
+    drop(asleep);
+    assert_eq!(server.fetches(), 1, "the other was never begun");
 }

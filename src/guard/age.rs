@@ -106,5 +106,5 @@ fn time(req_id: &str) -> Option<SystemTime> {
 }
 
 fn stale(reason: &'static str) -> Rejection {
-    Rejection::with_source(RejectionKind::Stale, reason)
+    Rejection::caused_by(RejectionKind::Stale, reason)
 }

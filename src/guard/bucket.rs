@@ -50,7 +50,7 @@ impl Guard for BucketGuard {
 }
 
 fn mismatch(reason: &'static str) -> Rejection {
-    Rejection::with_source(RejectionKind::BucketMismatch, reason)
+    Rejection::caused_by(RejectionKind::BucketMismatch, reason)
 }
 
 impl fmt::Debug for BucketGuard {

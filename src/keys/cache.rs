@@ -10,6 +10,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -34,7 +35,7 @@ const MAX_FETCHED: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Cache {
-    policy: KeyUrlPolicy,
+    policy: Arc<KeyUrlPolicy>,
     /// By host and path: the key, and the URLs that it was pinned under.
     pinned: BTreeMap<String, (PublicKey, BTreeSet<String>)>,
     /// By host and path.
@@ -63,7 +64,7 @@ pub(super) enum Known {
 }
 
 impl Cache {
-    pub(super) fn new(policy: KeyUrlPolicy) -> Self {
+    pub(super) fn new(policy: Arc<KeyUrlPolicy>) -> Self {
         Self {
             policy,
             pinned: BTreeMap::new(),
@@ -109,16 +110,13 @@ impl Cache {
         Ok(())
     }
 
-    /// The URL, if the policy admits it and it is not denied.
-    pub(super) fn admit(&self, url: &str) -> Option<Admitted> {
-        self.policy
-            .admit(url)
-            .filter(|admitted| !self.is_denied(admitted.url.name()))
+    pub(super) fn is_denied(&self, url: &KeyUrl) -> bool {
+        self.denied.contains(url.name())
     }
 
     /// What the application says of a key, whatever is fetched.
     pub(super) fn decision(&self, url: &KeyUrl) -> Option<Result<PublicKey, FetchError>> {
-        if self.is_denied(url.name()) {
+        if self.is_denied(url) {
             return Some(Err(FetchError::local("the key URL was denied")));
         }
         let (key, _) = self.pinned.get(url.name())?;
@@ -201,7 +199,7 @@ impl Cache {
     pub(super) fn snapshot(&self) -> Snapshot {
         let mut keys = Vec::new();
         for (name, (key, urls)) in &self.pinned {
-            if self.is_denied(name) {
+            if self.denied.contains(name) {
                 continue;
             }
             // Exactly as pinned, and as the policy spells the same key.
@@ -214,7 +212,7 @@ impl Cache {
             }));
         }
         for (url, fetched) in &self.fetched {
-            if self.is_denied(url.name()) || self.pinned.contains_key(url.name()) {
+            if self.is_denied(url) || self.pinned.contains_key(url.name()) {
                 continue;
             }
             keys.extend(self.policy.headers_of(url).map(|header| Entry {
@@ -231,13 +229,13 @@ impl Cache {
         let pinned = self.pinned.keys().map(|name| KeyStatus {
             url: format!("https://{name}"),
             age: None,
-            usable: !self.is_denied(name),
+            usable: !self.denied.contains(name),
             last_error: None,
         });
         let fetched = self.fetched.iter().map(|(url, fetched)| KeyStatus {
             url: url.as_str().to_owned(),
             age: Some(now - fetched.at),
-            usable: fetched.is_usable(now) && !self.is_denied(url.name()),
+            usable: fetched.is_usable(now) && !self.is_denied(url),
             last_error: self.failures.last(url).cloned(),
         });
         let failed = self
@@ -251,10 +249,6 @@ impl Cache {
                 last_error: Some(error.clone()),
             });
         pinned.chain(fetched).chain(failed).collect()
-    }
-
-    fn is_denied(&self, name: &str) -> bool {
-        self.denied.contains(name)
     }
 
     /// Whether its cool-down is limit enough.
@@ -361,7 +355,7 @@ mod tests {
     }
 
     fn cache() -> Cache {
-        let mut cache = Cache::new(KeyUrlPolicy::default());
+        let mut cache = Cache::new(Arc::new(KeyUrlPolicy::default()));
         cache.preset(V1_URL, PublicKey::aliyun_v1()).unwrap();
         cache
     }
@@ -370,9 +364,15 @@ mod tests {
         encode_header(url)
     }
 
+    /// The URL, if the policy admits it and it is not denied.
+    fn admission(cache: &Cache, url: &str) -> Option<Admitted> {
+        let admitted = cache.policy.admit(url);
+        admitted.filter(|admitted| !cache.is_denied(&admitted.url))
+    }
+
     /// Asks as a callback would, and says whether that made a fetch.
     fn ask(cache: &mut Cache, url: &str, now: Instant) -> bool {
-        let admitted = cache.admit(url).unwrap();
+        let admitted = admission(cache, url).unwrap();
         let unknown = matches!(cache.look_up(&admitted, now), Known::Unknown);
         if unknown {
             cache.pay(&admitted, now);
@@ -405,12 +405,12 @@ mod tests {
         for scheme in ["http", "https"] {
             let url = V1_URL.replace("https", scheme);
             let policy = KeyUrlPolicy::empty().allow_url(&url).unwrap();
-            let mut cache = Cache::new(policy);
+            let mut cache = Cache::new(Arc::new(policy));
             cache.preset(V1_URL, PublicKey::aliyun_v1()).unwrap();
             assert_eq!(state(&cache, &url, Instant::now()), "fresh");
             assert_eq!(cache.snapshot().0.len(), 1, "no spelling besides");
         }
-        let mut cache = Cache::new(KeyUrlPolicy::empty());
+        let mut cache = Cache::new(Arc::new(KeyUrlPolicy::empty()));
         cache.preset(V1_URL, PublicKey::aliyun_v1()).unwrap();
         assert!(cache.snapshot().0.is_empty());
     }
@@ -434,7 +434,7 @@ mod tests {
     fn a_fetched_key_is_fresh_then_stale_then_gone() {
         let mut cache = cache();
         let start = Instant::now();
-        let url = cache.admit(V2).unwrap().url;
+        let url = admission(&cache, V2).unwrap().url;
         cache.succeeded(&url, PublicKey::aliyun_v1(), start);
         let moment = Duration::from_millis(1);
         assert_eq!(state(&cache, V2, start + TTL - moment), "fresh");
@@ -450,7 +450,7 @@ mod tests {
     fn a_refresh_that_fails_keeps_the_key_and_cools_down() {
         let mut cache = cache();
         let start = Instant::now();
-        let url = cache.admit(V2).unwrap().url;
+        let url = admission(&cache, V2).unwrap().url;
         cache.succeeded(&url, PublicKey::aliyun_v1(), start);
         let stale = start + TTL;
         cache.failed(&url, FetchError::new("503"), stale);
@@ -484,14 +484,14 @@ mod tests {
     fn what_is_denied_is_not_there() {
         let mut cache = cache();
         let now = Instant::now();
-        let url = cache.admit(V2).unwrap().url;
+        let url = admission(&cache, V2).unwrap().url;
         cache.succeeded(&url, PublicKey::aliyun_v1(), now);
         cache.deny(&V1_URL.replace("https", "http")).unwrap();
         cache.deny(V2).unwrap();
         for url in [V1_URL, V2] {
             for url in [url.to_owned(), url.replace("https", "http")] {
                 assert_eq!(state(&cache, &url, now), "unknown");
-                assert_eq!(cache.admit(&url), None);
+                assert_eq!(admission(&cache, &url), None);
             }
         }
         assert!(cache.status(now).iter().all(|key| !key.usable));
@@ -509,7 +509,7 @@ mod tests {
             assert!(ask(&mut cache, &version(next), now), "v{next}");
         }
         // Once v2 is known, v10 is one of the next eight.
-        let url = cache.admit(V2).unwrap().url;
+        let url = admission(&cache, V2).unwrap().url;
         cache.succeeded(&url, PublicKey::aliyun_v1(), now);
         assert!(ask(&mut cache, &version(10), now));
         assert!(!ask(&mut cache, &version(11), now));
@@ -519,7 +519,7 @@ mod tests {
     fn a_version_below_one_that_is_known_does_not_pay_either() {
         let mut cache = cache();
         let now = Instant::now();
-        let url = cache.admit(&version(4)).unwrap().url;
+        let url = admission(&cache, &version(4)).unwrap().url;
         cache.succeeded(&url, PublicKey::aliyun_v1(), now);
         while ask(&mut cache, &version(100), now) {}
         for near in [2, 3, 5, 12] {
@@ -532,7 +532,7 @@ mod tests {
     fn a_failure_of_the_fetcher_itself_is_not_held_against_the_url() {
         let mut cache = cache();
         let now = Instant::now();
-        let url = cache.admit(V2).unwrap().url;
+        let url = admission(&cache, V2).unwrap().url;
         for seconds in 0..100 {
             let now = now + Duration::from_secs(seconds);
             assert!(ask(&mut cache, V2, now));
@@ -554,7 +554,7 @@ mod tests {
     fn a_stale_key_is_not_refreshed_by_every_callback_while_the_fetcher_fails() {
         let mut cache = cache();
         let start = Instant::now();
-        let url = cache.admit(V2).unwrap().url;
+        let url = admission(&cache, V2).unwrap().url;
         cache.succeeded(&url, PublicKey::aliyun_v1(), start);
         let stale = start + TTL;
         cache.failed(&url, FetchError::local("no runtime"), stale);
@@ -570,7 +570,7 @@ mod tests {
             .allow_url(listed)
             .unwrap()
             .allow_fn(|url| url.starts_with("https://open.example/"));
-        let mut cache = Cache::new(policy);
+        let mut cache = Cache::new(Arc::new(policy));
         let now = Instant::now();
         let asked = (0..100)
             .filter(|n| ask(&mut cache, &format!("https://open.example/{n}"), now))
@@ -588,10 +588,10 @@ mod tests {
         let policy = urls
             .iter()
             .try_fold(KeyUrlPolicy::empty(), |policy, url| policy.allow_url(url));
-        let mut cache = Cache::new(policy.unwrap());
+        let mut cache = Cache::new(Arc::new(policy.unwrap()));
         let now = Instant::now();
         for url in &urls {
-            let admitted = cache.admit(url).unwrap().url;
+            let admitted = admission(&cache, url).unwrap().url;
             cache.succeeded(&admitted, PublicKey::aliyun_v1(), now);
         }
         assert!(urls.iter().all(|url| state(&cache, url, now) == "fresh"));
@@ -609,22 +609,22 @@ mod tests {
             .unwrap()
             .dangerous_allow_plain_http(plain)
             .unwrap();
-        let cache = Cache::new(policy);
-        assert_eq!(cache.admit(listed).unwrap().origin, Origin::Listed);
-        let admitted = cache.admit(plain).unwrap();
+        let cache = Cache::new(Arc::new(policy));
+        assert_eq!(admission(&cache, listed).unwrap().origin, Origin::Listed);
+        let admitted = admission(&cache, plain).unwrap();
         assert_eq!(admitted.origin, Origin::Listed);
         assert_eq!(admitted.url.as_str(), plain, "fetched as the policy says");
-        let version = cache.admit("https://keys.example/v3.pem").unwrap();
+        let version = admission(&cache, "https://keys.example/v3.pem").unwrap();
         assert!(matches!(version.origin, Origin::Version { version: 3, .. }));
     }
 
     #[test]
     fn keys_are_bounded_and_never_give_way_to_others() {
         let policy = KeyUrlPolicy::default();
-        let mut cache = Cache::new(policy);
+        let mut cache = Cache::new(Arc::new(policy));
         let now = Instant::now();
         for number in 1..=999 {
-            let url = cache.admit(&version(number)).unwrap().url;
+            let url = admission(&cache, &version(number)).unwrap().url;
             cache.succeeded(&url, PublicKey::aliyun_v1(), now);
         }
         assert_eq!(cache.fetched.len(), MAX_FETCHED);
@@ -632,7 +632,7 @@ mod tests {
         assert_eq!(state(&cache, &version(999), now), "unknown");
         assert!(!ask(&mut cache, &version(65), now), "nor fetched each time");
         let later = now + TTL + MAX_STALE;
-        let url = cache.admit(&version(999)).unwrap().url;
+        let url = admission(&cache, &version(999)).unwrap().url;
         cache.succeeded(&url, PublicKey::aliyun_v1(), later);
         assert_eq!(state(&cache, &version(999), later), "fresh");
     }

@@ -91,7 +91,7 @@ impl Error for FetchError {
 
 impl From<FetchError> for Rejection {
     fn from(error: FetchError) -> Self {
-        Self::with_source(RejectionKind::KeyUnavailable, error)
+        Self::caused_by(RejectionKind::KeyUnavailable, error)
     }
 }
 

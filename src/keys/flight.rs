@@ -4,6 +4,8 @@
 //! 2. It is given up after [`FETCH_LIMIT`].
 //! 3. It lands however it ends: a panic, or a runtime that shuts down, is a failure, and whoever
 //!    waits is woken with an error.
+//! 4. One that is long overdue, on a runtime that nobody drives any more, is given up by those who
+//!    come: they start another.
 
 use std::{
     collections::HashMap,
@@ -29,6 +31,9 @@ use crate::{PublicKey, Rejection};
 /// How long one fetch may take. Below the layer's default deadline, so that the callbacks that wait
 /// for it are answered with what became of it.
 const FETCH_LIMIT: Duration = Duration::from_secs(3);
+
+/// How old a flight is that will not land.
+const OVERDUE: Duration = Duration::from_secs(2 * FETCH_LIMIT.as_secs());
 
 pub(super) type FetchResult = Result<PublicKey, FetchError>;
 
@@ -59,31 +64,44 @@ impl fmt::Debug for Flight {
 
 /// The fetches that are under way.
 #[derive(Debug, Default)]
-pub(super) struct Flights(HashMap<KeyUrl, Flight>);
+pub(super) struct Flights(HashMap<KeyUrl, (Flight, Instant)>);
 
 impl Flights {
-    pub(super) fn get(&self, url: &KeyUrl) -> Option<Flight> {
-        self.0.get(url).cloned()
+    pub(super) fn get(&self, url: &KeyUrl, now: Instant) -> Option<Flight> {
+        let (flight, started) = self.0.get(url)?;
+        (now - *started < OVERDUE).then(|| flight.clone())
     }
 
     /// Lists a flight. Its pilot takes off once the store is no longer locked: landing locks it
     /// again, and on a runtime that is shutting down a flight lands at once.
-    pub(super) fn announce(&mut self, store: &KeyStore, url: &KeyUrl) -> (Flight, Pilot) {
+    pub(super) fn announce(
+        &mut self,
+        store: &KeyStore,
+        url: &KeyUrl,
+        now: Instant,
+    ) -> (Flight, Pilot) {
         let (landing, landed) = oneshot::channel();
         let landed = landed.map(|result| result.unwrap_or_else(|_| Err(crashed())));
         let flight = Flight(landed.boxed().shared());
-        self.0.insert(url.clone(), flight.clone());
+        self.0.insert(url.clone(), (flight.clone(), now));
         let pilot = Pilot {
             store: store.clone(),
             url: url.clone(),
             landing: Some(landing),
-            started: Instant::now(),
+            started: now,
         };
         (flight, pilot)
     }
 
-    pub(super) fn end(&mut self, url: &KeyUrl) {
-        self.0.remove(url);
+    /// Takes the flight off the list that was started then, and no later one.
+    pub(super) fn end(&mut self, url: &KeyUrl, started: Instant) {
+        if self
+            .0
+            .get(url)
+            .is_some_and(|(_, listed)| *listed == started)
+        {
+            self.0.remove(url);
+        }
     }
 }
 
@@ -115,7 +133,7 @@ impl Pilot {
 
     fn land(&mut self, result: FetchResult) {
         if let Some(landing) = self.landing.take() {
-            let result = self.store.land(&self.url, result, self.started.elapsed());
+            let result = self.store.land(&self.url, result, self.started);
             // Whether anybody still waits is no concern of the cache.
             let _ = landing.send(result);
         }

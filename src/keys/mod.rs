@@ -24,7 +24,6 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -65,6 +64,7 @@ use crate::{ConfigError, PublicKey, Rejection, RejectionKind, log, verify};
 pub struct KeyStore(Arc<Inner>);
 
 struct Inner {
+    policy: Arc<KeyUrlPolicy>,
     fetcher: Option<Arc<dyn FetchKey>>,
     on_fetch: Option<OnFetch>,
     /// Read by every callback.
@@ -124,18 +124,12 @@ impl KeyStore {
     /// `KeyUrlNotAllowed` if the policy does not admit the URL or it is denied, `KeyUnavailable` if
     /// it cannot be fetched.
     pub async fn warm(&self, url: &str) -> Result<(), Rejection> {
-        // Pinning admits a URL as well.
+        // As a callback would name it.
         let header = encode_header(url);
-        let snapshot = self.0.snapshot.load_full();
-        if snapshot.get(header.as_bytes(), Instant::now).is_some() {
-            return Ok(());
+        match self.lookup(header.as_bytes())? {
+            Lookup::Ready(_) => Ok(()),
+            Lookup::Unknown(admitted) => self.fetch(&admitted).await.map(drop),
         }
-        let admitted = self
-            .lock()
-            .cache
-            .admit(url)
-            .ok_or(RejectionKind::KeyUrlNotAllowed)?;
-        self.fetch(&admitted).await.map(drop)
     }
 
     /// The key that a callback's `x-oss-pub-key-url` names, for services that verify with a
@@ -181,15 +175,21 @@ impl KeyStore {
             None => {}
         }
         let url = decode_header(header)?;
-        let mut state = self.lock();
-        let admitted = state
-            .cache
+        // Foreign URLs end here, without the lock.
+        let admitted = self
+            .0
+            .policy
             .admit(&url)
             .ok_or(RejectionKind::KeyUrlNotAllowed)?;
-        if state.flights.get(&admitted.url).is_some() {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if state.cache.is_denied(&admitted.url) {
+            return Err(RejectionKind::KeyUrlNotAllowed.into());
+        }
+        if state.flights.get(&admitted.url, now).is_some() {
             return Ok(Lookup::Unknown(admitted));
         }
-        match state.cache.look_up(&admitted, Instant::now()) {
+        match state.cache.look_up(&admitted, now) {
             Known::Key(key) => Ok(Lookup::Ready(key)),
             Known::Unavailable(error) => Err(error.into()),
             Known::Unknown if self.0.fetcher.is_none() => Err(no_fetcher().into()),
@@ -201,7 +201,7 @@ impl KeyStore {
     pub(crate) fn fetch(&self, admitted: &Admitted) -> Flight {
         let now = Instant::now();
         let mut state = self.lock();
-        if let Some(flight) = state.flights.get(&admitted.url) {
+        if let Some(flight) = state.flights.get(&admitted.url, now) {
             return flight;
         }
         // Much may have happened while the body was read.
@@ -210,27 +210,28 @@ impl KeyStore {
             Known::Unavailable(error) => return Flight::landed(Err(error)),
             Known::Unknown => state.cache.pay(admitted, now),
         }
-        let (flight, pilot) = state.flights.announce(self, &admitted.url);
+        let (flight, pilot) = state.flights.announce(self, &admitted.url, now);
         drop(state);
         pilot.take_off();
         flight
     }
 
     fn refresh(&self, url: &KeyUrl) {
+        let now = Instant::now();
         let mut state = self.lock();
-        if state.flights.get(url).is_some() || !state.cache.is_due(url, Instant::now()) {
+        if state.flights.get(url, now).is_some() || !state.cache.is_due(url, now) {
             return;
         }
-        let (_, pilot) = state.flights.announce(self, url);
+        let (_, pilot) = state.flights.announce(self, url, now);
         drop(state);
         pilot.take_off();
     }
 
     /// Takes in what a flight brought.
-    fn land(&self, url: &KeyUrl, result: FetchResult, elapsed: Duration) -> FetchResult {
+    fn land(&self, url: &KeyUrl, result: FetchResult, started: Instant) -> FetchResult {
         let now = Instant::now();
         let mut state = self.lock();
-        state.flights.end(url);
+        state.flights.end(url, started);
         let (result, outcome) = match result {
             Ok(key) => {
                 state.cache.succeeded(url, key.clone(), now);
@@ -256,7 +257,7 @@ impl KeyStore {
         drop(state);
         let fetch = KeyFetch {
             url: url.clone(),
-            elapsed,
+            elapsed: now - started,
             outcome,
         };
         log::key_fetched(&fetch);
@@ -379,7 +380,8 @@ impl KeyStoreBuilder {
     /// [`ConfigError::KeyUrl`] for a pinned or denied URL that no callback could name, and
     /// [`ConfigError::ConflictingKeys`] for one that is pinned to two keys.
     pub fn build(self) -> Result<KeyStore, ConfigError> {
-        let mut cache = Cache::new(self.policy.unwrap_or_default());
+        let policy = Arc::new(self.policy.unwrap_or_default());
+        let mut cache = Cache::new(Arc::clone(&policy));
         for (url, key) in self.pinned {
             cache.pin(&url, key)?;
         }
@@ -396,6 +398,7 @@ impl KeyStoreBuilder {
             Fetcher::None => None,
         };
         Ok(KeyStore(Arc::new(Inner {
+            policy,
             fetcher,
             on_fetch: self.on_fetch,
             snapshot: ArcSwap::from_pointee(cache.snapshot()),

@@ -162,7 +162,7 @@ fn unreadable(error: BoxError) -> Rejection {
         }
         cause = error.source();
     }
-    Rejection::with_source(RejectionKind::BodyRead, error)
+    Rejection::caused_by(RejectionKind::BodyRead, error)
 }
 
 fn append(copied: &mut BytesMut, mut data: impl Buf) {

@@ -46,11 +46,13 @@ pin_project! {
         inner: Option<S>,
         parts: Option<Parts>,
         callback: Option<VerifiedCallback>,
-        settlements: Settlements,
         #[pin]
         timer: Option<Sleep>,
         #[pin]
         state: State<B, S::Future, Result<S::Response, S::Error>>,
+        // Dropped behind the state: guards are told that a request was abandoned when nothing of the
+        // handler runs any more.
+        settlements: Settlements,
     }
 }
 
@@ -137,9 +139,9 @@ where
             inner,
             parts: Some(parts),
             callback: None,
-            settlements: Settlements::new(),
             timer: None,
             state,
+            settlements: Settlements::new(),
         }
     }
 }
@@ -191,7 +193,7 @@ where
                         Poll::Ready(key) => key,
                         Poll::Pending => {
                             ready!(poll_timer(this.timer.as_mut(), this.config.deadline, cx));
-                            Err(Rejection::with_source(
+                            Err(Rejection::caused_by(
                                 RejectionKind::KeyUnavailable,
                                 "the key was not there before the deadline",
                             ))
@@ -211,7 +213,7 @@ where
                         }
                         Poll::Pending => {
                             ready!(poll_timer(this.timer.as_mut(), this.config.deadline, cx));
-                            Err(Rejection::with_source(
+                            Err(Rejection::caused_by(
                                 RejectionKind::GuardUnavailable,
                                 "the guards did not decide before the deadline",
                             ))
@@ -352,7 +354,7 @@ async fn admit_in_time(
             return Poll::Ready(admission);
         }
         ready!(poll_timer(timer.as_mut(), timeout, cx));
-        Poll::Ready(Err(Rejection::with_source(
+        Poll::Ready(Err(Rejection::caused_by(
             RejectionKind::GuardUnavailable,
             "a guard did not decide in time",
         )))

@@ -64,7 +64,7 @@ impl VarsError {
 
 impl From<VarsError> for Rejection {
     fn from(error: VarsError) -> Self {
-        Self::with_source(RejectionKind::InvalidVariables, error)
+        Self::caused_by(RejectionKind::InvalidVariables, error)
     }
 }
 

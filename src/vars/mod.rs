@@ -58,15 +58,9 @@ impl BodyType {
             Self::Form => BodyKind::Form,
             Self::Json => BodyKind::Json,
             Self::FromContentType => {
-                let Some(media_type) = headers.get(header::CONTENT_TYPE) else {
+                let Some(essence) = media_type(headers) else {
                     return BodyKind::Form;
                 };
-                let essence = media_type
-                    .as_bytes()
-                    .split(|byte| *byte == b';')
-                    .next()
-                    .unwrap_or_default()
-                    .trim_ascii();
                 if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
                     BodyKind::Form
                 } else if essence.eq_ignore_ascii_case(b"application/json") {
@@ -77,6 +71,13 @@ impl BodyType {
             }
         }
     }
+}
+
+/// The media type that the headers name, without its parameters; compare it in either case.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::CONTENT_TYPE)?.as_bytes();
+    let essence = value.split(|byte| *byte == b';').next()?;
+    Some(essence.trim_ascii())
 }
 
 /// How one body is decoded.

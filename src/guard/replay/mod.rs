@@ -182,7 +182,7 @@ impl ReplayGuard {
         // The builder of the layer sees to it that there is one. A guard of the application's own
         // that wraps this one can hide from it.
         let (id, until) = self.identify(cx).ok_or_else(|| {
-            Rejection::with_source(
+            Rejection::caused_by(
                 RejectionKind::GuardUnavailable,
                 "no guard before the replay guard says what to remember, and for how long",
             )

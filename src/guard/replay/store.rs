@@ -174,6 +174,6 @@ impl Error for ReplayStoreError {
 
 impl From<ReplayStoreError> for Rejection {
     fn from(error: ReplayStoreError) -> Self {
-        Self::with_source(RejectionKind::GuardUnavailable, error)
+        Self::caused_by(RejectionKind::GuardUnavailable, error)
     }
 }

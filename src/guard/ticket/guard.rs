@@ -137,7 +137,7 @@ impl TicketGuard {
         match (found.filter(is_there), other.filter(is_there)) {
             (Some(ticket), None) => Ok(ticket),
             (Some(_), Some(_)) => Err(invalid("there is one in the body and one in the query")),
-            (None, Some(_)) => Err(Rejection::with_source(
+            (None, Some(_)) => Err(Rejection::caused_by(
                 RejectionKind::TicketMissing,
                 "there is one where this guard does not look",
             )),
@@ -235,7 +235,7 @@ impl Granted {
 }
 
 fn mismatch(reason: &'static str) -> Rejection {
-    Rejection::with_source(RejectionKind::TicketMismatch, reason)
+    Rejection::caused_by(RejectionKind::TicketMismatch, reason)
 }
 
 /// The value of one parameter of a query, however its name is written.

@@ -79,7 +79,7 @@ impl<C: DeserializeOwned> Ticket<C> {
     /// or `None`.
     pub fn from_extensions(extensions: &Extensions) -> Result<Self, Rejection> {
         let Some(Admitted(granted)) = extensions.get() else {
-            return Err(Rejection::with_source(
+            return Err(Rejection::caused_by(
                 RejectionKind::LayerMissing,
                 "no `TicketGuard` admitted a ticket",
             ));
@@ -124,5 +124,5 @@ pub(super) fn remove_admitted(extensions: &mut Extensions) {
 
 /// The reason is for logs, and quotes nothing.
 fn invalid(reason: &'static str) -> Rejection {
-    Rejection::with_source(RejectionKind::TicketInvalid, reason)
+    Rejection::caused_by(RejectionKind::TicketInvalid, reason)
 }
