@@ -8,7 +8,7 @@
 //! 4. [`http`]: the same routers as whole servers of one thread on loopback. Each server and the load
 //!    generator are processes of their own.
 //! 5. All are [measured](measure) in short turns, one after the other, round after round, so that
-//!    what else the machine does falls on all of them. A figure is the median of the rounds.
+//!    what else the machine does falls on all of them, and the turns that it disturbs do not count.
 //! 6. [`results`] go into `results.json`, with the machine and its load. `charts` makes the tables and
 //!    charts of `docs/performance.md` from it: ratios alone, as times are of one machine.
 
