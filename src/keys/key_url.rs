@@ -136,7 +136,7 @@ impl KeyUrlPolicy {
         let malformed = || ConfigError::KeyUrlPattern(format!("{host}{path}"));
         let (before, after) = path.split_once("{version}").ok_or_else(malformed)?;
         let sample = format!("https://{host}{before}1{after}");
-        let parts = Parts::parse(&sample).ok_or_else(malformed)?;
+        let parts = Parts::of_config(&sample).map_err(|_| malformed())?;
         if parts.host != host || after.contains("{version}") {
             return Err(malformed());
         }
@@ -152,8 +152,8 @@ impl KeyUrlPolicy {
     /// spells it, and must compare whole hosts: a prefix test admits `keys.example.evil.test`.
     ///
     /// Whoever can name one of many URLs can have this server fetch each of them, so these fetches
-    /// share a small budget. The function is called while the store is locked: it must be quick, and
-    /// must not use the store.
+    /// share a small budget. The function may be called while the store is locked: it must be quick,
+    /// and must not use the store.
     pub fn allow_fn(mut self, admits: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.rules.push(Rule::Custom(Arc::new(admits)));
         self
@@ -175,7 +175,7 @@ impl KeyUrlPolicy {
 
     /// By the most exact rule that admits the URL, in whatever order they were given.
     pub(super) fn admit(&self, url: &str) -> Option<Admitted> {
-        let parts = Parts::parse(url)?;
+        let parts = Parts::split(url)?;
         self.rules
             .iter()
             .enumerate()
@@ -212,6 +212,7 @@ impl Default for KeyUrlPolicy {
 }
 
 impl Rule {
+    /// What equals a canonical URL is one; only a function has to be kept from others.
     fn admit(&self, index: usize, parts: &Parts<'_>) -> Option<Admitted> {
         let (url, origin) = match self {
             Self::Url(url) if parts.url == url => (parts.over_https(), Origin::Listed),
@@ -231,7 +232,9 @@ impl Rule {
                 };
                 (parts.over_https(), origin)
             }
-            Self::Custom(admits) if admits(parts.url) => (parts.over_https(), Origin::Open),
+            Self::Custom(admits) if parts.is_canonical() && admits(parts.url) => {
+                (parts.over_https(), Origin::Open)
+            }
             _ => return None,
         };
         Some(Admitted { url, origin })
@@ -263,7 +266,7 @@ fn version(text: &str) -> Option<u16> {
     }
 }
 
-/// A URL in canonical form, taken apart. Not yet admitted.
+/// A URL taken apart. Not yet admitted, and not known to be canonical.
 #[derive(Clone, Copy)]
 struct Parts<'a> {
     url: &'a str,
@@ -272,33 +275,42 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn parse(url: &'a str) -> Option<Self> {
-        if url.len() > MAX_URL_LEN
-            || !url.bytes().all(|byte| byte.is_ascii_graphic())
-            || url.contains(['#', '?', '@', '\\', '%'])
-        {
-            return None;
-        }
+    /// Takes a URL apart without looking at the parts.
+    fn split(url: &'a str) -> Option<Self> {
         let rest = url
             .strip_prefix("https://")
             .or_else(|| url.strip_prefix("http://"))?;
         let (host, path) = rest.split_at(rest.find('/')?);
+        Some(Self { url, host, path })
+    }
+
+    /// Whether this is the one spelling of the URL, which nothing would have to normalise.
+    fn is_canonical(&self) -> bool {
+        let Self { url, host, path } = *self;
         // What `http` takes for host and path must be the very bytes that stand there.
-        let uri: Uri = url.parse().ok()?;
-        let canonical = !host.is_empty()
+        let same = || {
+            url.parse().is_ok_and(|uri: Uri| {
+                uri.host() == Some(host)
+                    && uri.authority().is_some_and(|authority| authority == host)
+                    && uri.path() == path
+            })
+        };
+        url.len() <= MAX_URL_LEN
+            && url.bytes().all(|byte| byte.is_ascii_graphic())
+            && !url.contains(['#', '?', '@', '\\', '%'])
+            && !host.is_empty()
             && !host.ends_with('.')
-            && uri.host() == Some(host)
-            && uri.authority().is_some_and(|authority| authority == host)
             && !host.bytes().any(|byte| byte.is_ascii_uppercase())
-            && uri.path() == path
             && !path.contains("//")
-            && !path.split('/').any(|segment| matches!(segment, "." | ".."));
-        canonical.then_some(Self { url, host, path })
+            && !path.split('/').any(|segment| matches!(segment, "." | ".."))
+            && same()
     }
 
     /// A URL that the application's own code names.
     fn of_config(url: &'a str) -> Result<Self, ConfigError> {
-        Self::parse(url).ok_or_else(|| ConfigError::KeyUrl(url.to_owned()))
+        Self::split(url)
+            .filter(Self::is_canonical)
+            .ok_or_else(|| ConfigError::KeyUrl(url.to_owned()))
     }
 
     fn over_https(&self) -> KeyUrl {

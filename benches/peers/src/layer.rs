@@ -1,0 +1,81 @@
+//! The same axum router, bare and with a layer around its one handler.
+//!
+//! The handler answers a constant and takes nothing, so that reading the body counts for the layer.
+
+use std::time::Instant;
+
+use axum::{
+    Router,
+    body::Body,
+    http::StatusCode,
+    routing::{MethodRouter, post},
+};
+use oss_callback::OssCallbackLayer;
+use tokio::runtime;
+use tower::Service;
+use u_sdk::oss_callback_verify_layer::OssCallbackVerifyLayer;
+
+use crate::{Result, callback, measure::Way};
+
+pub const BARE: &str = "bare";
+pub const OURS: &str = "oss-callback";
+pub const U_SDK: &str = "u-sdk";
+pub const ALL: [&str; 3] = [BARE, OURS, U_SDK];
+
+const ANSWER: &str = r#"{"Status":"OK"}"#;
+
+/// The router with the layer of this name.
+pub fn router(layer: &str) -> Result<Router> {
+    around(layer, post(async || ANSWER))
+}
+
+/// The layer of this name around a handler.
+pub fn around(layer: &str, handler: MethodRouter) -> Result<Router> {
+    let handler = match layer {
+        BARE => handler,
+        OURS => handler.route_layer(OssCallbackLayer::new()),
+        U_SDK => handler.route_layer(OssCallbackVerifyLayer::new(callback::PATH)),
+        _ => return Err(format!("no layer is called `{layer}`").into()),
+    };
+    Ok(Router::new().route(callback::PATH, handler))
+}
+
+/// One call is one request: made, answered, dropped. Needs the [key server](crate::key_server).
+pub fn ways() -> Result<Vec<Way>> {
+    ALL.into_iter().map(way).collect()
+}
+
+fn way(layer: &str) -> Result<Way> {
+    let router = router(layer)?;
+    let altered =
+        one_thread()?.block_on(send(&mut router.clone(), &callback::official().altered()));
+    assert_eq!(altered.is_success(), layer == BARE);
+    Ok(Way {
+        name: layer.to_owned(),
+        start: Box::new(move || {
+            let (mut router, runtime, callback) =
+                (router.clone(), one_thread()?, callback::official());
+            Ok(Box::new(move |calls| {
+                runtime.block_on(async {
+                    let start = Instant::now();
+                    for _ in 0..calls {
+                        let status = send(&mut router, &callback).await;
+                        if !status.is_success() {
+                            return Err(format!("answered {status}").into());
+                        }
+                    }
+                    Ok(start.elapsed())
+                })
+            }))
+        }),
+    })
+}
+
+async fn send(router: &mut Router, callback: &callback::Callback) -> StatusCode {
+    let answer = router.call(callback.request::<Body>()).await;
+    answer.unwrap_or_else(|never| match never {}).status()
+}
+
+pub(crate) fn one_thread() -> std::io::Result<runtime::Runtime> {
+    runtime::Builder::new_current_thread().enable_all().build()
+}
