@@ -238,10 +238,12 @@ impl<'de> Deserializer<'de> for Value<'de> {
         deserialize_any() => |value: Self, visitor: V| match value.kind {
             ValueKind::Null => visitor.visit_unit(),
             ValueKind::Bool => value.deserialize_bool(visitor),
-            ValueKind::Number if value.text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) => {
-                value.read_float(f64::is_finite, visitor)
+            // As serde_json shows them: what is no integer of 64 bits is a float.
+            ValueKind::Number => {
+                let integer = value.text.parse::<u64>().is_ok()
+                    || (value.text.parse::<i64>().is_ok() && value.text != "-0");
+                if integer { value.read_signed(visitor) } else { value.read_float(f64::is_finite, visitor) }
             }
-            ValueKind::Number => value.read_signed(visitor),
             ValueKind::Text | ValueKind::Nested => value.read_text(visitor),
         };
         deserialize_bool() => |value: Self, visitor: V| match (value.kind, value.text) {
@@ -482,6 +484,26 @@ mod tests {
         assert_eq!(form::<Number<i8>>("n=-128").unwrap().n, -128);
         assert_eq!(json::<Number<f64>>(r#"{"n":1.5e3}"#).unwrap().n, 1500.0);
         assert_eq!(json::<Number<f64>>(r#"{"n":7}"#).unwrap().n, 7.0);
+    }
+
+    #[test]
+    fn a_number_of_no_asked_type_is_what_serde_json_makes_of_it() {
+        for number in [
+            "0",
+            "-0",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "18446744073709551616",
+            "99999999999999999999999",
+            "-9223372036854775809",
+            "1.5",
+            "1e3",
+        ] {
+            let body = format!(r#"{{"n":{number}}}"#);
+            let ours: serde_json::Value = json(&body).unwrap();
+            let theirs: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(ours, theirs, "{number}");
+        }
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Machine {
                 .map_or("unknown", |(_, model)| model.trim())
                 .to_owned(),
             cores: std::thread::available_parallelism()?.get(),
-            system: text("uname", &["-srm"])?,
+            system: text("uname", &["-sm"])?,
             date: text("date", &["-u", "+%F"])?,
             load_before: load()?,
             load_after: String::new(),
