@@ -76,6 +76,7 @@ impl Rejection {
     /// }
     /// # assert_eq!(look_up().unwrap_err().status(), 503);
     /// ```
+    #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(Arc::from(source.into()));
         self
