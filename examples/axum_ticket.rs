@@ -4,7 +4,8 @@
 //! 1. A user asks for an upload. The app says which object it may be, how large and of what type, and
 //!    puts that and the user's tenant into a ticket.
 //! 2. The user uploads, with the ticket as the custom variable `x:ticket`.
-//! 3. OSS calls back. The layer sees that OSS signed it, the guard that this upload was authorized.
+//! 3. OSS calls back. The layer sees that OSS signed it, one guard that this upload was authorized,
+//!    the other that the ticket was not used before.
 //! 4. The handler takes the tenant from the ticket, and asks OSS about the object before it grants
 //!    anything: only that answer says what was uploaded.
 //!
@@ -28,8 +29,8 @@ use axum::{
     routing::post,
 };
 use oss_callback::{
-    CallbackAnswer, ConfigError, KeyStore, OssCallback, OssCallbackLayer, Rejection, Ticket,
-    TicketClaims, TicketGuard, TicketKey,
+    CallbackAnswer, ConfigError, KeyStore, MemoryReplayStore, OssCallback, OssCallbackLayer,
+    Rejection, ReplayGuard, Ticket, TicketClaims, TicketGuard, TicketKey,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -44,6 +45,8 @@ fn app(keys: KeyStore, tickets: TicketKey, oss: Oss) -> Result<Router, ConfigErr
     let callbacks = OssCallbackLayer::builder()
         .key_store(keys)
         .guard(TicketGuard::new(tickets.clone()))
+        // For several servers: `RedisReplayStore`.
+        .guard(ReplayGuard::by_ticket(MemoryReplayStore::new()))
         .build()?;
     let uploaded = post(uploaded).route_layer(callbacks).with_state(oss);
     Ok(Router::new()
@@ -142,8 +145,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{:<42} {:<7} {:<15} what came of it",
         "sent", "status", "code"
     );
+    let app = demo::served()?;
     for callback in demo::callbacks() {
-        let (status, answer) = callback.send().await?;
+        let (status, answer) = callback.send(&app).await?;
         let code = answer["code"].as_str().unwrap_or_default();
         println!(
             "{:<42} {status:<7} {code:<15} {}",
@@ -186,6 +190,7 @@ mod demo {
         let mallorys = issue("mallory/avatar.png", "mallory", now + TICKET_LIFE);
         [
             ("an authorized upload", body("acme/avatar.png", &acmes)),
+            ("the same callback again", body("acme/avatar.png", &acmes)),
             (
                 "a forged tenant, without a ticket",
                 body("acme/avatar.png", "&tenant=acme"),
@@ -209,10 +214,12 @@ mod demo {
     }
 
     impl Callback {
-        pub(super) async fn send(&self) -> Result<(u16, Value), Box<dyn std::error::Error>> {
-            let signer = CallbackSigner::new();
-            let callback = signer.form("/oss/callback", self.body.clone());
-            let response = served(signer)?.oneshot(callback.map(Body::new)).await?;
+        pub(super) async fn send(
+            &self,
+            app: &Router,
+        ) -> Result<(u16, Value), Box<dyn std::error::Error>> {
+            let callback = CallbackSigner::new().form("/oss/callback", self.body.clone());
+            let response = app.clone().oneshot(callback.map(Body::new)).await?;
             let status = response.status().as_u16();
             let body = to_bytes(response.into_body(), usize::MAX).await?;
             Ok((status, serde_json::from_slice(&body)?))
@@ -227,7 +234,8 @@ mod demo {
     }
 
     /// The app as it is, but for its keys.
-    pub(super) fn served(signer: CallbackSigner) -> Result<Router, ConfigError> {
+    pub(super) fn served() -> Result<Router, ConfigError> {
+        let signer = CallbackSigner::new();
         let keys = KeyStore::builder()
             .pin_key(signer.key_url(), signer.public_key())
             .build()?;
@@ -260,13 +268,20 @@ mod tests {
     #[tokio::test]
     async fn what_is_sent_has_its_outcome() {
         let mut outcomes = Vec::new();
+        let app = demo::served().unwrap();
         for callback in demo::callbacks() {
-            let (status, answer) = callback.send().await.unwrap();
+            let (status, answer) = callback.send(&app).await.unwrap();
             let code = answer["code"].as_str().unwrap_or_default().to_owned();
             outcomes.push((callback.sent, status, code, demo::result(&answer)));
         }
         let expected = [
             ("an authorized upload", 200, "", "recorded for \"acme\""),
+            (
+                "the same callback again",
+                409,
+                "Replayed",
+                "the callback was processed before",
+            ),
             (
                 "a forged tenant, without a ticket",
                 403,
@@ -305,7 +320,7 @@ mod tests {
     #[tokio::test]
     async fn an_authorized_upload_comes_back_as_its_tenants() {
         let signer = CallbackSigner::new();
-        let app = demo::served(signer).unwrap();
+        let app = demo::served().unwrap();
         let request = Request::post("/uploads")
             .header("x-tenant", "acme")
             .body(Body::empty())
@@ -333,7 +348,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stranger_gets_no_ticket() {
-        let app = demo::served(CallbackSigner::new()).unwrap();
+        let app = demo::served().unwrap();
         let request = Request::post("/uploads").body(Body::empty()).unwrap();
         let response = app.oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);

@@ -7,9 +7,9 @@
 //!    to the next route; other paths go there as ever.
 //! 2. The handler is the one that [`handler_fn`](crate::handler_fn()) takes for hyper. Here its
 //!    output may be any [`Reply`]. A [`Rejection`] is one, and so is a `Result` with it.
-//! 3. [`callback`] and [`verified`] extract from behind a layer around a whole `warp::service`. They
-//!    reject with a [`Rejection`], and warp makes 500 of rejections that it does not know:
-//!    [`recover`] makes their own answer of them, such as 422.
+//! 3. [`callback`] and [`verified`] extract from behind a layer around a whole `warp::service`, and so
+//!    does `ticket` (feature `ticket`). They reject with a [`Rejection`], and warp makes 500 of
+//!    rejections that it does not know: [`recover`] makes their own answer of them, such as 422.
 //! 4. A layer around a whole `warp::service` refuses that server's other routes, for what comes
 //!    there is no callback. That placement is for servers that serve nothing else, or that look at
 //!    the path before the layer does.
@@ -127,6 +127,8 @@ use warp::{
     reply::Response,
 };
 
+#[cfg(feature = "ticket")]
+use crate::guard::AdmittedTicket;
 use crate::{
     CallbackAnswer, CallbackBody, OssCallback, OssCallbackLayer, Rejection, RejectionKind,
     RejectionResponse, VerifiedCallback, handler_fn,
@@ -192,6 +194,52 @@ pub fn verified() -> impl Filter<Extract = (VerifiedCallback,), Error = warp::Re
     warp::ext::optional().and_then(|callback: Option<VerifiedCallback>| {
         let missing = || custom(Rejection::from(RejectionKind::LayerMissing));
         future::ready(callback.ok_or_else(missing))
+    })
+}
+
+/// The ticket of the callback that a layer around the whole service admitted, with the application's
+/// own part of it as a value of the type `C`.
+///
+/// Rejects as [`Ticket::from_extensions`](crate::Ticket::from_extensions). Behind [`route`], that is
+/// for the handler to call.
+///
+/// ```
+/// use oss_callback::{
+///     CallbackAnswer, OssCallback, OssCallbackLayer, Rejection, Ticket, TicketGuard, TicketKey,
+///     warp::{callback, recover, ticket},
+/// };
+/// use serde::Deserialize;
+/// use tower::Layer;
+/// use warp::Filter;
+///
+/// #[derive(Deserialize)]
+/// struct Grant {
+///     user: u64,
+/// }
+///
+/// async fn uploaded(ticket: Ticket<Grant>, upload: OssCallback) -> Result<CallbackAnswer, Rejection> {
+///     CallbackAnswer::json(&(ticket.user, &upload.object))
+/// }
+///
+/// let secret = [7; 32]; // A real one is random.
+/// let routes = warp::path!("oss" / "callback")
+///     .and(ticket::<Grant>())
+///     .and(callback())
+///     .then(uploaded)
+///     .recover(recover);
+/// let app = OssCallbackLayer::builder()
+///     .guard(TicketGuard::new(TicketKey::new(secret)?))
+///     .build()?
+///     .layer(warp::service(routes));
+/// # Ok::<(), oss_callback::ConfigError>(())
+/// ```
+#[cfg(feature = "ticket")]
+pub fn ticket<C>() -> impl Filter<Extract = (crate::Ticket<C>,), Error = warp::Rejection> + Copy
+where
+    C: DeserializeOwned + Send + 'static,
+{
+    warp::ext::optional().and_then(|admitted: Option<AdmittedTicket>| {
+        future::ready(crate::Ticket::from_admitted(admitted.as_ref()).map_err(custom))
     })
 }
 

@@ -1,7 +1,8 @@
 //! What an attacker can send, and what becomes of it: one row for each attack.
 //!
 //! The attacker is a customer of OSS, so whatever he sends has a genuine signature: `form` has the
-//! same key sign any body. The two rows that say "accepted" are the ones that no guard can stop.
+//! same key sign any body. What a row calls "accepted", no guard stops;
+//! one that begins with "none" is no attack.
 #![cfg(feature = "ticket")]
 #![allow(clippy::unwrap_used)]
 
@@ -9,8 +10,9 @@ mod support;
 
 use http::{Method, Request};
 use oss_callback::{
-    AgeGuard, BucketGuard, CallbackBody, OssCallbackLayerBuilder, RejectionKind, SignatureMismatch,
-    Ticket, TicketClaims, TicketGuard, TicketKey, VarNames, test_util::CallbackSigner,
+    AgeGuard, BucketGuard, CallbackBody, MemoryReplayStore, OssCallbackLayerBuilder, RejectionKind,
+    Replay, ReplayGuard, SignatureMismatch, Ticket, TicketClaims, TicketGuard, TicketKey, VarNames,
+    test_util::CallbackSigner,
 };
 use serde::{Deserialize, Serialize};
 use support::guards::{
@@ -344,4 +346,59 @@ async fn a_constant_with_the_canonical_name_is_no_alias() {
     assert_eq!(attacked(renamed(), swapped).await, mismatch);
     assert_eq!(attacked(endpoint(), sibling).await, mismatch);
     assert_eq!(attacked(renamed(), honest).await.as_deref(), Ok("mallory"));
+}
+
+#[tokio::test]
+async fn every_repetition_has_its_outcome() {
+    const DONE: Result<&str, RejectionKind> = Err(RejectionKind::Replayed(Replay::Done));
+    const RUN: Result<&str, RejectionKind> = Ok("mallory");
+
+    let ticket = issue(&claims());
+    let first = || with_ticket(&ticket);
+    let second = || form(&upload(&format!("&etag=2&ticket={ticket}")));
+    let to_other_host = || {
+        let mut request = first();
+        let host = "other.example".parse().unwrap();
+        request.headers_mut().insert("host", host);
+        request
+    };
+    let fresh = || with_ticket(&issue(&claims()));
+
+    // `attacked` makes a layer for each request: another route, or another host, of one process.
+    for by_ticket in [true, false] {
+        let guarded = |store: &MemoryReplayStore| {
+            endpoint().guard(if by_ticket {
+                ReplayGuard::by_ticket(store.clone())
+            } else {
+                ReplayGuard::by_signature(store.clone())
+            })
+        };
+        let store = MemoryReplayStore::new();
+        let outcome = attacked(guarded(&store), first()).await;
+        assert_eq!(outcome.as_deref(), RUN.as_deref());
+
+        let another = MemoryReplayStore::new();
+        let rows = [
+            ("a captured callback, sent again", first(), &store, DONE),
+            ("sent to another host", to_other_host(), &store, DONE),
+            (
+                "the ticket used again, for a second upload",
+                second(),
+                &store,
+                if by_ticket { DONE } else { RUN },
+            ),
+            ("none: another ticket", fresh(), &store, RUN),
+            // Servers that share no store, or one that was restarted.
+            ("sent to another process: accepted", first(), &another, RUN),
+        ];
+        for (attack, request, store, expected) in rows {
+            let outcome = attacked(guarded(store), request).await;
+            let expected = expected.as_ref().map(|tenant| *tenant);
+            assert_eq!(
+                outcome.as_deref(),
+                expected,
+                "{attack}, by ticket: {by_ticket}"
+            );
+        }
+    }
 }

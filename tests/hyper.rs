@@ -43,6 +43,27 @@ async fn a_handler_may_answer_with_any_response() {
     assert_eq!(text(response).await, "a page");
 }
 
+#[cfg(feature = "ticket")]
+#[tokio::test]
+async fn a_handler_reads_the_ticket_of_an_admitted_callback() {
+    use oss_callback::{CallbackAnswer, RejectionKind, Ticket};
+    use support::guards::{self, ticket::acme, ticket::guard};
+
+    async fn tenant(request: Request<CallbackBody>) -> Result<CallbackAnswer, Rejection> {
+        let ticket = Ticket::<String>::from_extensions(request.extensions())?;
+        CallbackAnswer::json(&ticket.app)
+    }
+    let handler = handler_fn::<Full<Bytes>, _, _, _>(tenant);
+
+    let admitting = guards::layer().guard(guard()).build().unwrap();
+    let response = send(&admitting.layer(handler.clone()), acme()).await;
+    assert_eq!(text(response).await, r#""acme""#);
+
+    let unguarded = guards::layer().build().unwrap();
+    let response = send(&unguarded.layer(handler), acme()).await;
+    assert_eq!(support::kind(&response), Some(RejectionKind::LayerMissing));
+}
+
 #[tokio::test]
 async fn the_path_decides_before_the_layer_does() {
     let callbacks = layer()

@@ -291,6 +291,29 @@ async fn the_proof_is_a_filter() {
     assert_eq!(text(response).await, "object=a&size=7");
 }
 
+#[cfg(feature = "ticket")]
+#[tokio::test]
+async fn the_ticket_of_an_admitted_callback_is_a_filter() {
+    use oss_callback::{Ticket, warp::ticket};
+    use support::guards::{self, ticket::acme, ticket::guard};
+
+    let tenant = ticket().map(|ticket: Ticket<String>| ticket.app);
+    let number = ticket().map(|ticket: Ticket<u64>| ticket.app.to_string());
+    let admitting = guards::layer().guard(guard()).build().unwrap();
+
+    let app = admitting.layer(warp::service(tenant));
+    assert_eq!(text(send(&app, acme()).await).await, "acme");
+
+    let app = admitting.layer(warp::service(number.recover(recover)));
+    let response = send(&app, acme()).await;
+    assert_eq!(kind(&response), Some(RejectionKind::TicketInvalid));
+
+    let unguarded = guards::layer().build().unwrap();
+    let app = unguarded.layer(warp::service(tenant.recover(recover)));
+    let response = send(&app, acme()).await;
+    assert_eq!(kind(&response), Some(RejectionKind::LayerMissing));
+}
+
 #[tokio::test]
 async fn guards_and_refusals_are_the_layers_own() {
     let refuse = guard_fn(|_| async { Err(Rejection::refused("not ours")) });

@@ -36,6 +36,8 @@ use http::{Extensions, HeaderMap};
 #[cfg(feature = "redis")]
 pub use self::replay::RedisReplayStore;
 pub(crate) use self::settlement::{Settlements, Settling};
+#[cfg(all(feature = "ticket", feature = "warp"))]
+pub(crate) use self::ticket::AdmittedTicket;
 #[cfg(feature = "ticket")]
 pub use self::ticket::{Ticket, TicketClaims, TicketGuard, TicketKey};
 pub use self::{
@@ -161,12 +163,12 @@ pub struct GuardContext<'a> {
     now: SystemTime,
     valid_until: Option<SystemTime>,
     /// The id of the ticket that was admitted.
-    #[cfg_attr(not(feature = "ticket"), allow(dead_code))]
-    pub(crate) ticket_id: Option<Box<str>>,
+    #[cfg(feature = "ticket")]
+    ticket_id: Option<Box<str>>,
     /// The last moment at which that ticket is admitted. Not [`valid_until`](Self::valid_until):
     /// another callback can come with the same ticket, and be younger.
-    #[cfg_attr(not(feature = "ticket"), allow(dead_code))]
-    pub(crate) ticket_until: Option<SystemTime>,
+    #[cfg(feature = "ticket")]
+    ticket_until: Option<SystemTime>,
 }
 
 impl<'a> GuardContext<'a> {
@@ -184,7 +186,9 @@ impl<'a> GuardContext<'a> {
             extensions,
             now,
             valid_until: None,
+            #[cfg(feature = "ticket")]
             ticket_id: None,
+            #[cfg(feature = "ticket")]
             ticket_until: None,
         }
     }

@@ -69,10 +69,11 @@ impl Guard for Validity {
 pub mod ticket {
     use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
     use hmac::{Hmac, Mac};
-    use oss_callback::{TicketClaims, TicketGuard, TicketKey};
+    use http::Request;
+    use oss_callback::{CallbackBody, TicketClaims, TicketGuard, TicketKey};
     use sha2::Sha256;
 
-    use super::{NOW, at};
+    use super::{NOW, at, form};
 
     pub const SECRET: [u8; 32] = *b"a secret of 256 bits, for tests.";
 
@@ -89,6 +90,12 @@ pub mod ticket {
     /// A ticket for ten minutes.
     pub fn issue(claims: &TicketClaims) -> String {
         key().issue_until(claims, at(NOW + 600)).unwrap()
+    }
+
+    /// A callback with a ticket whose own part is "acme".
+    pub fn acme() -> Request<CallbackBody> {
+        let ticket = issue(&TicketClaims::object("a.jpg").app("acme"));
+        form(&format!("object=a.jpg&ticket={ticket}"))
     }
 
     /// What others make with the same secret.

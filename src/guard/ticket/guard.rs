@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use percent_encoding::percent_decode_str;
 
 use super::{
-    Admitted, TicketKey,
+    AdmittedTicket, TicketKey,
     claims::{Granted, MAX_LIFE},
     invalid,
     key::open,
@@ -193,7 +193,8 @@ impl Guard for TicketGuard {
             cx.ticket_until = Some(end);
         }
         cx.ticket_id = Some((*granted.id).into());
-        cx.extensions_mut().insert(Admitted(Arc::new(granted)));
+        cx.extensions_mut()
+            .insert(AdmittedTicket(Arc::new(granted)));
         Ok(Admission::granted())
     }
 

@@ -37,8 +37,9 @@ const MAX_TICKET_LEN: usize = 1024;
 /// The ticket of an admitted callback, with the application's own part of it as a value of the
 /// type `C`.
 ///
-/// In axum it is an extractor; everywhere else, [`from_extensions`](Self::from_extensions) makes
-/// one. There is one only behind a [`TicketGuard`] that admitted it.
+/// In axum it is an extractor, in warp a filter; everywhere else,
+/// [`from_extensions`](Self::from_extensions) makes one. There is one only behind a [`TicketGuard`]
+/// that admitted it.
 ///
 /// ```
 /// use oss_callback::{CallbackAnswer, CallbackBody, Rejection, Ticket};
@@ -78,7 +79,12 @@ impl<C: DeserializeOwned> Ticket<C> {
     /// does not decode into `C`. A ticket without that part decodes as JSON's `null`, so into `()`
     /// or `None`.
     pub fn from_extensions(extensions: &Extensions) -> Result<Self, Rejection> {
-        let Some(Admitted(granted)) = extensions.get() else {
+        Self::from_admitted(extensions.get())
+    }
+
+    /// For those who get at one extension and not at all of them.
+    pub(crate) fn from_admitted(admitted: Option<&AdmittedTicket>) -> Result<Self, Rejection> {
+        let Some(AdmittedTicket(granted)) = admitted else {
             return Err(Rejection::caused_by(
                 RejectionKind::LayerMissing,
                 "no `TicketGuard` admitted a ticket",
@@ -116,10 +122,10 @@ impl<C> fmt::Debug for Ticket<C> {
 
 /// What the guard leaves in the extensions.
 #[derive(Clone)]
-struct Admitted(Arc<Granted>);
+pub(crate) struct AdmittedTicket(Arc<Granted>);
 
 pub(super) fn remove_admitted(extensions: &mut Extensions) {
-    extensions.remove::<Admitted>();
+    extensions.remove::<AdmittedTicket>();
 }
 
 /// The reason is for logs, and quotes nothing.
