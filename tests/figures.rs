@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::HeaderValue;
 use http_body_util::Full;
-use oss_callback::{DefaultRejection, OssCallbackLayer, ResponseFuture, guard_fn};
+use oss_callback::{DefaultRejection, KeyStore, OssCallbackLayer, ResponseFuture, guard_fn};
 use support::doubles::{Inner, builder, callback, callback_with, untouchable};
 use tower::{Layer, Service, ServiceExt};
 
@@ -80,4 +80,15 @@ fn a_request_takes_few_allocations() {
     let refused = allocations(&service, garbage, 403);
     println!("allocations of a refused request, its response included: {refused}");
     assert!(refused <= 12, "{refused}");
+}
+
+#[test]
+fn finding_a_known_key_takes_no_allocation() {
+    let keys = KeyStore::default();
+    let headers = support::official().headers();
+    let find = || keys.resolve(&headers).now_or_never().unwrap().unwrap();
+    // What is made once in a process does not count.
+    find();
+    let counted = allocation_counter::measure(|| drop(find()));
+    assert_eq!(counted.count_total, 0);
 }
