@@ -20,6 +20,7 @@ use oss_callback::{
 };
 use tokio::{
     sync::Notify,
+    task::JoinHandle,
     time::{Instant, advance},
 };
 use tower::{Layer, ServiceExt, service_fn, util::BoxCloneService};
@@ -50,6 +51,13 @@ impl KeyServer {
     fn fetches_of(&self, version: u16) -> usize {
         let fetches = self.0.fetches.lock().unwrap();
         fetches.get(&version).copied().unwrap_or_default()
+    }
+
+    /// Waits for the first fetch.
+    async fn asked(&self) {
+        while self.fetches() == 0 {
+            tokio::task::yield_now().await;
+        }
     }
 
     fn close_gate(&self) -> Arc<Notify> {
@@ -97,6 +105,18 @@ fn service(
     BoxCloneService::new(verified.map_response(|response| kind(&response)))
 }
 
+type Verdict = Result<Option<RejectionKind>, Infallible>;
+
+/// So many callbacks at once that name v2.
+fn crowd(
+    size: usize,
+    service: &BoxCloneService<Request<CallbackBody>, Option<RejectionKind>, Infallible>,
+) -> Vec<JoinHandle<Verdict>> {
+    (0..size)
+        .map(|_| tokio::spawn(service.clone().oneshot(callback(2))))
+        .collect()
+}
+
 fn store(server: &KeyServer) -> KeyStore {
     let builder = KeyStore::builder().key_fetcher(server.clone());
     builder.build().unwrap()
@@ -118,12 +138,8 @@ async fn ten_thousand_callbacks_with_one_unknown_key_make_one_fetch() {
     server.publish(2);
     let gate = server.close_gate();
     let service = service(&store(&server));
-    let callbacks: Vec<_> = (0..10_000)
-        .map(|_| tokio::spawn(service.clone().oneshot(callback(2))))
-        .collect();
-    while server.fetches() == 0 {
-        tokio::task::yield_now().await;
-    }
+    let callbacks = crowd(10_000, &service);
+    server.asked().await;
     gate.notify_waiters();
     *server.0.gate.lock().unwrap() = None;
     for callback in join_all(callbacks).await {
@@ -139,9 +155,7 @@ async fn a_fetch_outlives_the_request_that_asked_first() {
     let gate = server.close_gate();
     let service = service(&store(&server));
     let first = tokio::spawn(service.clone().oneshot(callback(2)));
-    while server.fetches() == 0 {
-        tokio::task::yield_now().await;
-    }
+    server.asked().await;
     let second = tokio::spawn(service.clone().oneshot(callback(2)));
     tokio::task::yield_now().await;
     first.abort();
@@ -157,12 +171,8 @@ async fn a_fetch_that_nobody_waits_for_any_more_is_not_wasted() {
     server.publish(2);
     let gate = server.close_gate();
     let service = service(&store(&server));
-    let callbacks: Vec<_> = (0..100)
-        .map(|_| tokio::spawn(service.clone().oneshot(callback(2))))
-        .collect();
-    while server.fetches() == 0 {
-        tokio::task::yield_now().await;
-    }
+    let callbacks = crowd(100, &service);
+    server.asked().await;
     callbacks.iter().for_each(|callback| callback.abort());
     assert!(join_all(callbacks).await.iter().all(Result::is_err));
     gate.notify_one();
@@ -269,9 +279,7 @@ async fn a_key_that_is_denied_while_it_is_fetched_does_not_verify() {
     let gate = server.close_gate();
     let keys = store(&server);
     let waiting = tokio::spawn(service(&keys).oneshot(callback(2)));
-    while server.fetches() == 0 {
-        tokio::task::yield_now().await;
-    }
+    server.asked().await;
     keys.deny_key("https://gosspublic.alicdn.com/callback_pub_key_v2.pem")
         .unwrap();
     gate.notify_one();
@@ -286,9 +294,7 @@ async fn a_key_that_is_pinned_while_another_is_fetched_counts() {
     let gate = server.close_gate();
     let keys = store(&server);
     let waiting = tokio::spawn(service(&keys).oneshot(callback(2)));
-    while server.fetches() == 0 {
-        tokio::task::yield_now().await;
-    }
+    server.asked().await;
     let url = "https://gosspublic.alicdn.com/callback_pub_key_v2.pem";
     keys.pin_key(url, CallbackSigner::new().public_key())
         .unwrap();
