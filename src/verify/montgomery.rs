@@ -6,13 +6,27 @@
 //! holds it equal to `rsa` for every size of key. All numbers here are public, so nothing is
 //! constant-time.
 //!
-//! With `R = 2^(64 L)`, [`Field::mul`] computes `a·b / R mod n`. The signature enters the Montgomery
+//! With `R = 2^(64 L)`, [`Field::mul`] computes `a·b / R mod n`, from any two numbers below `R`. The signature enters the Montgomery
 //! domain by one product with `R² mod n`; as the exponent is odd, its lowest bit is a last product
 //! with the plain signature, which leaves the domain on the way.
 
 use std::fmt;
 
 use rsa::BigUint;
+
+/// A loop over all limbs, written out in eights: of the production key's no loop is left, and every
+/// limb has a place that the compiler knows.
+macro_rules! in_eights {
+    (for $i:ident in $limbs:ident $body:block) => {
+        for eight in (0..$limbs).step_by(8) {
+            in_eights!($i, eight, $body, 0 1 2 3 4 5 6 7);
+        }
+    };
+    ($i:ident, $eight:ident, $body:block, $($offset:literal)*) => {$({
+        let $i = $eight + $offset;
+        $body
+    })*};
+}
 
 /// A modulus and an exponent, in the smallest of four widths that holds them.
 #[derive(Debug)]
@@ -99,40 +113,71 @@ impl<const L: usize> Field<L> {
         let mut power = in_domain;
         // From the bit below the highest down to the second lowest.
         for bit in (1..self.exponent.ilog2()).rev() {
-            power = self.mul(&power, &power);
+            power = self.square(&power);
             if self.exponent >> bit & 1 == 1 {
                 power = self.mul(&power, &in_domain);
             }
         }
-        power = self.mul(&power, &power);
-        self.mul(&power, base)
+        power = self.square(&power);
+        let mut power = self.mul(&power, base);
+        if !less(&power, &self.n) {
+            subtract(&mut power, &self.n);
+        }
+        power
     }
 
-    /// `a·b / R mod n`, for `a` and `b` below `n`.
-    #[inline]
+    /// `a·b / R mod n`, below `R`.
     fn mul(&self, a: &[u64; L], b: &[u64; L]) -> [u64; L] {
-        let mut sum = [0; L];
-        // The sum stays below 2n, so that one bit above the limbs is enough.
-        let mut top = false;
-        for b in b {
-            let mut carry = 0;
-            for (sum, a) in sum.iter_mut().zip(a) {
-                (*sum, carry) = multiply_add(*a, *b, *sum, carry);
+        let mut product = [[0; L]; 2];
+        let limbs = product.as_flattened_mut();
+        in_eights!(for i in L {
+            limbs[i + L] = add_multiple::<L>(&mut limbs[i..i + L], a[i], b);
+        });
+        self.reduce(product)
+    }
+
+    /// `a·a / R mod n`, below `R`: what two different limbs make is computed once, and doubled.
+    fn square(&self, a: &[u64; L]) -> [u64; L] {
+        let mut product = [[0; L]; 2];
+        let limbs = product.as_flattened_mut();
+        in_eights!(for i in L {
+            if i + 1 < L {
+                limbs[i + L] = add_multiple::<L>(&mut limbs[2 * i + 1..i + L], a[i], &a[i + 1..]);
             }
-            let (high, over_a) = carry.overflowing_add(u64::from(top));
-            let factor = sum[0].wrapping_mul(self.n_neg_inverse);
-            let (_, mut carry) = multiply_add(factor, self.n[0], sum[0], 0);
-            for limb in 1..L {
-                (sum[limb - 1], carry) = multiply_add(factor, self.n[limb], sum[limb], carry);
-            }
-            let (high, over_n) = high.overflowing_add(carry);
-            sum[L - 1] = high;
-            top = over_a | over_n;
+        });
+        let mut shifted_out = 0;
+        let mut carry = false;
+        in_eights!(for i in L {
+            let (low, high) = multiply(a[i], a[i]);
+            let [even, odd] = [limbs[2 * i], limbs[2 * i + 1]];
+            (limbs[2 * i], carry) = add(even << 1 | shifted_out, low, carry);
+            (limbs[2 * i + 1], carry) = add(odd << 1 | even >> 63, high, carry);
+            shifted_out = odd >> 63;
+        });
+        self.reduce(product)
+    }
+
+    /// `(high·R + low) / R mod n`, below `R`.
+    ///
+    /// To the low half multiples of `n` are added, each of which clears its lowest limb. What is left
+    /// above the cleared limbs stays below `R`, and is at most `n` in the end.
+    #[inline(always)]
+    fn reduce(&self, [low, high]: [[u64; L]; 2]) -> [u64; L] {
+        let mut sum = [low, [0; L]];
+        let limbs = sum.as_flattened_mut();
+        in_eights!(for i in L {
+            let factor = limbs[i].wrapping_mul(self.n_neg_inverse);
+            limbs[i + L] = add_multiple::<L>(&mut limbs[i..i + L], factor, &self.n);
+        });
+        let [_, mut reduced] = sum;
+        let mut carry = false;
+        for (limb, high) in reduced.iter_mut().zip(high) {
+            (*limb, carry) = add(*limb, high, carry);
         }
-        if top || !less(&sum, &self.n) {
-            subtract(&mut sum, &self.n);
-        }
-        sum
+        // Not a branch: which of two signatures overflows here is a coin toss.
+        let mask = u64::from(carry).wrapping_neg();
+        subtract(&mut reduced, &self.n.map(|limb| limb & mask));
+        reduced
     }
 }
 
@@ -168,10 +213,40 @@ fn subtract<const L: usize>(a: &mut [u64; L], b: &[u64; L]) {
     }
 }
 
-/// The low and the high half of `a·b + c + d`, which two limbs always hold.
+/// `sum += factor·x`, for two numbers of the same length, at most `L`. Returns the limb above them.
+///
+/// All products first, and then two runs of carries: compilers turn each run into one chain of
+/// additions with carry.
 #[inline(always)]
-fn multiply_add(a: u64, b: u64, c: u64, d: u64) -> (u64, u64) {
-    let wide = u128::from(a) * u128::from(b) + u128::from(c) + u128::from(d);
+fn add_multiple<const L: usize>(sum: &mut [u64], factor: u64, x: &[u64]) -> u64 {
+    let mut products = [(0, 0); L];
+    let length = x.len();
+    for i in 0..length {
+        products[i] = multiply(factor, x[i]);
+    }
+    let mut carry_low = false;
+    for i in 0..length {
+        (sum[i], carry_low) = add(sum[i], products[i].0, carry_low);
+    }
+    let mut carry_high = false;
+    for i in 1..length {
+        (sum[i], carry_high) = add(sum[i], products[i - 1].1, carry_high);
+    }
+    // The whole is below `R·2^64`, so this overflows nothing.
+    products[length - 1].1 + u64::from(carry_low) + u64::from(carry_high)
+}
+
+#[inline(always)]
+fn add(a: u64, b: u64, carry: bool) -> (u64, bool) {
+    let (sum, over_b) = a.overflowing_add(b);
+    let (sum, over_carry) = sum.overflowing_add(u64::from(carry));
+    (sum, over_b | over_carry)
+}
+
+/// The low and the high half of a product.
+#[inline(always)]
+fn multiply(a: u64, b: u64) -> (u64, u64) {
+    let wide = u128::from(a) * u128::from(b);
     (wide as u64, (wide >> 64) as u64)
 }
 
