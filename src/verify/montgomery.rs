@@ -6,9 +6,9 @@
 //! holds it equal to `rsa` for every size of key. All numbers here are public, so nothing is
 //! constant-time.
 //!
-//! With `R = 2^(64 L)`, [`Field::mul`] computes `a·b / R mod n`, from any two numbers below `R`. The signature enters the Montgomery
-//! domain by one product with `R² mod n`; as the exponent is odd, its lowest bit is a last product
-//! with the plain signature, which leaves the domain on the way.
+//! With `R = 2^(64 L)`, [`Field::multiply_by`] computes `a·b / R mod n`, from any two numbers below `R`.
+//! The signature enters the Montgomery domain by one product with `R² mod n`; as the exponent is odd,
+//! its lowest bit is a last product with the plain signature, which leaves the domain on the way.
 
 use std::fmt;
 
@@ -109,75 +109,77 @@ impl<const L: usize> Field<L> {
     }
 
     fn pow(&self, base: &[u64; L]) -> [u64; L] {
-        let in_domain = self.mul(base, &self.r_squared);
+        let mut in_domain = *base;
+        self.multiply_by(&mut in_domain, &self.r_squared);
         let mut power = in_domain;
         // From the bit below the highest down to the second lowest.
         for bit in (1..self.exponent.ilog2()).rev() {
-            power = self.square(&power);
+            self.square(&mut power);
             if self.exponent >> bit & 1 == 1 {
-                power = self.mul(&power, &in_domain);
+                self.multiply_by(&mut power, &in_domain);
             }
         }
-        power = self.square(&power);
-        let mut power = self.mul(&power, base);
+        self.square(&mut power);
+        self.multiply_by(&mut power, base);
         if !less(&power, &self.n) {
             subtract(&mut power, &self.n);
         }
         power
     }
 
-    /// `a·b / R mod n`, below `R`.
-    fn mul(&self, a: &[u64; L], b: &[u64; L]) -> [u64; L] {
+    /// `a = a·b / R mod n`, below `R`.
+    fn multiply_by(&self, a: &mut [u64; L], b: &[u64; L]) {
         let mut product = [[0; L]; 2];
         let limbs = product.as_flattened_mut();
         in_eights!(for i in L {
-            limbs[i + L] = add_multiple::<L>(&mut limbs[i..i + L], a[i], b);
+            limbs[i + L] = add_multiple(&mut limbs[i..i + L], a[i], b);
         });
-        self.reduce(product)
+        self.reduce(product, a);
     }
 
-    /// `a·a / R mod n`, below `R`: what two different limbs make is computed once, and doubled.
-    fn square(&self, a: &[u64; L]) -> [u64; L] {
+    /// `a = a·a / R mod n`, below `R`: what two different limbs make is computed once, and doubled.
+    fn square(&self, a: &mut [u64; L]) {
         let mut product = [[0; L]; 2];
         let limbs = product.as_flattened_mut();
         in_eights!(for i in L {
             if i + 1 < L {
-                limbs[i + L] = add_multiple::<L>(&mut limbs[2 * i + 1..i + L], a[i], &a[i + 1..]);
+                limbs[i + L] = add_multiple(&mut limbs[2 * i + 1..i + L], a[i], &a[i + 1..]);
             }
         });
         let mut shifted_out = 0;
         let mut carry = false;
         in_eights!(for i in L {
-            let (low, high) = multiply(a[i], a[i]);
+            let square = u128::from(a[i]) * u128::from(a[i]);
             let [even, odd] = [limbs[2 * i], limbs[2 * i + 1]];
-            (limbs[2 * i], carry) = add(even << 1 | shifted_out, low, carry);
-            (limbs[2 * i + 1], carry) = add(odd << 1 | even >> 63, high, carry);
+            (limbs[2 * i], carry) = add(even << 1 | shifted_out, square as u64, carry);
+            (limbs[2 * i + 1], carry) = add(odd << 1 | even >> 63, (square >> 64) as u64, carry);
             shifted_out = odd >> 63;
         });
-        self.reduce(product)
+        self.reduce(product, a);
     }
 
-    /// `(high·R + low) / R mod n`, below `R`.
+    /// `reduced = (high·R + low) / R mod n`, below `R`.
     ///
     /// To the low half multiples of `n` are added, each of which clears its lowest limb. What is left
     /// above the cleared limbs stays below `R`, and is at most `n` in the end.
     #[inline(always)]
-    fn reduce(&self, [low, high]: [[u64; L]; 2]) -> [u64; L] {
+    fn reduce(&self, [low, high]: [[u64; L]; 2], reduced: &mut [u64; L]) {
         let mut sum = [low, [0; L]];
         let limbs = sum.as_flattened_mut();
         in_eights!(for i in L {
             let factor = limbs[i].wrapping_mul(self.n_neg_inverse);
-            limbs[i + L] = add_multiple::<L>(&mut limbs[i..i + L], factor, &self.n);
+            limbs[i + L] = add_multiple(&mut limbs[i..i + L], factor, &self.n);
         });
-        let [_, mut reduced] = sum;
         let mut carry = false;
-        for (limb, high) in reduced.iter_mut().zip(high) {
+        for (limb, high) in sum[1].iter_mut().zip(high) {
             (*limb, carry) = add(*limb, high, carry);
         }
         // Not a branch: which of two signatures overflows here is a coin toss.
         let mask = u64::from(carry).wrapping_neg();
-        subtract(&mut reduced, &self.n.map(|limb| limb & mask));
-        reduced
+        let mut borrow = false;
+        for i in 0..L {
+            (reduced[i], borrow) = sub(sum[1][i], self.n[i] & mask, borrow);
+        }
     }
 }
 
@@ -206,34 +208,19 @@ fn less<const L: usize>(a: &[u64; L], b: &[u64; L]) -> bool {
 fn subtract<const L: usize>(a: &mut [u64; L], b: &[u64; L]) {
     let mut borrow = false;
     for (a, b) in a.iter_mut().zip(b) {
-        let (difference, under_b) = a.overflowing_sub(*b);
-        let (difference, under_borrow) = difference.overflowing_sub(u64::from(borrow));
-        *a = difference;
-        borrow = under_b | under_borrow;
+        (*a, borrow) = sub(*a, *b, borrow);
     }
 }
 
-/// `sum += factor·x`, for two numbers of the same length, at most `L`. Returns the limb above them.
-///
-/// All products first, and then two runs of carries: compilers turn each run into one chain of
-/// additions with carry.
+/// `sum += factor·x`, for two numbers of the same length. Returns the limb above them.
 #[inline(always)]
-fn add_multiple<const L: usize>(sum: &mut [u64], factor: u64, x: &[u64]) -> u64 {
-    let mut products = [(0, 0); L];
-    let length = x.len();
-    for i in 0..length {
-        products[i] = multiply(factor, x[i]);
+fn add_multiple(sum: &mut [u64], factor: u64, x: &[u64]) -> u64 {
+    let mut carry = 0;
+    for (sum, x) in sum.iter_mut().zip(x) {
+        let wide = u128::from(factor) * u128::from(*x) + u128::from(*sum) + u128::from(carry);
+        (*sum, carry) = (wide as u64, (wide >> 64) as u64);
     }
-    let mut carry_low = false;
-    for i in 0..length {
-        (sum[i], carry_low) = add(sum[i], products[i].0, carry_low);
-    }
-    let mut carry_high = false;
-    for i in 1..length {
-        (sum[i], carry_high) = add(sum[i], products[i - 1].1, carry_high);
-    }
-    // The whole is below `R·2^64`, so this overflows nothing.
-    products[length - 1].1 + u64::from(carry_low) + u64::from(carry_high)
+    carry
 }
 
 #[inline(always)]
@@ -243,11 +230,11 @@ fn add(a: u64, b: u64, carry: bool) -> (u64, bool) {
     (sum, over_b | over_carry)
 }
 
-/// The low and the high half of a product.
 #[inline(always)]
-fn multiply(a: u64, b: u64) -> (u64, u64) {
-    let wide = u128::from(a) * u128::from(b);
-    (wide as u64, (wide >> 64) as u64)
+fn sub(a: u64, b: u64, borrow: bool) -> (u64, bool) {
+    let (difference, under_b) = a.overflowing_sub(b);
+    let (difference, under_borrow) = difference.overflowing_sub(u64::from(borrow));
+    (difference, under_b | under_borrow)
 }
 
 #[cfg(test)]
