@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::HeaderValue;
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -36,17 +36,20 @@ struct Inner {
     vars: OnceLock<Result<Vars, Rejection>>,
 }
 
-impl VerifiedCallback {
+/// A callback without its body, and so without a proof. It is written where it will stay, as it is
+/// handed on several times until the body is there.
+pub(crate) struct Draft(Arc<Inner>);
+
+impl Draft {
     pub(crate) fn new(
         target: SignedTarget,
-        body: Bytes,
         body_kind: BodyKind,
         signature: Signature,
         unsigned: UnsignedMetadata,
     ) -> Self {
         Self(Arc::new(Inner {
             target,
-            body,
+            body: Bytes::new(),
             body_kind,
             signature,
             unsigned,
@@ -54,6 +57,32 @@ impl VerifiedCallback {
         }))
     }
 
+    pub(crate) fn signature(&self) -> &Signature {
+        &self.0.signature
+    }
+
+    /// Completes it with the body, if the message has this digest.
+    pub(crate) fn verify(
+        mut self,
+        digest: &[u8; 16],
+        body: Bytes,
+    ) -> Result<VerifiedCallback, Bytes> {
+        let inner = Arc::get_mut(&mut self.0).expect("nobody shares a draft");
+        if !inner.target.settle_reading(digest, &body) {
+            return Err(body);
+        }
+        inner.body = body;
+        Ok(VerifiedCallback(self.0))
+    }
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Draft").field(&self.0.target).finish()
+    }
+}
+
+impl VerifiedCallback {
     /// The signed body.
     pub fn body(&self) -> &Bytes {
         &self.0.body
@@ -136,9 +165,7 @@ impl fmt::Debug for VerifiedCallback {
     }
 }
 
-pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-oss-request-id");
-static BUCKET: HeaderName = HeaderName::from_static("x-oss-bucket");
-static REQUESTER: HeaderName = HeaderName::from_static("x-oss-requester");
+pub(crate) const REQUEST_ID: &str = "x-oss-request-id";
 
 /// What the headers of a callback say about it. **Unsigned**: whoever repeats a captured callback
 /// writes here what he likes.
@@ -150,17 +177,39 @@ pub struct UnsignedMetadata {
     date: Option<HeaderValue>,
 }
 
-impl UnsignedMetadata {
-    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
-        let copy = |name: &HeaderName| headers.get(name).cloned();
-        Self {
-            request_id: copy(&REQUEST_ID),
-            bucket: copy(&BUCKET),
-            requester: copy(&REQUESTER),
-            date: copy(&header::DATE),
-        }
+/// The same, while the headers are there.
+#[derive(Default)]
+pub(crate) struct UnsignedHeaders<'a> {
+    request_id: Option<&'a HeaderValue>,
+    bucket: Option<&'a HeaderValue>,
+    requester: Option<&'a HeaderValue>,
+    date: Option<&'a HeaderValue>,
+}
+
+impl<'a> UnsignedHeaders<'a> {
+    /// Keeps the value if it is the first of a name that is kept.
+    pub(crate) fn add(&mut self, name: &str, value: &'a HeaderValue) {
+        let kept = match name {
+            REQUEST_ID => &mut self.request_id,
+            "x-oss-bucket" => &mut self.bucket,
+            "x-oss-requester" => &mut self.requester,
+            "date" => &mut self.date,
+            _ => return,
+        };
+        kept.get_or_insert(value);
     }
 
+    pub(crate) fn cloned(&self) -> UnsignedMetadata {
+        UnsignedMetadata {
+            request_id: self.request_id.cloned(),
+            bucket: self.bucket.cloned(),
+            requester: self.requester.cloned(),
+            date: self.date.cloned(),
+        }
+    }
+}
+
+impl UnsignedMetadata {
     /// `x-oss-request-id`: 24 hexadecimal digits, the first 8 of which are the Unix time of the
     /// upload.
     pub fn request_id(&self) -> Option<&str> {

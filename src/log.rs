@@ -39,7 +39,7 @@ pub(crate) fn refused(
     event!(debug, "callback refused", {
         kind: rejection.code(),
         request_id: parts.and_then(|parts| {
-            hexadecimal(parts.headers.get(&REQUEST_ID)?.to_str().ok()?)
+            hexadecimal(parts.headers.get(REQUEST_ID)?.to_str().ok()?)
         }),
     }, Causes(rejection));
 }
@@ -125,7 +125,7 @@ impl Stopwatch {
 fn fault<B: Body>(response: &Response<B>, stopwatch: &Stopwatch) -> Option<&'static str> {
     use std::time::Duration;
 
-    use http::header::CONTENT_LENGTH;
+    use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 
     use crate::vars::media_type;
 
@@ -133,7 +133,8 @@ fn fault<B: Body>(response: &Response<B>, stopwatch: &Stopwatch) -> Option<&'sta
         let length = response.headers().get(CONTENT_LENGTH)?;
         length.to_str().ok()?.parse().ok()
     });
-    let is_document = media_type(response.headers()).is_some_and(|media_type| {
+    let is_document = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
+        let media_type = media_type(value.as_bytes());
         media_type.eq_ignore_ascii_case(b"application/json")
             || media_type.eq_ignore_ascii_case(b"application/xml")
     });

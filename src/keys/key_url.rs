@@ -341,7 +341,7 @@ pub(super) fn encode_header(url: &str) -> String {
 
 /// The URL in a header value.
 pub(super) fn decode_header(value: &[u8]) -> Result<String, Rejection> {
-    let malformed = || Rejection::from(RejectionKind::InvalidHeader(KEY_URL.as_str()));
+    let malformed = || Rejection::from(RejectionKind::InvalidHeader(KEY_URL));
     if value.len() > MAX_HEADER_LEN {
         return Err(malformed());
     }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, SystemTime},
@@ -46,8 +46,8 @@ pin_project! {
         inner: Option<S>,
         parts: Option<Parts>,
         callback: Option<VerifiedCallback>,
-        #[pin]
-        timer: Option<Sleep>,
+        // In a box, as few requests wait, and all are moved about.
+        timer: Option<Pin<Box<Sleep>>>,
         #[pin]
         state: State<B, S::Future, Result<S::Response, S::Error>>,
         // Dropped behind the state: guards are told that a request was abandoned when nothing of the
@@ -168,7 +168,7 @@ where
                     let body = match collector.poll_collect(body, cx) {
                         Poll::Ready(body) => body,
                         Poll::Pending => {
-                            ready!(poll_timer(this.timer.as_mut(), this.config.deadline, cx));
+                            ready!(poll_timer(this.timer, this.config.deadline, cx));
                             Err(RejectionKind::Deadline.into())
                         }
                     };
@@ -192,7 +192,7 @@ where
                     let key = match flight.poll_unpin(cx) {
                         Poll::Ready(key) => key,
                         Poll::Pending => {
-                            ready!(poll_timer(this.timer.as_mut(), this.config.deadline, cx));
+                            ready!(poll_timer(this.timer, this.config.deadline, cx));
                             Err(Rejection::caused_by(
                                 RejectionKind::KeyUnavailable,
                                 "the key was not there before the deadline",
@@ -212,7 +212,7 @@ where
                             admitted
                         }
                         Poll::Pending => {
-                            ready!(poll_timer(this.timer.as_mut(), this.config.deadline, cx));
+                            ready!(poll_timer(this.timer, this.config.deadline, cx));
                             Err(Rejection::caused_by(
                                 RejectionKind::GuardUnavailable,
                                 "the guards did not decide before the deadline",
@@ -225,7 +225,7 @@ where
                     })
                 }
                 StateProj::Ready => {
-                    this.timer.set(None);
+                    *this.timer = None;
                     let inner = this.inner.as_mut().expect(POLLED_AGAIN);
                     Ok(match ready!(inner.poll_ready(cx)) {
                         Ok(()) => {
@@ -297,7 +297,7 @@ impl<R> Config<R> {
         proof: &mut Option<VerifiedCallback>,
     ) -> Result<State<B, F, A>, Rejection> {
         let head = parts.as_mut().expect(POLLED_AGAIN);
-        let callback = opened.verify(&head.headers, body, self.body_type)?;
+        let callback = opened.verify(&head.headers, body)?;
         head.extensions.insert(callback.clone());
         *proof = Some(callback.clone());
         // Not earlier: at the first genuine callback the process surely has its logging.
@@ -348,12 +348,12 @@ async fn admit_in_time(
     timeout: Duration,
 ) -> Result<Admission, Rejection> {
     let mut admitting = guard.admit(context);
-    let mut timer = pin!(None);
+    let mut timer = None;
     poll_fn(|cx| {
         if let Poll::Ready(admission) = admitting.poll_unpin(cx) {
             return Poll::Ready(admission);
         }
-        ready!(poll_timer(timer.as_mut(), timeout, cx));
+        ready!(poll_timer(&mut timer, timeout, cx));
         Poll::Ready(Err(Rejection::caused_by(
             RejectionKind::GuardUnavailable,
             "a guard did not decide in time",
@@ -379,20 +379,17 @@ fn settle<B, F, ResBody, E>(
 
 /// Whether the time is over. Most requests never wait, and so never make a timer.
 fn poll_timer(
-    mut timer: Pin<&mut Option<Sleep>>,
+    timer: &mut Option<Pin<Box<Sleep>>>,
     deadline: Duration,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
-    if timer.is_none() {
-        if Handle::try_current().is_err() {
-            return Poll::Pending;
-        }
-        timer.set(Some(sleep(deadline)));
+    if timer.is_none() && Handle::try_current().is_err() {
+        return Poll::Pending;
     }
-    match timer.as_pin_mut() {
-        Some(timer) => timer.poll(cx),
-        None => Poll::Pending,
-    }
+    timer
+        .get_or_insert_with(|| Box::pin(sleep(deadline)))
+        .as_mut()
+        .poll(cx)
 }
 
 impl<S, B, R> fmt::Debug for ResponseFuture<S, B, R>

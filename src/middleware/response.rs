@@ -53,14 +53,15 @@ where
     }
 }
 
-/// Renders rejections as [`Rejection::to_response`] does.
+/// Renders rejections as [`Rejection::to_response`] does. It is the layer that leaves the rejection in
+/// the extensions of any response.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct DefaultRejection;
 
 impl<B: From<Bytes>> RejectionResponse<B> for DefaultRejection {
     fn response(&self, rejection: &Rejection) -> Response<B> {
-        rejection.to_response()
+        rejection.to_bare_response()
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Method, Request, Response, header, request::Parts};
+use http::{Method, Request, Response, request::Parts};
 use http_body::Body;
 use tower::{BoxError, Service};
 
@@ -85,25 +85,16 @@ impl<R> Config<R> {
         }
         let target = self.target.resolve(parts)?;
         let headers = CallbackHeaders::parse(&parts.headers)?;
-        if self.is_too_long(parts, body) {
+        let declared = headers.content_length().unwrap_or(0);
+        if body.size_hint().lower().max(declared) > self.body_limit as u64 {
             return Err(RejectionKind::BodyTooLarge.into());
         }
         let key = self.keys.lookup(headers.key_url())?;
-        let claim = headers.claim(target);
+        let claim = headers.claim(target, self.body_type);
         Ok(match key {
             Lookup::Ready(key) => Seal::Opened(claim.open(&key)?),
             Lookup::Unknown(key) => Seal::Unknown(claim, key),
         })
-    }
-
-    /// Whether the declared length is over the limit.
-    fn is_too_long(&self, parts: &Parts, body: &impl Body) -> bool {
-        let declared = parts
-            .headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse().ok())
-            .unwrap_or(0);
-        body.size_hint().lower().max(declared) > self.body_limit as u64
     }
 }
 

@@ -22,7 +22,6 @@ mod json;
 
 use std::{fmt, ops::Range};
 
-use http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
 pub use self::callback_vars::CallbackVars;
@@ -53,12 +52,12 @@ pub enum BodyType {
 }
 
 impl BodyType {
-    pub(crate) fn resolve(self, headers: &HeaderMap) -> BodyKind {
+    pub(crate) fn resolve(self, content_type: Option<&[u8]>) -> BodyKind {
         match self {
             Self::Form => BodyKind::Form,
             Self::Json => BodyKind::Json,
             Self::FromContentType => {
-                let Some(essence) = media_type(headers) else {
+                let Some(essence) = content_type.map(media_type) else {
                     return BodyKind::Form;
                 };
                 if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
@@ -73,11 +72,10 @@ impl BodyType {
     }
 }
 
-/// The media type that the headers name, without its parameters; compare it in either case.
-pub(crate) fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(header::CONTENT_TYPE)?.as_bytes();
-    let essence = value.split(|byte| *byte == b';').next()?;
-    Some(essence.trim_ascii())
+/// A `Content-Type` without its parameters; compare it in either case.
+pub(crate) fn media_type(content_type: &[u8]) -> &[u8] {
+    let end = content_type.iter().position(|byte| *byte == b';');
+    content_type[..end.unwrap_or(content_type.len())].trim_ascii()
 }
 
 /// How one body is decoded.
@@ -216,20 +214,16 @@ fn parsed(kind: BodyKind, body: impl AsRef<[u8]>) -> Result<Vars, Rejection> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
-    fn resolved(media_type: &'static str) -> BodyKind {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-        BodyType::FromContentType.resolve(&headers)
+    fn resolved(content_type: &str) -> BodyKind {
+        BodyType::FromContentType.resolve(Some(content_type.as_bytes()))
     }
 
     #[test]
     fn the_content_type_decides_by_its_essence() {
         assert_eq!(
-            BodyType::FromContentType.resolve(&HeaderMap::new()),
+            BodyType::FromContentType.resolve(None),
             BodyKind::Form,
             "the service's default",
         );
@@ -251,13 +245,9 @@ mod tests {
 
     #[test]
     fn a_configured_type_is_not_for_the_sender_to_change() {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        assert_eq!(BodyType::Form.resolve(&headers), BodyKind::Form);
-        assert_eq!(BodyType::Json.resolve(&HeaderMap::new()), BodyKind::Json);
+        let json = Some(b"application/json".as_slice());
+        assert_eq!(BodyType::Form.resolve(json), BodyKind::Form);
+        assert_eq!(BodyType::Json.resolve(None), BodyKind::Json);
     }
 
     #[test]

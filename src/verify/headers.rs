@@ -11,43 +11,71 @@
 //!
 //! Values are bytes. None of these headers is signed.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Claim, Signature, SignedTarget};
-use crate::{Rejection, RejectionKind};
+use crate::{
+    Rejection, RejectionKind,
+    callback::{Draft, UnsignedHeaders},
+    vars::BodyType,
+};
 
-// Parsed once: a header map parses a name that is a string at each look-up.
-static AUTHORIZATION: HeaderName = header::AUTHORIZATION;
-static CONTENT_TYPE: HeaderName = header::CONTENT_TYPE;
-pub(crate) static KEY_URL: HeaderName = HeaderName::from_static("x-oss-pub-key-url");
-static SIGNATURE_VERSION: HeaderName = HeaderName::from_static("x-oss-signature-version");
+const AUTHORIZATION: &str = "authorization";
+pub(crate) const KEY_URL: &str = "x-oss-pub-key-url";
+// A header map would parse the string at each look-up.
+static KEY_URL_NAME: HeaderName = HeaderName::from_static(KEY_URL);
+const VERSION: &str = "x-oss-signature-version";
 
-/// The headers that verification needs, parsed.
+/// The headers that matter to verification, parsed.
 pub(crate) struct CallbackHeaders<'a> {
     signature: Signature,
     key_url: &'a [u8],
+    content_type: Option<&'a [u8]>,
+    content_length: Option<&'a [u8]>,
+    unsigned: UnsignedHeaders<'a>,
 }
 
 impl<'a> CallbackHeaders<'a> {
+    /// Goes over all headers once: for ten names, that is cheaper than ten look-ups.
     pub(crate) fn parse(headers: &'a HeaderMap) -> Result<Self, Rejection> {
-        let signature = required(headers, &AUTHORIZATION)?;
-        let key_url = key_url(headers)?;
-        match single(headers, &SIGNATURE_VERSION)? {
+        let mut authorization = Values::None;
+        let mut key_url = Values::None;
+        let mut version = Values::None;
+        let mut content_type = Values::None;
+        let mut content_length = Values::None;
+        let mut is_encoded = false;
+        let mut unsigned = UnsignedHeaders::default();
+        for (name, value) in headers {
+            match name.as_str() {
+                AUTHORIZATION => authorization.add(value),
+                KEY_URL => key_url.add(value),
+                VERSION => version.add(value),
+                "content-type" => content_type.add(value),
+                "content-length" => content_length.add(value),
+                "content-encoding" => {
+                    is_encoded |= !value.as_bytes().eq_ignore_ascii_case(b"identity");
+                }
+                name => unsigned.add(name, value),
+            }
+        }
+
+        let authorization = authorization.exactly_one(AUTHORIZATION)?;
+        let key_url = key_url.exactly_one(KEY_URL)?;
+        match version.at_most_one(VERSION)? {
             None | Some(b"1.0") => {}
             Some(_) => return Err(RejectionKind::UnsupportedSignatureVersion.into()),
         }
-        single(headers, &CONTENT_TYPE)?;
-        if headers
-            .get_all(header::CONTENT_ENCODING)
-            .iter()
-            .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-        {
+        let content_type = content_type.at_most_one("content-type")?;
+        if is_encoded {
             return Err(RejectionKind::UnsupportedMediaType.into());
         }
         Ok(Self {
-            signature: Signature::from_base64(signature)
-                .ok_or(RejectionKind::InvalidHeader(AUTHORIZATION.as_str()))?,
+            signature: Signature::from_base64(authorization)
+                .ok_or(RejectionKind::InvalidHeader(AUTHORIZATION))?,
             key_url,
+            content_type,
+            content_length: content_length.first(),
+            unsigned,
         })
     }
 
@@ -56,33 +84,64 @@ impl<'a> CallbackHeaders<'a> {
         self.key_url
     }
 
-    pub(crate) fn claim(self, target: SignedTarget) -> Claim {
-        Claim {
+    /// The length of the body as declared, if it was.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        std::str::from_utf8(self.content_length?).ok()?.parse().ok()
+    }
+
+    pub(crate) fn claim(self, target: SignedTarget, body_type: BodyType) -> Claim {
+        Claim(Draft::new(
             target,
-            signature: self.signature,
-        }
+            body_type.resolve(self.content_type),
+            self.signature,
+            self.unsigned.cloned(),
+        ))
     }
 }
 
 /// The key URL as it was sent, which must be exactly once.
 pub(crate) fn key_url(headers: &HeaderMap) -> Result<&[u8], Rejection> {
-    required(headers, &KEY_URL)
-}
-
-fn required<'a>(headers: &'a HeaderMap, name: &'static HeaderName) -> Result<&'a [u8], Rejection> {
-    single(headers, name)?.ok_or_else(|| RejectionKind::MissingHeader(name.as_str()).into())
-}
-
-fn single<'a>(
-    headers: &'a HeaderMap,
-    name: &'static HeaderName,
-) -> Result<Option<&'a [u8]>, Rejection> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next();
-    if values.next().is_some() {
-        return Err(RejectionKind::DuplicateHeader(name.as_str()).into());
+    let mut values = Values::None;
+    for value in headers.get_all(&KEY_URL_NAME) {
+        values.add(value);
     }
-    Ok(value.map(HeaderValue::as_bytes))
+    values.exactly_one(KEY_URL)
+}
+
+/// The values of one name, as far as they matter.
+enum Values<'a> {
+    None,
+    One(&'a HeaderValue),
+    /// The first of several.
+    More(&'a HeaderValue),
+}
+
+impl<'a> Values<'a> {
+    fn add(&mut self, value: &'a HeaderValue) {
+        *self = match *self {
+            Self::None => Self::One(value),
+            Self::One(first) | Self::More(first) => Self::More(first),
+        };
+    }
+
+    fn first(&self) -> Option<&'a [u8]> {
+        match self {
+            Self::None => None,
+            Self::One(first) | Self::More(first) => Some(first.as_bytes()),
+        }
+    }
+
+    fn at_most_one(&self, name: &'static str) -> Result<Option<&'a [u8]>, Rejection> {
+        match self {
+            Self::More(_) => Err(RejectionKind::DuplicateHeader(name).into()),
+            _ => Ok(self.first()),
+        }
+    }
+
+    fn exactly_one(&self, name: &'static str) -> Result<&'a [u8], Rejection> {
+        self.at_most_one(name)?
+            .ok_or_else(|| RejectionKind::MissingHeader(name).into())
+    }
 }
 
 #[cfg(test)]
@@ -95,8 +154,8 @@ mod tests {
     /// The kind of refusal, if any, of the two required headers changed by `change`.
     fn refusal(change: impl FnOnce(&mut HeaderMap)) -> Option<RejectionKind> {
         let mut headers = HeaderMap::new();
-        headers.insert(&AUTHORIZATION, HeaderValue::from_static(SIGNATURE));
-        headers.insert(&KEY_URL, HeaderValue::from_static("aHR0cA=="));
+        headers.insert(AUTHORIZATION, HeaderValue::from_static(SIGNATURE));
+        headers.insert(KEY_URL, HeaderValue::from_static("aHR0cA=="));
         change(&mut headers);
         CallbackHeaders::parse(&headers)
             .err()
@@ -119,7 +178,7 @@ mod tests {
 
     #[test]
     fn each_of_the_two_must_be_there_exactly_once() {
-        for name in [AUTHORIZATION.as_str(), KEY_URL.as_str()] {
+        for name in [AUTHORIZATION, KEY_URL] {
             assert_eq!(
                 refusal(|headers| {
                     headers.remove(name);
@@ -146,10 +205,10 @@ mod tests {
         }
         assert_eq!(
             refusal(|headers| {
-                headers.append(&SIGNATURE_VERSION, HeaderValue::from_static("1.0"));
-                headers.append(&SIGNATURE_VERSION, HeaderValue::from_static("1.0"));
+                headers.append(VERSION, HeaderValue::from_static("1.0"));
+                headers.append(VERSION, HeaderValue::from_static("1.0"));
             }),
-            Some(RejectionKind::DuplicateHeader(SIGNATURE_VERSION.as_str())),
+            Some(RejectionKind::DuplicateHeader(VERSION)),
         );
     }
 
@@ -178,10 +237,10 @@ mod tests {
         let replace = |value: &str| {
             let value = HeaderValue::from_str(value).unwrap();
             refusal(|headers| {
-                headers.insert(&AUTHORIZATION, value);
+                headers.insert(AUTHORIZATION, value);
             })
         };
-        let malformed = Some(RejectionKind::InvalidHeader(AUTHORIZATION.as_str()));
+        let malformed = Some(RejectionKind::InvalidHeader(AUTHORIZATION));
         assert_eq!(replace(&format!("Bearer {SIGNATURE}")), malformed);
         assert_eq!(replace(SIGNATURE.trim_end_matches('=')), malformed);
         assert_eq!(replace(&SIGNATURE.replace("xA==", "xB==")), malformed);
@@ -200,10 +259,7 @@ mod tests {
         );
         assert_eq!(
             refusal(|headers| {
-                headers.insert(
-                    &AUTHORIZATION,
-                    HeaderValue::from_bytes(b"\xff\xfe").unwrap(),
-                );
+                headers.insert(AUTHORIZATION, HeaderValue::from_bytes(b"\xff\xfe").unwrap());
             }),
             malformed,
         );

@@ -31,7 +31,7 @@ pub(crate) use self::{
 pub use self::{message::MAX_TARGET_LEN, public_key::PublicKey};
 use crate::{
     Rejection, RejectionKind, SignatureMismatch,
-    callback::{UnsignedMetadata, VerifiedCallback},
+    callback::{Draft, VerifiedCallback},
     vars::BodyType,
 };
 
@@ -109,24 +109,21 @@ impl Verifier {
         body: Bytes,
     ) -> Result<VerifiedCallback, Rejection> {
         let target = SignedTarget::parse(target)?;
-        let claim = CallbackHeaders::parse(headers)?.claim(target);
-        claim.open(&self.key)?.verify(headers, body, self.body_type)
+        let claim = CallbackHeaders::parse(headers)?.claim(target, self.body_type);
+        claim.open(&self.key)?.verify(headers, body)
     }
 }
 
 /// A target and a signature that claims to cover it.
-#[derive(Clone, Debug)]
-pub(crate) struct Claim {
-    target: SignedTarget,
-    signature: Signature,
-}
+#[derive(Debug)]
+pub(crate) struct Claim(Draft);
 
 impl Claim {
     /// Opens the signature: one modular exponentiation, whatever the body will be.
     pub(crate) fn open(self, key: &PublicKey) -> Result<Opened, Rejection> {
-        match key.open(&self.signature) {
+        match key.open(self.0.signature()) {
             Some(digest) => Ok(Opened {
-                claim: self,
+                draft: self.0,
                 digest,
             }),
             None => Err(mismatch(SignatureMismatch::NotFromThisKey)),
@@ -135,9 +132,9 @@ impl Claim {
 }
 
 /// A signature that the key made, over a message with this digest.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Opened {
-    claim: Claim,
+    draft: Draft,
     digest: [u8; 16],
 }
 
@@ -147,18 +144,10 @@ impl Opened {
         self,
         headers: &HeaderMap,
         body: Bytes,
-        body_type: BodyType,
     ) -> Result<VerifiedCallback, Rejection> {
-        let Some(target) = self.claim.target.matching(&self.digest, &body) else {
-            return Err(mismatch(cause(headers, &body)));
-        };
-        Ok(VerifiedCallback::new(
-            target,
-            body,
-            body_type.resolve(headers),
-            self.claim.signature,
-            UnsignedMetadata::from_headers(headers),
-        ))
+        self.draft
+            .verify(&self.digest, body)
+            .map_err(|body| mismatch(cause(headers, &body)))
     }
 }
 

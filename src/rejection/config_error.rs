@@ -1,0 +1,56 @@
+//! Configurations that cannot work.
+
+/// A configuration that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The text is not exactly one PEM block with an RSA public key.
+    #[error("not exactly one PEM block with an RSA public key")]
+    MalformedKey,
+    /// The key is outside 512 to 4096 bits, or its modulus or exponent cannot be RSA's.
+    #[error(
+        "not a usable RSA public key: it must have 512 to 4096 bits, an odd modulus and an odd exponent from 3 to 2^32 - 1"
+    )]
+    UnusableKey,
+    /// Not a root certificate in PEM.
+    #[error("not a root certificate in PEM")]
+    Certificate,
+    /// The URL is not an absolute `http` or `https` URL in canonical form, without port, user
+    /// information, query and fragment.
+    #[error("not a canonical http or https key URL: {0:?}")]
+    KeyUrl(String),
+    /// The host or path pattern of a key URL policy is malformed.
+    #[error("not a pattern of key URLs: {0:?}")]
+    KeyUrlPattern(String),
+    /// One key URL was pinned to two different keys.
+    #[error("two keys are pinned to one URL: {0:?}")]
+    ConflictingKeys(String),
+    /// A whole key store and a part of one were both given to a layer.
+    #[error("`key_store` excludes `key_url_policy`, `pin_key`, `deny_key` and `key_fetcher`")]
+    KeyStoreAndParts,
+    /// The path prefix does not begin with `/`, ends in `/`, or is no path.
+    #[error("not a path prefix: {0:?}")]
+    PathPrefix(String),
+    /// Both ways of saying what was signed were used.
+    #[error("`path_prefix` and `signed_target` exclude each other")]
+    PathPrefixAndSignedTarget,
+    /// A ticket that no guard would admit, or a list of keys that no guard could work with. The
+    /// text says what is wrong with it.
+    #[error("{0}")]
+    Ticket(&'static str),
+    /// A template name is empty, or stands for two things.
+    #[error("`{0}` of `var_names` is empty, or has the name of another one")]
+    VarNames(&'static str),
+    /// A guard stands behind a replay guard, which could then reserve what is refused.
+    #[error("a `ReplayGuard` must be the last guard")]
+    ReplayGuardNotLast,
+    /// There is no guard before a replay guard that limits how long it has to remember.
+    #[error("this `ReplayGuard` needs a guard before it: `{0}`")]
+    ReplayGuardWithout(&'static str),
+    /// The text is not the URL of a Redis server. It is not shown, as it may have a password in it.
+    #[error("not a URL of a Redis server")]
+    RedisUrl,
+    /// A body limit, a deadline, a guard timeout or a lease of zero.
+    #[error("`{0}` must not be zero")]
+    Zero(&'static str),
+}

@@ -1,0 +1,309 @@
+//! How every module says no.
+//!
+//! 1. A callback that is refused ends in a [`Rejection`]; a configuration that makes no sense ends in
+//!    a [`ConfigError`]. Nothing else leaves this crate as an error.
+//! 2. A rejection is answered, not propagated: it knows its [status](Rejection::status) and renders
+//!    itself as a response whose body is JSON and whose length is exact, as OSS asks of every answer.
+//! 3. The wire gets a fixed short phrase. The cause stays in [`Rejection::kind`] and
+//!    [`Error::source`], for logs; neither prints a byte of what the sender sent.
+
+mod config_error;
+mod kind;
+mod wire;
+
+use std::{error::Error, fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use self::wire::Said;
+pub use self::{
+    config_error::ConfigError,
+    kind::{RejectionKind, Replay, SignatureMismatch, TargetProblem},
+};
+use crate::CallbackAnswer;
+
+/// Why a callback was refused.
+///
+/// Opaque, so that it can learn more without breaking anybody: ask [`kind`](Self::kind) for the
+/// reason and [`source`](Error::source) for what lies beneath it. The layer leaves a clone in the
+/// extensions of the response that it answers with, whatever rendered that response.
+///
+/// ```
+/// use oss_callback::{Rejection, RejectionKind};
+///
+/// let rejection = Rejection::refused("upload was cancelled");
+/// assert_eq!(rejection.kind(), &RejectionKind::Refused("upload was cancelled"));
+/// assert_eq!(rejection.status(), 403);
+/// ```
+#[derive(Clone)]
+pub struct Rejection {
+    kind: RejectionKind,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+    answer: Option<Arc<CallbackAnswer>>,
+}
+
+impl Rejection {
+    /// Refuses a callback for a reason of the application's own, from a guard or from a handler:
+    /// 403. The phrase reaches the wire, so it is a constant.
+    pub fn refused(reason: &'static str) -> Self {
+        RejectionKind::Refused(reason).into()
+    }
+
+    /// A guard cannot decide, as something that it depends on is down: 503.
+    pub fn guard_unavailable() -> Self {
+        RejectionKind::GuardUnavailable.into()
+    }
+
+    /// The callback was seen before: 409. For guards that keep their own record of callbacks.
+    pub fn replayed(replay: Replay) -> Self {
+        RejectionKind::Replayed(replay).into()
+    }
+
+    /// The callback was processed before, and its copies are answered with this: 200. OSS, and
+    /// whoever uploaded, take it for success.
+    ///
+    /// A renderer of one's own finds it in [`answer`](Self::answer).
+    pub fn answered_before(answer: CallbackAnswer) -> Self {
+        Self {
+            answer: Some(Arc::new(answer)),
+            ..Self::replayed(Replay::Done)
+        }
+    }
+
+    /// The same refusal with a cause for the log: why a guard could not decide, say. It never reaches
+    /// the wire.
+    ///
+    /// ```
+    /// use oss_callback::Rejection;
+    ///
+    /// fn look_up() -> Result<(), Rejection> {
+    ///     std::fs::read("/nonexistent/uploads")
+    ///         .map_err(|error| Rejection::guard_unavailable().with_source(error))?;
+    ///     Ok(())
+    /// }
+    /// # assert_eq!(look_up().unwrap_err().status(), 503);
+    /// ```
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// The reason.
+    pub fn kind(&self) -> &RejectionKind {
+        &self.kind
+    }
+
+    /// What a copy of a callback is answered with that was processed before, if that is a success.
+    pub fn answer(&self) -> Option<&CallbackAnswer> {
+        self.answer.as_deref()
+    }
+
+    /// The status that the default response carries. It is 200 if there is an
+    /// [`answer`](Self::answer).
+    pub fn status(&self) -> StatusCode {
+        if self.answer.is_some() {
+            return StatusCode::OK;
+        }
+        Said::of(&self.kind).status
+    }
+
+    /// The name of the kind, as the default response spells it.
+    pub fn code(&self) -> &'static str {
+        Said::of(&self.kind).code
+    }
+
+    /// The default response: `{"Status":"error","code":"..","message":".."}` with an exact length,
+    /// and this rejection in its extensions.
+    ///
+    /// ```
+    /// use oss_callback::Rejection;
+    ///
+    /// let response = Rejection::refused("not ours").to_response::<bytes::Bytes>();
+    /// assert_eq!(response.status(), 403);
+    /// assert_eq!(
+    ///     response.body(),
+    ///     r#"{"Status":"error","code":"Refused","message":"not ours"}"#,
+    /// );
+    /// ```
+    pub fn to_response<B: From<Bytes>>(&self) -> Response<B> {
+        let mut response = self.to_bare_response();
+        response.extensions_mut().insert(self.clone());
+        response
+    }
+
+    /// The same without the rejection in its extensions.
+    pub(crate) fn to_bare_response<B: From<Bytes>>(&self) -> Response<B> {
+        match &self.answer {
+            Some(answer) => CallbackAnswer::clone(answer).into_http(),
+            None => self.to_error_response(),
+        }
+    }
+
+    fn to_error_response<B: From<Bytes>>(&self) -> Response<B> {
+        let said = Said::of(&self.kind);
+        let body = said.body();
+        let length = body.len();
+        let mut response = Response::new(B::from(body));
+        *response.status_mut() = said.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        if self.kind == RejectionKind::MethodNotAllowed {
+            headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+        }
+        response
+    }
+
+    pub(crate) fn caused_by(
+        kind: RejectionKind,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::from(kind).with_source(source)
+    }
+
+    fn phrase(&self) -> &'static str {
+        Said::of(&self.kind).phrase
+    }
+}
+
+impl From<RejectionKind> for Rejection {
+    fn from(kind: RejectionKind) -> Self {
+        Self {
+            kind,
+            source: None,
+            answer: None,
+        }
+    }
+}
+
+/// Two rejections are equal if they are of one [kind](Rejection::kind).
+impl PartialEq for Rejection {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind
+    }
+}
+
+impl Eq for Rejection {}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_tuple("Rejection");
+        f.field(&self.kind);
+        if let Some(source) = &self.source {
+            f.field(&format_args!("{source}"));
+        }
+        f.finish()
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            RejectionKind::LayerMissing => f.write_str(
+                "the request carries no verified callback: is OssCallbackLayer around this handler?",
+            ),
+            RejectionKind::InvalidSignature(cause) => write!(f, "{}: {cause}", self.phrase()),
+            RejectionKind::InvalidTarget(cause) => write!(f, "{}: {cause}", self.phrase()),
+            RejectionKind::DuplicateHeader(name)
+            | RejectionKind::InvalidHeader(name)
+            | RejectionKind::MissingHeader(name) => write!(f, "{} ({name})", self.phrase()),
+            _ => f.write_str(self.phrase()),
+        }
+    }
+}
+
+impl Error for Rejection {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of every kind, with its documented status.
+    fn all() -> Vec<(RejectionKind, u16)> {
+        use RejectionKind::*;
+        vec![
+            (BodyRead, 400),
+            (BodyTooLarge, 413),
+            (BucketMismatch, 403),
+            (Deadline, 408),
+            (DuplicateHeader("authorization"), 400),
+            (DuplicateHeader("content-type"), 400),
+            (GuardUnavailable, 503),
+            (InvalidAnswer, 500),
+            (InvalidHeader("authorization"), 400),
+            (InvalidSignature(SignatureMismatch::OtherMessage), 403),
+            (InvalidTarget(TargetProblem::Ambiguous), 400),
+            (InvalidVariables, 422),
+            (KeyUnavailable, 503),
+            (KeyUrlNotAllowed, 403),
+            (LayerMissing, 500),
+            (MethodNotAllowed, 405),
+            (MissingHeader("x-oss-pub-key-url"), 400),
+            (Refused("it says \"no\""), 403),
+            (Replayed(Replay::InProgress), 409),
+            (Replayed(Replay::Done), 409),
+            (Stale, 403),
+            (TicketExpired, 403),
+            (TicketInvalid, 403),
+            (TicketMismatch, 403),
+            (TicketMissing, 403),
+            (UnsupportedMediaType, 415),
+            (UnsupportedSignatureVersion, 400),
+        ]
+    }
+
+    #[test]
+    fn every_kind_renders_as_json_with_an_exact_length() {
+        for (kind, status) in all() {
+            let rejection = Rejection::from(kind.clone());
+            let response = rejection.to_response::<Bytes>();
+            assert_eq!(response.status(), status, "{kind:?}");
+            assert_eq!(
+                response.headers()[header::CONTENT_LENGTH],
+                response.body().len().to_string(),
+            );
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+            assert_eq!(
+                response.headers().contains_key(header::ALLOW),
+                kind == RejectionKind::MethodNotAllowed,
+            );
+            let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+            assert_eq!(body["Status"], "error");
+            assert_eq!(body["code"], rejection.code());
+            assert_eq!(body["message"], rejection.phrase());
+            assert_eq!(response.extensions().get(), Some(&rejection));
+            assert!(format!("{kind:?}").starts_with(rejection.code()));
+        }
+    }
+
+    #[test]
+    fn the_cause_is_for_logs_and_not_for_the_wire() {
+        let body_changed = Rejection::from(RejectionKind::InvalidSignature(
+            SignatureMismatch::BodyChanged,
+        ));
+        assert!(body_changed.to_string().contains("body changed"));
+        assert!(!body_changed.phrase().contains("body changed"));
+
+        let unread = Rejection::caused_by(RejectionKind::BodyRead, "connection reset");
+        assert_eq!(unread.source().unwrap().to_string(), "connection reset");
+        assert!(
+            !unread.to_string().contains("reset"),
+            "a chain must not print twice"
+        );
+        assert!(format!("{unread:?}").contains("reset"));
+    }
+
+    #[test]
+    fn a_rejection_stays_small() {
+        assert!(size_of::<Rejection>() <= 48, "{}", size_of::<Rejection>());
+    }
+}
