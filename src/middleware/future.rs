@@ -38,6 +38,7 @@ pin_project! {
     /// something is first waited for, and needs a tokio runtime with time enabled; on other
     /// executors there is no deadline.
     #[must_use = "futures do nothing unless polled"]
+    #[project = Projection]
     pub struct ResponseFuture<S, B, R>
     where
         S: Service<Request<CallbackBody>>,
@@ -55,6 +56,8 @@ pin_project! {
         settlements: Settlements,
     }
 }
+
+type Asking = BoxFuture<'static, (Settlements, Result<Parts, Rejection>)>;
 
 pin_project! {
     #[project = StateProj]
@@ -74,7 +77,7 @@ pin_project! {
         },
         /// The guards are being asked.
         Guard {
-            asking: BoxFuture<'static, (Settlements, Result<Parts, Rejection>)>,
+            asking: Asking,
         },
         /// The inner service is getting ready.
         Ready,
@@ -86,13 +89,15 @@ pin_project! {
         },
         /// The guards are being told the outcome.
         Settle {
-            settling: Option<Settling>,
+            settling: Settling,
             answer: Option<A>,
         },
         /// The head of the request was enough for a refusal.
         Refuse {
             rejection: Option<Rejection>,
         },
+        /// The answer was given.
+        Done,
     }
 }
 
@@ -159,88 +164,35 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let next = match this.state.as_mut().project() {
-                StateProj::Body {
-                    body,
-                    collector,
-                    seal,
-                } => {
-                    let body = match collector.poll_collect(body, cx) {
-                        Poll::Ready(body) => body,
-                        Poll::Pending => {
-                            ready!(poll_timer(this.timer, this.config.deadline, cx));
-                            Err(RejectionKind::Deadline.into())
+            let (answer, outcome) = match this.state.as_mut().project() {
+                StateProj::Body { .. } | StateProj::Fetch { .. } | StateProj::Guard { .. } => {
+                    match ready!(this.poll_admission_in_time(cx)) {
+                        Ok(()) => {
+                            this.state.set(State::Ready);
+                            continue;
                         }
-                    };
-                    let seal = seal.take().expect(POLLED_AGAIN);
-                    body.and_then(|body| match seal {
-                        Seal::Opened(opened) => {
-                            this.config.verify(opened, body, this.parts, this.callback)
-                        }
-                        Seal::Unknown(claim, key) => Ok(State::Fetch {
-                            flight: this.config.keys.fetch(&key),
-                            claim: Some(claim),
-                            body,
-                        }),
-                    })
-                }
-                StateProj::Fetch {
-                    flight,
-                    claim,
-                    body,
-                } => {
-                    let key = match flight.poll_unpin(cx) {
-                        Poll::Ready(key) => key,
-                        Poll::Pending => {
-                            ready!(poll_timer(this.timer, this.config.deadline, cx));
-                            Err(Rejection::caused_by(
-                                RejectionKind::KeyUnavailable,
-                                "the key was not there before the deadline",
-                            ))
-                        }
-                    };
-                    let claim = claim.take().expect(POLLED_AGAIN);
-                    let body = std::mem::take(body);
-                    key.and_then(|key| claim.open(&key)).and_then(|opened| {
-                        this.config.verify(opened, body, this.parts, this.callback)
-                    })
-                }
-                StateProj::Guard { asking } => {
-                    let admitted = match asking.poll_unpin(cx) {
-                        Poll::Ready((settlements, admitted)) => {
-                            *this.settlements = settlements;
-                            admitted
-                        }
-                        Poll::Pending => {
-                            ready!(poll_timer(this.timer, this.config.deadline, cx));
-                            Err(Rejection::caused_by(
-                                RejectionKind::GuardUnavailable,
-                                "the guards did not decide before the deadline",
-                            ))
-                        }
-                    };
-                    admitted.map(|parts| {
-                        *this.parts = Some(parts);
-                        State::Ready
-                    })
+                        // The guards before the one that refused learn of it, outside the deadline:
+                        // what they do then does not change the answer.
+                        Err(rejection) => (Ok(this.refuse(rejection)), Outcome::Failed),
+                    }
                 }
                 StateProj::Ready => {
-                    *this.timer = None;
                     let inner = this.inner.as_mut().expect(POLLED_AGAIN);
-                    Ok(match ready!(inner.poll_ready(cx)) {
+                    match ready!(inner.poll_ready(cx)) {
                         Ok(()) => {
                             let parts = this.parts.take().expect(POLLED_AGAIN);
                             let callback = this.callback.as_ref().expect(POLLED_AGAIN);
                             let body = callback.body().clone().into();
                             let answer = inner.call(Request::from_parts(parts, body));
                             *this.inner = None;
-                            State::Call {
+                            this.state.set(State::Call {
                                 answer,
                                 stopwatch: log::Stopwatch::start(),
-                            }
+                            });
+                            continue;
                         }
-                        Err(error) => settle(this.settlements, Err(error)),
-                    })
+                        Err(error) => (Err(error), Outcome::Failed),
+                    }
                 }
                 StateProj::Call { answer, stopwatch } => {
                     // A panic ends the request as a failure, a cancellation leaves it open.
@@ -262,40 +214,148 @@ where
                             }
                         }
                     });
-                    Ok(settle(this.settlements, answer))
+                    // OSS takes exactly 200 for success, so the guards do too.
+                    let outcome = match &answer {
+                        Ok(response) if response.status() == StatusCode::OK => Outcome::Accepted,
+                        _ => Outcome::Failed,
+                    };
+                    (answer, outcome)
                 }
                 StateProj::Settle { settling, answer } => {
-                    if let Some(settling) = settling {
-                        ready!(settling.poll_unpin(cx));
-                    }
-                    return Poll::Ready(answer.take().expect(POLLED_AGAIN));
+                    ready!(settling.poll_unpin(cx));
+                    let answer = answer.take().expect(POLLED_AGAIN);
+                    this.state.set(State::Done);
+                    return Poll::Ready(answer);
                 }
-                StateProj::Refuse { rejection } => Err(rejection.take().expect(POLLED_AGAIN)),
+                StateProj::Refuse { rejection } => {
+                    let rejection = rejection.take().expect(POLLED_AGAIN);
+                    (Ok(this.refuse(rejection)), Outcome::Failed)
+                }
+                StateProj::Done => panic!("{POLLED_AGAIN}"),
             };
-            let next = next.unwrap_or_else(|rejection| {
-                log::refused(&rejection, this.callback.as_ref(), this.parts.as_ref());
-                let response = render(&this.config.rejection_response, rejection);
-                // The guards before the one that refused learn of it, outside the deadline: what they
-                // do then does not change the answer.
-                State::Settle {
-                    settling: this.settlements.settle(Outcome::Failed),
-                    answer: Some(Ok(response)),
+            match this.settlements.settle(outcome) {
+                Some(settling) => this.state.set(State::Settle {
+                    settling,
+                    answer: Some(answer),
+                }),
+                None => {
+                    this.state.set(State::Done);
+                    return Poll::Ready(answer);
                 }
-            });
-            this.state.set(next);
+            }
         }
     }
 }
 
+impl<S, B, R> Projection<'_, S, B, R>
+where
+    S: Service<Request<CallbackBody>>,
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    /// Whether the handler may have the request, said before the deadline.
+    fn poll_admission_in_time(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+        let admission = self.poll_admission(cx);
+        let admission = if admission.is_pending() {
+            ready!(poll_timer(self.timer, self.config.deadline, cx));
+            Err(late(&self.state))
+        } else {
+            ready!(admission)
+        };
+        *self.timer = None;
+        Poll::Ready(admission)
+    }
+
+    /// The body, then the key if it was not known, then the guards.
+    fn poll_admission(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+        loop {
+            let asking = match self.state.as_mut().project() {
+                StateProj::Body {
+                    body,
+                    collector,
+                    seal,
+                } => {
+                    let body = ready!(collector.poll_collect(body, cx))?;
+                    match seal.take().expect(POLLED_AGAIN) {
+                        Seal::Opened(opened) => {
+                            self.config
+                                .verify(opened, body, self.parts, self.callback)?
+                        }
+                        Seal::Unknown(claim, key) => {
+                            self.state.set(State::Fetch {
+                                flight: self.config.keys.fetch(&key),
+                                claim: Some(claim),
+                                body,
+                            });
+                            continue;
+                        }
+                    }
+                }
+                StateProj::Fetch {
+                    flight,
+                    claim,
+                    body,
+                } => {
+                    let key = ready!(flight.poll_unpin(cx))?;
+                    let opened = claim.take().expect(POLLED_AGAIN).open(&key)?;
+                    let body = std::mem::take(body);
+                    self.config
+                        .verify(opened, body, self.parts, self.callback)?
+                }
+                StateProj::Guard { asking } => {
+                    let (settlements, admitted) = ready!(asking.poll_unpin(cx));
+                    *self.settlements = settlements;
+                    *self.parts = Some(admitted?);
+                    None
+                }
+                _ => None,
+            };
+            match asking {
+                Some(asking) => self.state.set(State::Guard { asking }),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}
+
+impl<S, B, R> Projection<'_, S, B, R>
+where
+    S: Service<Request<CallbackBody>>,
+{
+    fn refuse<ResBody>(&self, rejection: Rejection) -> Response<ResBody>
+    where
+        R: RejectionResponse<ResBody>,
+    {
+        log::refused(&rejection, self.callback.as_ref(), self.parts.as_ref());
+        render(&self.config.rejection_response, rejection)
+    }
+}
+
+/// What it means that there was no time left: only a slow body is the sender's fault.
+fn late<B, F, A>(state: &State<B, F, A>) -> Rejection {
+    match state {
+        State::Fetch { .. } => Rejection::caused_by(
+            RejectionKind::KeyUnavailable,
+            "the key was not there before the deadline",
+        ),
+        State::Guard { .. } => Rejection::caused_by(
+            RejectionKind::GuardUnavailable,
+            "the guards did not decide before the deadline",
+        ),
+        _ => RejectionKind::Deadline.into(),
+    }
+}
+
 impl<R> Config<R> {
-    /// Verifies the whole request, leaves the proof for everybody inside, and goes on to the guards.
-    fn verify<B, F, A>(
+    /// Verifies the whole request, leaves the proof for everybody inside, and asks the guards, if there
+    /// are any.
+    fn verify(
         &self,
         opened: Opened,
         body: Bytes,
         parts: &mut Option<Parts>,
         proof: &mut Option<VerifiedCallback>,
-    ) -> Result<State<B, F, A>, Rejection> {
+    ) -> Result<Option<Asking>, Rejection> {
         let head = parts.as_mut().expect(POLLED_AGAIN);
         let callback = opened.verify(&head.headers, body)?;
         head.extensions.insert(callback.clone());
@@ -305,13 +365,11 @@ impl<R> Config<R> {
             warning.call_once(log::unbound);
         }
         if self.guards.list.is_empty() {
-            return Ok(State::Ready);
+            return Ok(None);
         }
         let head = parts.take().expect(POLLED_AGAIN);
         let guards = Arc::clone(&self.guards);
-        Ok(State::Guard {
-            asking: ask(guards, callback, head, self.clock.now()).boxed(),
-        })
+        Ok(Some(ask(guards, callback, head, self.clock.now()).boxed()))
     }
 }
 
@@ -360,21 +418,6 @@ async fn admit_in_time(
         )))
     })
     .await
-}
-
-/// OSS takes exactly 200 for success, so the guards do too.
-fn settle<B, F, ResBody, E>(
-    settlements: &mut Settlements,
-    answer: Result<Response<ResBody>, E>,
-) -> State<B, F, Result<Response<ResBody>, E>> {
-    let outcome = match &answer {
-        Ok(response) if response.status() == StatusCode::OK => Outcome::Accepted,
-        _ => Outcome::Failed,
-    };
-    State::Settle {
-        settling: settlements.settle(outcome),
-        answer: Some(answer),
-    }
 }
 
 /// Whether the time is over. Most requests never wait, and so never make a timer.

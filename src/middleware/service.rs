@@ -90,7 +90,7 @@ impl<R> Config<R> {
             return Err(RejectionKind::BodyTooLarge.into());
         }
         let key = self.keys.lookup(headers.key_url())?;
-        let claim = headers.claim(target, self.body_type);
+        let claim = headers.claim(target, self.body_type)?;
         Ok(match key {
             Lookup::Ready(key) => Seal::Opened(claim.open(&key)?),
             Lookup::Unknown(key) => Seal::Unknown(claim, key),

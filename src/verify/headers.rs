@@ -26,9 +26,10 @@ pub(crate) const KEY_URL: &str = "x-oss-pub-key-url";
 static KEY_URL_NAME: HeaderName = HeaderName::from_static(KEY_URL);
 const VERSION: &str = "x-oss-signature-version";
 
-/// The headers that matter to verification, parsed.
+/// The headers that matter to verification, each as often as it may be. The signature is still text:
+/// a foreign key URL is refused for less than decoding it takes.
 pub(crate) struct CallbackHeaders<'a> {
-    signature: Signature,
+    authorization: &'a [u8],
     key_url: &'a [u8],
     content_type: Option<&'a [u8]>,
     content_length: Option<&'a [u8]>,
@@ -70,8 +71,7 @@ impl<'a> CallbackHeaders<'a> {
             return Err(RejectionKind::UnsupportedMediaType.into());
         }
         Ok(Self {
-            signature: Signature::from_base64(authorization)
-                .ok_or(RejectionKind::InvalidHeader(AUTHORIZATION))?,
+            authorization,
             key_url,
             content_type,
             content_length: content_length.first(),
@@ -89,13 +89,19 @@ impl<'a> CallbackHeaders<'a> {
         std::str::from_utf8(self.content_length?).ok()?.parse().ok()
     }
 
-    pub(crate) fn claim(self, target: SignedTarget, body_type: BodyType) -> Claim {
-        Claim(Draft::new(
+    pub(crate) fn claim(
+        self,
+        target: SignedTarget,
+        body_type: BodyType,
+    ) -> Result<Claim, Rejection> {
+        let signature = Signature::from_base64(self.authorization)
+            .ok_or(RejectionKind::InvalidHeader(AUTHORIZATION))?;
+        Ok(Claim(Draft::new(
             target,
             body_type.resolve(self.content_type),
-            self.signature,
+            signature,
             self.unsigned.cloned(),
-        ))
+        )))
     }
 }
 
@@ -157,7 +163,9 @@ mod tests {
         headers.insert(AUTHORIZATION, HeaderValue::from_static(SIGNATURE));
         headers.insert(KEY_URL, HeaderValue::from_static("aHR0cA=="));
         change(&mut headers);
+        let target = SignedTarget::parse("/cb").unwrap();
         CallbackHeaders::parse(&headers)
+            .and_then(|headers| headers.claim(target, BodyType::default()))
             .err()
             .map(|rejection| rejection.kind().clone())
     }

@@ -109,7 +109,7 @@ impl Verifier {
         body: Bytes,
     ) -> Result<VerifiedCallback, Rejection> {
         let target = SignedTarget::parse(target)?;
-        let claim = CallbackHeaders::parse(headers)?.claim(target, self.body_type);
+        let claim = CallbackHeaders::parse(headers)?.claim(target, self.body_type)?;
         claim.open(&self.key)?.verify(headers, body)
     }
 }
