@@ -50,14 +50,14 @@ impl Modulus {
         }
     }
 
-    /// `signature^e mod n` in the modulus' own length, at the front of `buffer`. `None` unless the
+    /// What `read` makes of `signature^e mod n`, in the modulus' own length. `None` unless the
     /// signature has exactly that length and is below the modulus.
-    pub(super) fn open<'a>(&self, signature: &[u8], buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    pub(super) fn open<T>(&self, signature: &[u8], read: impl FnOnce(&[u8]) -> T) -> Option<T> {
         match self {
-            Self::Limbs8(field) => field.open(signature, buffer),
-            Self::Limbs16(field) => field.open(signature, buffer),
-            Self::Limbs32(field) => field.open(signature, buffer),
-            Self::Limbs64(field) => field.open(signature, buffer),
+            Self::Limbs8(field) => field.open(signature, read),
+            Self::Limbs16(field) => field.open(signature, read),
+            Self::Limbs32(field) => field.open(signature, read),
+            Self::Limbs64(field) => field.open(signature, read),
         }
     }
 }
@@ -92,7 +92,7 @@ impl<const L: usize> Field<L> {
         }
     }
 
-    fn open<'a>(&self, signature: &[u8], buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    fn open<T>(&self, signature: &[u8], read: impl FnOnce(&[u8]) -> T) -> Option<T> {
         if signature.len() != self.length {
             return None;
         }
@@ -100,12 +100,9 @@ impl<const L: usize> Field<L> {
         if !less(&signature, &self.n) {
             return None;
         }
-        let opened = self.pow(&signature);
-        let opened_bytes = &mut buffer[..self.length];
-        for (chunk, limb) in opened_bytes.rchunks_mut(8).zip(opened) {
-            chunk.copy_from_slice(&limb.to_be_bytes()[8 - chunk.len()..]);
-        }
-        Some(opened_bytes)
+        let mut opened = self.pow(&signature).map(u64::to_be_bytes);
+        opened.reverse();
+        Some(read(&opened.as_flattened()[8 * L - self.length..]))
     }
 
     fn pow(&self, base: &[u64; L]) -> [u64; L] {
@@ -191,13 +188,10 @@ impl<const L: usize> fmt::Debug for Field<L> {
 
 /// Big-endian bytes of at most `8 L` as limbs.
 fn limbs<const L: usize>(bytes: &[u8]) -> [u64; L] {
-    let mut limbs = [0; L];
-    for (limb, chunk) in limbs.iter_mut().zip(bytes.rchunks(8)) {
-        let mut padded = [0; 8];
-        padded[8 - chunk.len()..].copy_from_slice(chunk);
-        *limb = u64::from_be_bytes(padded);
-    }
-    limbs
+    let mut padded = [[0; 8]; L];
+    padded.as_flattened_mut()[8 * L - bytes.len()..].copy_from_slice(bytes);
+    padded.reverse();
+    padded.map(u64::from_be_bytes)
 }
 
 fn less<const L: usize>(a: &[u64; L], b: &[u64; L]) -> bool {
@@ -289,14 +283,13 @@ mod tests {
         ) {
             let length = n.bits().div_ceil(8);
             let modulus = Modulus::new(&n, exponent);
-            let mut buffer = [0xaa; MAX_KEY_LEN];
             let one = BigUint::from(1_u8);
             let base = BigUint::from_bytes_be(&base) % &n;
             for base in [base, BigUint::from(0_u8), one.clone(), &n - &one] {
                 let power = padded(&base.modpow(&BigUint::from(exponent), &n), length);
                 prop_assert_eq!(
-                    modulus.open(&padded(&base, length), &mut buffer),
-                    Some(power.as_slice())
+                    modulus.open(&padded(&base, length), <[u8]>::to_vec),
+                    Some(power)
                 );
             }
         }
@@ -308,8 +301,7 @@ mod tests {
         ) {
             let length = n.bits().div_ceil(8);
             let modulus = Modulus::new(&n, 3);
-            let mut buffer = [0; MAX_KEY_LEN];
-            let mut opens = |bytes: &[u8]| modulus.open(bytes, &mut buffer).is_some();
+            let opens = |bytes: &[u8]| modulus.open(bytes, |_| ()).is_some();
             prop_assert!(!opens(&padded(&n, length)));
             prop_assert!(!opens(&padded(&(&n + above), length)));
             prop_assert!(!opens(&vec![0xff; length]));

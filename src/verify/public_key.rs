@@ -131,8 +131,7 @@ impl PublicKey {
 
     /// The digest in the signature, if this key made it.
     pub(super) fn open(&self, signature: &Signature) -> Option<[u8; 16]> {
-        let mut buffer = [0; MAX_KEY_LEN];
-        digest_of(self.0.modulus.open(signature.as_bytes(), &mut buffer)?)
+        self.0.modulus.open(signature.as_bytes(), digest_of)?
     }
 }
 

@@ -19,6 +19,8 @@ use super::public_key::MAX_KEY_LEN;
 /// The production key has 512 bits: a signature of it needs no allocation.
 const INLINE_LEN: usize = 64;
 
+const INLINE_BASE64_LEN: usize = INLINE_LEN.div_ceil(3) * 4;
+
 /// The length in base64 of the longest signature of any key that is accepted. Longer values are
 /// refused undecoded.
 const MAX_BASE64_LEN: usize = MAX_KEY_LEN.div_ceil(3) * 4;
@@ -46,7 +48,11 @@ impl Signature {
         if text.is_empty() || text.len() > MAX_BASE64_LEN {
             return None;
         }
-        let mut buffer = [0; MAX_BASE64_LEN / 4 * 3];
+        if text.len() != INLINE_BASE64_LEN {
+            let bytes = BASE64_STANDARD.decode(text).ok()?;
+            return Some(Self(Repr::Heap(bytes.into())));
+        }
+        let mut buffer = [0; INLINE_BASE64_LEN / 4 * 3];
         let length = BASE64_STANDARD.decode_slice(text, &mut buffer).ok()?;
         let bytes = &buffer[..length];
         Some(Self(match bytes.try_into() {
