@@ -10,7 +10,7 @@ use http::{Method, Request, Response, request::Parts};
 use http_body::Body;
 use tower::{BoxError, Service};
 
-use super::{CallbackBody, RejectionResponse, ResponseFuture, future::Seal, layer::Config};
+use super::{CallbackBody, RejectionResponse, ResponseFuture, layer::Config, vetting::Seal};
 use crate::{
     Rejection, RejectionKind, VerifiedCallback, guard, keys::Lookup, verify::CallbackHeaders,
 };

@@ -223,6 +223,12 @@ async fn generate(address: SocketAddr, connections: usize, keep_alive: bool) -> 
             opened.push(connection);
         }
     }
+    // Never sleeps: waking the load is work of the server's, which the slower one has more of.
+    tokio::spawn(async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    });
     let mut opened = opened.into_iter();
     let end = Instant::now() + Duration::from_secs_f64(SECONDS);
     let mut clients: JoinSet<Result<Vec<Duration>>> = JoinSet::new();
