@@ -4,6 +4,7 @@
 //!    Requests are made beforehand, and answers dropped afterwards.
 //! 2. `bare` and `layer` are the same axum router, without the layer and with it. The handler takes
 //!    nothing: reading the body counts for the layer. The key is known, and there is no guard.
+//!    u-sdk's layer is in `benches/peers`.
 //! 3. `refused` are requests that end in the layer. Those with a body have one that panics when it
 //!    is polled: what their headers decide costs no byte of it.
 #![allow(clippy::unwrap_used)]

@@ -3,6 +3,7 @@
 //! `verifier` is this crate. The other two do the same job with the plain `rsa` crate: they decode
 //! the signature, build the signed message, hash it, and verify. `rsa, PEM per request` parses the
 //! key each time, as a handler does that keeps the text of the key; `rsa, parsed key` parses it once.
+//! OpenSSL, Node and Python are in `benches/peers`.
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;

@@ -10,7 +10,7 @@
 //!    set is divided by their number.
 
 use std::{
-    env, fs,
+    env,
     future::pending,
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream as StdTcpStream},
@@ -30,6 +30,7 @@ use tokio::{
 
 use crate::{
     Result, callback, layer,
+    measure::resident,
     results::{Http, Memory},
 };
 
@@ -96,15 +97,15 @@ pub fn memory() -> Result<Vec<Memory>> {
             let mut server = Server::start(layer, true)?;
             // What is made once does not count.
             let _first = hold(&mut server)?;
-            let before = server.resident()?;
+            let before = resident(server.process.id())?;
             let _held = (0..HELD)
                 .map(|_| hold(&mut server))
                 .collect::<Result<Vec<_>>>()?;
-            let growth = server.resident()?.saturating_sub(before);
+            let growth = resident(server.process.id())?.saturating_sub(before);
             Ok(Memory {
                 name: layer.to_owned(),
                 requests: HELD,
-                bytes_per_request: growth / HELD,
+                bytes_per_request: growth as usize / HELD,
             })
         })
         .collect()
@@ -151,13 +152,6 @@ impl Server {
             .stderr(Stdio::inherit())
             .output()?;
         Ok(serde_json::from_slice(&output.stdout)?)
-    }
-
-    fn resident(&self) -> Result<usize> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        Ok(kilobytes.ok_or("no VmRSS")?.parse::<usize>()? * 1024)
     }
 }
 

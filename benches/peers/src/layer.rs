@@ -16,14 +16,17 @@ use tokio::runtime;
 use tower::Service;
 use u_sdk::oss_callback_verify_layer::OssCallbackVerifyLayer;
 
-use crate::{Result, callback, measure::Way};
+use crate::{
+    OURS, Result,
+    callback::{self, Callback},
+    measure::Way,
+};
 
 pub const BARE: &str = "bare";
-pub const OURS: &str = "oss-callback";
 pub const U_SDK: &str = "u-sdk";
 pub const ALL: [&str; 3] = [BARE, OURS, U_SDK];
 
-const ANSWER: &str = r#"{"Status":"OK"}"#;
+pub(crate) const ANSWER: &str = r#"{"Status":"OK"}"#;
 
 /// The router with the layer of this name.
 pub fn router(layer: &str) -> Result<Router> {
@@ -41,21 +44,23 @@ pub fn around(layer: &str, handler: MethodRouter) -> Result<Router> {
     Ok(Router::new().route(callback::PATH, handler))
 }
 
-/// One call is one request: made, answered, dropped. Needs the [key server](crate::key_server).
+/// Needs the [key server](crate::key_server).
 pub fn ways() -> Result<Vec<Way>> {
-    ALL.into_iter().map(way).collect()
+    ALL.into_iter()
+        .map(|layer| {
+            let (router, official) = (router(layer)?, callback::official());
+            assert_eq!(is_accepted(&router, &official.altered())?, layer == BARE);
+            Ok(way(layer, router, official))
+        })
+        .collect()
 }
 
-fn way(layer: &str) -> Result<Way> {
-    let router = router(layer)?;
-    let altered =
-        one_thread()?.block_on(send(&mut router.clone(), &callback::official().altered()));
-    assert_eq!(altered.is_success(), layer == BARE);
-    Ok(Way {
-        name: layer.to_owned(),
+/// One call is one request: made, answered with success, dropped.
+pub(crate) fn way(name: &str, router: Router, callback: Callback) -> Way {
+    Way {
+        name: name.to_owned(),
         start: Box::new(move || {
-            let (mut router, runtime, callback) =
-                (router.clone(), one_thread()?, callback::official());
+            let (mut router, runtime, callback) = (router.clone(), one_thread()?, callback.clone());
             Ok(Box::new(move |calls| {
                 runtime.block_on(async {
                     let start = Instant::now();
@@ -69,10 +74,15 @@ fn way(layer: &str) -> Result<Way> {
                 })
             }))
         }),
-    })
+    }
 }
 
-async fn send(router: &mut Router, callback: &callback::Callback) -> StatusCode {
+pub(crate) fn is_accepted(router: &Router, callback: &Callback) -> Result<bool> {
+    let status = one_thread()?.block_on(send(&mut router.clone(), callback));
+    Ok(status.is_success())
+}
+
+async fn send(router: &mut Router, callback: &Callback) -> StatusCode {
     let answer = router.call(callback.request::<Body>()).await;
     answer.unwrap_or_else(|never| match never {}).status()
 }

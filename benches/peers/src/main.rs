@@ -1,89 +1,82 @@
 //! `cargo run --release` measures everything and writes `results.json`.
+//!
+//! `cargo run --release -- keys guards` measures these sections alone, writes their results to its
+//! output, and leaves the file as it is: what is kept there was measured in one run.
 
 use std::{env, process::Command};
 
 use oss_callback_peers::{
-    Result, http, key_server, layer, measure,
-    results::{self, Layer, Machine, Results, Verify},
-    verify,
+    Result, http, key_server, keys, layer, measure, replay,
+    results::{self, Machine, Results},
+    ticket, verify,
 };
 
-const THREADS: [usize; 2] = [1, 2];
+const SECTIONS: [&str; 5] = ["verify", "layer", "keys", "guards", "http"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments[..] {
-        [] => with_key_server(),
-        // The rest is what this program starts.
-        ["measure"] => measure(),
+    match &arguments[..] {
+        // What this program starts.
+        ["measure", sections @ ..] => measure(sections),
         ["serve", layer] => http::serve(layer),
         ["hold", layer] => http::hold(layer),
         ["load", address, connections, keep_alive] => {
             http::load(address.parse()?, connections.parse()?, keep_alive.parse()?)
         }
-        _ => Err("usage: cargo run --release".into()),
+        ["fill", store] => replay::fill(store),
+        sections if sections.iter().all(|it| SECTIONS.contains(it)) => with_key_server(sections),
+        _ => Err(format!("usage: cargo run --release -- [{}]..", SECTIONS.join("|")).into()),
     }
 }
 
 /// A process reads the proxy in its environment, so the one that measures is started with it.
-fn with_key_server() -> Result<()> {
+fn with_key_server(sections: &[&str]) -> Result<()> {
     let mut command = Command::new(env::current_exe()?);
-    key_server::configure(command.arg("measure"), key_server::start()?);
+    command.arg("measure").args(sections);
+    key_server::configure(&mut command, key_server::start()?);
     match command.status()?.success() {
         true => Ok(()),
         false => Err("measuring failed".into()),
     }
 }
 
-fn measure() -> Result<()> {
-    let mut machine = Machine::here()?;
-    let (ways, versions) = verify::ways()?;
-    machine.versions.extend(versions);
-    let routers = layer::ways()?;
-
-    let (mut verify, mut layer) = (Vec::new(), Vec::new());
-    for threads in THREADS {
-        eprintln!("verifying, on {threads} thread(s)");
-        let times = measure::nanoseconds(&ways, threads)?;
-        let ours = times[position(&ways, verify::OURS)?];
-        verify.extend(ways.iter().zip(times).map(|(way, nanoseconds)| Verify {
-            name: way.name.clone(),
-            threads,
-            nanoseconds,
-            ratio: nanoseconds / ours,
-        }));
-
-        eprintln!("layers, on {threads} thread(s)");
-        let times = measure::nanoseconds(&routers, threads)?;
-        let bare = times[position(&routers, layer::BARE)?];
-        let ours = times[position(&routers, layer::OURS)?] - bare;
-        layer.extend(routers.iter().zip(times).map(|(way, nanoseconds)| Layer {
-            name: way.name.clone(),
-            threads,
-            nanoseconds,
-            added: nanoseconds - bare,
-            ratio: (nanoseconds - bare) / ours,
-        }));
-    }
-    eprintln!("servers");
-    let http = http::compare()?;
-    eprintln!("memory");
-    let memory = http::memory()?;
-    machine.load_after = results::load()?;
-    let results = Results {
-        machine,
-        verify,
-        layer,
-        http,
-        memory,
+/// Measures these sections; without any, all of them.
+fn measure(sections: &[&str]) -> Result<()> {
+    let is_wanted = |section: &str| {
+        let is_wanted = sections.is_empty() || sections.contains(&section);
+        if is_wanted {
+            eprintln!("measuring: {section}");
+        }
+        is_wanted
     };
-    results.write()?;
-    eprintln!("written to {}", results::FILE);
+    let mut results = Results::of(Machine::here()?);
+    if is_wanted("verify") {
+        let (ways, versions) = verify::ways()?;
+        results.machine.versions.extend(versions);
+        results.verify = measure::compare(&ways, None)?;
+    }
+    if is_wanted("layer") {
+        results.layer = measure::compare(&layer::ways()?, Some(layer::BARE))?;
+    }
+    if is_wanted("keys") {
+        results.keys = measure::compare(&keys::ways()?, None)?;
+    }
+    if is_wanted("guards") {
+        results.ticket = measure::compare(&ticket::ways()?, Some(ticket::BARE))?;
+        results.replay = measure::compare(&replay::ways()?, None)?;
+        results.replay_memory = replay::memory()?;
+    }
+    if is_wanted("http") {
+        results.http = http::compare()?;
+        results.memory = http::memory()?;
+    }
+    results.machine.load_after = results::load()?;
+    if sections.is_empty() {
+        results.write()?;
+        eprintln!("written to {}", results::FILE);
+    } else {
+        print!("{}", results.json()?);
+    }
     Ok(())
-}
-
-fn position(ways: &[measure::Way], name: &str) -> Result<usize> {
-    let position = ways.iter().position(|way| way.name == name);
-    Ok(position.ok_or("a way is missing")?)
 }

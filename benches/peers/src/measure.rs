@@ -4,19 +4,24 @@
 //! 2. In each round every way has one turn, on each of the threads at the same time.
 //! 3. A turn's time is divided by its calls. What else the machine does can only add to it, so of all
 //!    turns the fastest tenth is taken, and of that the slowest: a turn is shorter than a time slice
-//!    of the system's, so many of them are not interrupted even on a busy machine.
+//!    of the system's, so many of them are not interrupted even on a busy machine. Threads that share
+//!    a lock are the exception: what keeps one of them from running spares the other its waiting.
 
 use std::{
+    fs,
     hint::black_box,
+    pin::pin,
     sync::Barrier,
+    task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant},
 };
 
-use crate::Result;
+use crate::{OURS, Result, results::Time};
 
 const TURN: Duration = Duration::from_millis(2);
 const ROUNDS: usize = 401;
+const THREADS: [usize; 2] = [1, 2];
 
 /// Makes so many calls, and says how long they took.
 pub type Runner = Box<dyn FnMut(u64) -> Result<Duration> + Send>;
@@ -46,8 +51,32 @@ impl Way {
     }
 }
 
+/// Times of all ways on one thread, and on two, as ratios to `oss-callback`. If there is a bare way,
+/// what the others add to it.
+pub fn compare(ways: &[Way], bare: Option<&str>) -> Result<Vec<Time>> {
+    let mut compared = Vec::new();
+    for threads in THREADS {
+        let times = nanoseconds(ways, threads)?;
+        let time_of = |name: &str| {
+            let position = ways.iter().position(|way| way.name == name);
+            position
+                .map(|position| times[position])
+                .ok_or("a way is missing")
+        };
+        let bare = bare.map_or(Ok(0.0), time_of)?;
+        let ours = time_of(OURS)? - bare;
+        compared.extend(ways.iter().zip(&times).map(|(way, &nanoseconds)| Time {
+            name: way.name.clone(),
+            threads,
+            nanoseconds,
+            ratio: (nanoseconds - bare) / ours,
+        }));
+    }
+    Ok(compared)
+}
+
 /// Nanoseconds of one call of each way, when so many threads make calls at once.
-pub fn nanoseconds(ways: &[Way], threads: usize) -> Result<Vec<f64>> {
+fn nanoseconds(ways: &[Way], threads: usize) -> Result<Vec<f64>> {
     let mut turns = ways
         .iter()
         .map(|way| Turn::prepare(way, threads))
@@ -118,4 +147,20 @@ impl Turn {
 pub fn undisturbed(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 10]
+}
+
+/// What a future came to that has nothing to wait for.
+pub fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// The bytes of a process that are in memory.
+pub fn resident(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(kilobytes.ok_or("no VmRSS")?.parse::<u64>()? * 1024)
 }

@@ -6,7 +6,11 @@
 
 use std::{fmt::Write, fs, path::Path};
 
-use crate::{Result, layer, results::Results, verify};
+use crate::{
+    OURS, Result, layer,
+    results::{Results, Time, ratio},
+    ticket, verify,
+};
 
 /// Where the page and the charts are.
 pub const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
@@ -44,30 +48,47 @@ fn tables(results: &Results) -> Result<String> {
     );
 
     text += "### Verify\n\nTime of one verification. `oss-callback` on as many threads is 1.\n\n\
-             ![Time of one verification](performance/verify.svg)\n\n\
-             | way | 1 thread | 2 threads |\n|---|--:|--:|\n";
-    for way in results.verify.iter().filter(|way| way.threads == 1) {
-        let two = results.verify_ratio(&way.name, 2).ok_or("no 2 threads")?;
-        writeln!(text, "| {} | {:.2} | {two:.2} |", way.name, way.ratio)?;
-    }
+             ![Time of one verification](performance/verify.svg)\n\n";
+    text += &table("way", &results.verify, None)?;
     let ours = |threads| {
         let mut ways = results.verify.iter();
-        ways.find(|way| way.name == verify::OURS && way.threads == threads)
+        ways.find(|way| way.name == OURS && way.threads == threads)
             .map(|way| threads as f64 / way.nanoseconds)
             .ok_or("no oss-callback")
     };
-    let scaling = ours(2)? / ours(1)?;
+    let opening = |name| ratio(&results.verify, name, 1).ok_or("no opening");
     writeln!(
         text,
-        "\nTwo threads verify {scaling:.2} times as much as one.\n"
+        "\nTwo threads verify {:.2} times as much as one. `{}` takes {:.2} times as long as `{}`.\n",
+        ours(2)? / ours(1)?,
+        verify::REFUSED,
+        opening(verify::REFUSED)? / opening(verify::OPENING)?,
+        verify::OPENING,
     )?;
 
     text += "### Layer\n\nTime that a layer adds to a request to a bare axum router, in process. What \
-             `oss-callback` adds is 1.\n\n![Time that a layer adds](performance/layer.svg)\n\n\
-             | layer | 1 thread | 2 threads |\n|---|--:|--:|\n";
-    for name in [layer::OURS, layer::U_SDK] {
-        let added = |threads| layer_ratio(results, name, threads);
-        writeln!(text, "| {name} | {:.2} | {:.2} |", added(1)?, added(2)?)?;
+             `oss-callback` adds is 1.\n\n![Time that a layer adds](performance/layer.svg)\n\n";
+    text += &table("layer", &results.layer, Some(layer::BARE))?;
+
+    text += "\n### Keys\n\nTime from the header of the key URL to a key that is known. `oss-callback` \
+             is 1.\n\n![Time to find a key](performance/keys.svg)\n\n";
+    text += &table("way", &results.keys, None)?;
+
+    text += "\n### Guards\n\nTime that the check of a ticket adds to a guard that reads a variable. What \
+             `oss-callback` adds is 1.\n\n![Time of guards](performance/guards.svg)\n\n";
+    text += &table("ticket", &results.ticket, Some(ticket::BARE))?;
+    text += "\nTime to reserve and confirm one callback in a store that holds a million, and memory of \
+             each. `oss-callback` is 1.\n\n\
+             | replay store | 1 thread | 2 threads | memory |\n|---|--:|--:|--:|\n";
+    let bytes = |name: &str| {
+        let mut stores = results.replay_memory.iter();
+        let store = stores.find(|it| it.name == name).ok_or("no memory")?;
+        Ok::<_, &str>(store.bytes_per_entry as f64)
+    };
+    let ours = bytes(OURS)?;
+    for (name, [one, two]) in ratios(&results.replay, None)? {
+        let memory = bytes(name)? / ours;
+        writeln!(text, "| {name} | {one:.2} | {two:.2} | {memory:.2} |")?;
     }
 
     text += "\n### HTTP\n\nRequests per second of a whole server with one thread, on loopback. That of \
@@ -80,7 +101,7 @@ fn tables(results: &Results) -> Result<String> {
             "| {} | {} | {:.2} | {:.2} |",
             bare.connections,
             mode(bare.keep_alive),
-            ratio(layer::OURS)?,
+            ratio(OURS)?,
             ratio(layer::U_SDK)?
         )?;
     }
@@ -96,38 +117,62 @@ fn tables(results: &Results) -> Result<String> {
         "\nMemory of a request that its handler holds, of {}, connection and all; that of the bare \
          router is 1: {} {:.2}, {} {:.2}.\n",
         results.memory.first().map_or(0, |it| it.requests),
-        layer::OURS,
-        memory(layer::OURS)? / bare,
+        OURS,
+        memory(OURS)? / bare,
         layer::U_SDK,
         memory(layer::U_SDK)? / bare,
     )?;
     Ok(text)
 }
 
-fn charts(results: &Results) -> Result<[(&'static str, Chart); 3]> {
+/// Ratios on one thread and on two, but of the bare way.
+fn ratios<'a>(times: &'a [Time], bare: Option<&str>) -> Result<Vec<(&'a str, [f64; 2])>> {
+    let ways = times.iter().filter(|way| way.threads == 1);
+    ways.filter(|way| Some(way.name.as_str()) != bare)
+        .map(|way| {
+            let two = ratio(times, &way.name, 2).ok_or("no 2 threads")?;
+            Ok((way.name.as_str(), [way.ratio, two]))
+        })
+        .collect()
+}
+
+fn table(head: &str, times: &[Time], bare: Option<&str>) -> Result<String> {
+    let mut text = format!("| {head} | 1 thread | 2 threads |\n|---|--:|--:|\n");
+    for (name, [one, two]) in ratios(times, bare)? {
+        writeln!(text, "| {name} | {one:.2} | {two:.2} |")?;
+    }
+    Ok(text)
+}
+
+/// The times on one thread.
+fn bars(times: &[Time], bare: Option<&str>) -> Result<Vec<Bar>> {
+    let ratios = ratios(times, bare)?.into_iter();
+    Ok(ratios.map(|(name, [one, _])| Bar::new(name, one)).collect())
+}
+
+fn charts(results: &Results) -> Result<[(&'static str, Chart); 5]> {
+    let mut ways = bars(&results.verify, None)?;
     // Parsing a key per request takes some of them off any scale.
-    let not_shown =
-        |name: &str| name == verify::REFUSED || name == verify::OPENING || name.contains("PEM");
-    let mut ways: Vec<_> = results
-        .verify
-        .iter()
-        .filter(|way| way.threads == 1 && !not_shown(&way.name))
-        .map(|way| Bar::new(&way.name, way.ratio, way.name == verify::OURS))
-        .collect();
+    ways.retain(|way| !way.label.contains("PEM"));
     ways.sort_by(|a, b| a.value.total_cmp(&b.value));
 
-    let layers = [layer::OURS, layer::U_SDK].map(|name| {
-        let ratio = layer_ratio(results, name, 1)?;
-        Ok::<_, &str>(Bar::new(name, ratio, name == layer::OURS))
-    });
-    let layers = layers.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let mut guards = Vec::new();
+    for (section, times, bare) in [
+        ("ticket", &results.ticket, Some(ticket::BARE)),
+        ("replay", &results.replay, None),
+    ] {
+        guards.extend(bars(times, bare)?.into_iter().map(|bar| Bar {
+            label: format!("{section}, {}", bar.label),
+            ..bar
+        }));
+    }
 
     let mut servers = Vec::new();
     for keep_alive in [true, false] {
         for name in layer::ALL {
             let ratio = http_ratio(results, name, 64, keep_alive)?;
             let label = format!("{name}, {}", mode(keep_alive));
-            servers.push(Bar::new(&label, ratio, name == layer::OURS));
+            servers.push(Bar::new(&label, ratio));
         }
     }
     let machine = format!("{}, {}", results.machine.processor, results.machine.date);
@@ -145,8 +190,19 @@ fn charts(results: &Results) -> Result<[(&'static str, Chart); 3]> {
             "layer",
             chart(
                 "Time that a layer adds to a request: shorter is better",
-                layers,
+                bars(&results.layer, Some(layer::BARE))?,
             ),
+        ),
+        (
+            "keys",
+            chart(
+                "Time to find a key that is known: shorter is better",
+                bars(&results.keys, None)?,
+            ),
+        ),
+        (
+            "guards",
+            chart("Time of a guard's work: shorter is better", guards),
         ),
         (
             "http",
@@ -156,12 +212,6 @@ fn charts(results: &Results) -> Result<[(&'static str, Chart); 3]> {
             ),
         ),
     ])
-}
-
-fn layer_ratio(results: &Results, name: &str, threads: usize) -> Result<f64, &'static str> {
-    let mut layers = results.layer.iter();
-    let layer = layers.find(|it| it.name == name && it.threads == threads);
-    Ok(layer.ok_or("a layer is missing")?.ratio)
 }
 
 fn http_ratio(
@@ -192,11 +242,11 @@ struct Bar {
 }
 
 impl Bar {
-    fn new(label: &str, value: f64, ours: bool) -> Self {
+    fn new(label: &str, value: f64) -> Self {
         Self {
             label: label.to_owned(),
             value,
-            ours,
+            ours: label.starts_with(OURS),
         }
     }
 }
@@ -292,7 +342,7 @@ mod tests {
         let chart = Chart {
             title: "a < b".to_owned(),
             note: String::new(),
-            bars: vec![Bar::new("one", 1.0, true), Bar::new("four", 4.0, false)],
+            bars: vec![Bar::new(OURS, 1.0), Bar::new("four", 4.0)],
         };
         let svg = chart.svg();
         assert!(svg.contains(r#"<rect class="ours" x="220" y="52" width="105.0""#));

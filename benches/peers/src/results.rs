@@ -12,8 +12,12 @@ pub const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/results.json");
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Results {
     pub machine: Machine,
-    pub verify: Vec<Verify>,
-    pub layer: Vec<Layer>,
+    pub verify: Vec<Time>,
+    pub layer: Vec<Time>,
+    pub keys: Vec<Time>,
+    pub ticket: Vec<Time>,
+    pub replay: Vec<Time>,
+    pub replay_memory: Vec<ReplayMemory>,
     pub http: Vec<Http>,
     pub memory: Vec<Memory>,
 }
@@ -30,25 +34,14 @@ pub struct Machine {
     pub versions: Vec<String>,
 }
 
-/// One way from a callback to the verdict.
+/// One way, called in process.
 #[derive(Debug, Deserialize, Serialize)]
-pub struct Verify {
+pub struct Time {
     pub name: String,
     pub threads: usize,
     pub nanoseconds: f64,
-    /// Of the time that `oss-callback` took on as many threads.
-    pub ratio: f64,
-}
-
-/// One router, called in process.
-#[derive(Debug, Deserialize, Serialize)]
-pub struct Layer {
-    pub name: String,
-    pub threads: usize,
-    pub nanoseconds: f64,
-    /// To the bare router.
-    pub added: f64,
-    /// Of what `oss-callback` added on as many threads.
+    /// Of the time that `oss-callback` took on as many threads. Where there is a bare way to which
+    /// the others add something, of what `oss-callback` added.
     pub ratio: f64,
 }
 
@@ -71,20 +64,40 @@ pub struct Memory {
     pub bytes_per_request: usize,
 }
 
+/// One replay store, filled.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct ReplayMemory {
+    pub name: String,
+    pub entries: u64,
+    pub bytes_per_entry: u64,
+}
+
 impl Results {
+    /// None yet.
+    pub fn of(machine: Machine) -> Self {
+        Self {
+            machine,
+            verify: Vec::new(),
+            layer: Vec::new(),
+            keys: Vec::new(),
+            ticket: Vec::new(),
+            replay: Vec::new(),
+            replay_memory: Vec::new(),
+            http: Vec::new(),
+            memory: Vec::new(),
+        }
+    }
+
     pub fn read() -> Result<Self> {
         Ok(serde_json::from_str(&fs::read_to_string(FILE)?)?)
     }
 
     pub fn write(&self) -> Result<()> {
-        Ok(fs::write(FILE, serde_json::to_string_pretty(self)? + "\n")?)
+        Ok(fs::write(FILE, self.json()?)?)
     }
 
-    /// Times of `oss-callback`.
-    pub fn verify_ratio(&self, name: &str, threads: usize) -> Option<f64> {
-        let mut ways = self.verify.iter();
-        let way = ways.find(|way| way.name == name && way.threads == threads)?;
-        Some(way.ratio)
+    pub fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
     /// A server's requests per second, of those of the bare router.
@@ -98,6 +111,13 @@ impl Results {
         };
         Some(per_second(name)? / per_second(crate::layer::BARE)?)
     }
+}
+
+/// A way's, among these.
+pub fn ratio(times: &[Time], name: &str, threads: usize) -> Option<f64> {
+    let mut times = times.iter();
+    let time = times.find(|it| it.name == name && it.threads == threads)?;
+    Some(time.ratio)
 }
 
 impl Machine {
@@ -120,9 +140,21 @@ impl Machine {
             date: text("date", &["-u", "+%F"])?,
             load_before: load()?,
             load_after: String::new(),
-            versions: vec![text("rustc", &["--version"])?],
+            versions: vec![text("rustc", &["--version"])?, crates()?],
         })
     }
+}
+
+/// The versions of the peers that are crates.
+fn crates() -> Result<String> {
+    let lock = include_str!("../Cargo.lock");
+    let versions = ["u-sdk", "rsa", "jsonwebtoken", "moka"].map(|name| {
+        let (_, package) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
+        let (version, _) = package.split_once('"')?;
+        Some(format!("{name} {version}"))
+    });
+    let versions: Option<Vec<_>> = versions.into_iter().collect();
+    Ok(versions.ok_or("a peer is not locked")?.join(", "))
 }
 
 pub fn load() -> Result<String> {

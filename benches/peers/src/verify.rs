@@ -2,9 +2,12 @@
 //!
 //! 1. `oss-callback` is the whole of it: headers and target are parsed, the signature is decoded and
 //!    opened, the message hashed, and the proof made. `oss-callback, refused` is given a signature
-//!    that does not open, and ends there.
+//!    that is below the modulus and opens to nothing, and ends there. This is the whole way to a
+//!    signature that does not open, headers and base64 included: an upper bound of opening alone,
+//!    which the crate does not offer.
 //! 2. `OpenSSL, opening` is the RSA operation alone, on a signature that is decoded already.
-//!    `OpenSSL, opening + MD5` also hashes a message that is built already: no verifier can do less.
+//!    `OpenSSL, opening + MD5` also hashes a message that is built already: nobody who verifies
+//!    with OpenSSL can do less.
 //! 3. All others do what an application does by hand: decode the signature, build the message, verify.
 //!    The key is parsed once, except where the name says `PEM per request`.
 
@@ -26,12 +29,11 @@ use oss_callback::{PublicKey, Verifier};
 use rsa::{Pkcs1v15Sign, RsaPublicKey, pkcs8::DecodePublicKey};
 
 use crate::{
-    Result,
+    OURS, Result,
     callback::{self, Callback, VECTORS},
     measure::{Runner, Way},
 };
 
-pub const OURS: &str = "oss-callback";
 pub const REFUSED: &str = "oss-callback, refused";
 pub const OPENING: &str = "OpenSSL, opening";
 pub const OPENING_MD5: &str = "OpenSSL, opening + MD5";
@@ -85,6 +87,9 @@ fn rust_ways() -> Result<Vec<Way>> {
     let (garbage, signature) = (Arc::new(official.garbage()), official.signature());
     let (signature, message) = (signature.ok_or("not base64")?, official.message());
     assert!(!verify(&ours, &garbage));
+    // As a number it is below the modulus, or this would panic: refusing it takes the whole opening.
+    let nothing = garbage.signature().ok_or("not base64")?;
+    assert!(!open_raw(&raw, &nothing).starts_with(&[0, 1]));
     assert!(open_raw(&raw, &signature).ends_with(&Md5::digest(&message)));
 
     let call = {
