@@ -3,6 +3,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request};
+use oss_callback::test_util::CallbackSigner;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
@@ -64,6 +65,16 @@ pub fn official() -> Callback {
         target: vector.path + &vector.query,
         headers,
         body: vector.body.into(),
+    }
+}
+
+/// A callback with this body, signed by a key of this process.
+pub fn signed(body: Bytes) -> Callback {
+    let request = CallbackSigner::new().form(PATH, body.clone());
+    Callback {
+        target: PATH.to_owned(),
+        headers: request.headers().clone(),
+        body,
     }
 }
 

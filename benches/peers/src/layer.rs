@@ -11,7 +11,7 @@ use axum::{
     http::StatusCode,
     routing::{MethodRouter, post},
 };
-use oss_callback::OssCallbackLayer;
+use oss_callback::{OssCallbackLayer, OssCallbackLayerBuilder, test_util::CallbackSigner};
 use tokio::runtime;
 use tower::Service;
 use u_sdk::oss_callback_verify_layer::OssCallbackVerifyLayer;
@@ -50,13 +50,19 @@ pub fn ways() -> Result<Vec<Way>> {
         .map(|layer| {
             let (router, official) = (router(layer)?, callback::official());
             assert_eq!(is_accepted(&router, &official.altered())?, layer == BARE);
-            Ok(way(layer, router, official))
+            Ok(way(layer, router, official, StatusCode::OK))
         })
         .collect()
 }
 
-/// One call is one request: made, answered with success, dropped.
-pub(crate) fn way(name: &str, router: Router, callback: Callback) -> Way {
+/// The layer for callbacks that this process [signs](callback::signed).
+pub(crate) fn of_signed() -> OssCallbackLayerBuilder {
+    let signer = CallbackSigner::new();
+    OssCallbackLayer::builder().pin_key(signer.key_url(), signer.public_key())
+}
+
+/// One call is one request: made, answered with this status, dropped.
+pub(crate) fn way(name: &str, router: Router, callback: Callback, expected: StatusCode) -> Way {
     Way {
         name: name.to_owned(),
         start: Box::new(move || {
@@ -66,7 +72,7 @@ pub(crate) fn way(name: &str, router: Router, callback: Callback) -> Way {
                     let start = Instant::now();
                     for _ in 0..calls {
                         let status = send(&mut router, &callback).await;
-                        if !status.is_success() {
+                        if status != expected {
                             return Err(format!("answered {status}").into());
                         }
                     }

@@ -2,10 +2,11 @@
 //!
 //! 1. The callback is the example of the service's own documentation, signed by its production key.
 //!    Every way has to accept it, and to refuse a copy with another body, before it is measured. Only
-//!    tickets come in a callback of their own, which a key of this program signs.
+//!    tickets and bodies of other lengths come in callbacks that a key of this program signs.
 //! 2. [`verify`]: ways to get from headers and body to the verdict, in process. Those of Node and
 //!    Python run in their own runtimes, which keep the time themselves; see `ways.mjs`, `ways.py`.
-//! 3. [`layer`]: an axum router that is called without a network; bare, and with each layer.
+//! 3. [`layer`]: an axum router that is called without a network; bare, and with each layer. Then
+//!    other [`requests`], genuine and refused, with ours.
 //! 4. [`keys`]: from the key URL's header to a key that is known. Guards, which u-sdk does not have:
 //!    the check of a [`ticket`], and the store behind a [`replay`] guard.
 //! 5. [`http`]: the same routers as whole servers of one thread on loopback. Each server and the load
@@ -23,6 +24,7 @@ pub mod layer;
 pub mod measure;
 pub mod replay;
 pub mod report;
+pub mod requests;
 pub mod results;
 pub mod ticket;
 pub mod verify;

@@ -6,7 +6,7 @@
 use std::{env, process::Command};
 
 use oss_callback_peers::{
-    Result, http, key_server, keys, layer, measure, replay,
+    Result, http, key_server, keys, layer, measure, replay, requests,
     results::{self, Machine, Results},
     ticket, verify,
 };
@@ -58,6 +58,7 @@ fn measure(sections: &[&str]) -> Result<()> {
     }
     if is_wanted("layer") {
         results.layer = measure::compare(&layer::ways()?, Some(layer::BARE))?;
+        results.requests = measure::compare(&requests::ways()?, Some(requests::BARE))?;
     }
     if is_wanted("keys") {
         results.keys = measure::compare(&keys::ways()?, None)?;

@@ -7,7 +7,7 @@
 use std::{fmt::Write, fs, path::Path};
 
 use crate::{
-    OURS, Result, layer,
+    OURS, Result, layer, requests,
     results::{Results, Time, ratio},
     ticket, verify,
 };
@@ -69,6 +69,8 @@ fn tables(results: &Results) -> Result<String> {
     text += "### Layer\n\nTime that a layer adds to a request to a bare axum router, in process. What \
              `oss-callback` adds is 1.\n\n![Time that a layer adds](performance/layer.svg)\n\n";
     text += &table("layer", &results.layer, Some(layer::BARE))?;
+    text += "\nWhat `oss-callback` adds to other requests. To a genuine one without a body it is 1.\n\n";
+    text += &table("request", &results.requests, Some(requests::BARE))?;
 
     text += "\n### Keys\n\nTime from the header of the key URL to a key that is known. `oss-callback` \
              is 1.\n\n![Time to find a key](performance/keys.svg)\n\n";

@@ -17,12 +17,12 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Bytes,
+    http::StatusCode,
     routing::{MethodRouter, post},
 };
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use oss_callback::{
-    Admission, Guard, GuardContext, OssCallbackLayer, OssCallbackLayerBuilder, Rejection,
-    TicketClaims, TicketGuard, TicketKey, async_trait, test_util::CallbackSigner,
+    Admission, Guard, GuardContext, Rejection, TicketClaims, TicketGuard, TicketKey, async_trait,
 };
 use serde::Deserialize;
 
@@ -58,12 +58,12 @@ pub fn ways() -> Result<Vec<Way>> {
     let genuine = callback("avatars/42/a.png", &ticket);
 
     let guards = [
-        (BARE, layer().guard(ReadsVariable)),
+        (BARE, layer::of_signed().guard(ReadsVariable)),
         (
             OURS,
-            layer().guard(TicketGuard::new(TicketKey::new(SECRET)?)),
+            layer::of_signed().guard(TicketGuard::new(TicketKey::new(SECRET)?)),
         ),
-        (PEER, layer().guard(JsonWebToken::new())),
+        (PEER, layer::of_signed().guard(JsonWebToken::new())),
     ];
     guards
         .into_iter()
@@ -73,27 +73,15 @@ pub fn ways() -> Result<Vec<Way>> {
             for refused in [&altered, &elsewhere] {
                 assert_eq!(layer::is_accepted(&router, refused)?, name == BARE);
             }
-            Ok(layer::way(name, router, genuine.clone()))
+            Ok(layer::way(name, router, genuine.clone(), StatusCode::OK))
         })
         .collect()
 }
 
-fn layer() -> OssCallbackLayerBuilder {
-    let signer = CallbackSigner::new();
-    OssCallbackLayer::builder().pin_key(signer.key_url(), signer.public_key())
-}
-
 fn callback(object: &str, ticket: &str) -> Callback {
     let object = object.replace('/', "%2F");
-    let body = Bytes::from(format!(
-        "bucket=photos&object={object}&size=7&mimeType=image%2Fpng&ticket={ticket}"
-    ));
-    let request = CallbackSigner::new().form(callback::PATH, body.clone());
-    Callback {
-        target: callback::PATH.to_owned(),
-        headers: request.headers().clone(),
-        body,
-    }
+    let body = format!("bucket=photos&object={object}&size=7&mimeType=image%2Fpng&ticket={ticket}");
+    callback::signed(body.into())
 }
 
 struct ReadsVariable;
