@@ -12,16 +12,18 @@ use crate::{Rejection, RejectionKind};
 pub(crate) enum VarsError {
     #[error("a variable occurs more than once")]
     Duplicate,
-    #[error("the form has text that is not UTF-8")]
-    FormNotUtf8,
     #[error("the body is not valid JSON (line {line}, column {column})")]
     Json { line: usize, column: usize },
     #[error("the body is not a JSON object")]
     JsonNoObject,
     #[error("the JSON is nested too deeply")]
     JsonTooDeep,
+    #[error("the JSON has one half of a surrogate pair")]
+    LoneSurrogate,
     #[error("a variable has a name that serde_json keeps for itself")]
     Marker,
+    #[error("the body has text that is not UTF-8")]
+    NotUtf8,
     #[error("{}{reason}", Named(.field))]
     Type {
         field: Option<&'static str>,

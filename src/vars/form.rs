@@ -5,44 +5,67 @@
 //!    OSS percent-encodes values and leaves the template's own text alone.
 //! 3. The result is UTF-8.
 
-use std::ops::Range;
-
-use percent_encoding::percent_decode;
-
-use super::{Entry, ValueKind, Vars, VarsError};
+use super::{COMMON_ENTRIES, Entry, ValueKind, Vars, VarsError};
 
 pub(super) fn parse(body: &[u8]) -> Result<Vars, VarsError> {
-    let mut vars = Vars::with_capacity(body.len());
+    let mut text = Vec::with_capacity(body.len());
+    let mut entries = Vec::with_capacity(COMMON_ENTRIES);
     for pair in body.split(|byte| *byte == b'&') {
         if pair.is_empty() {
             continue;
         }
         let mut parts = pair.splitn(2, |byte| *byte == b'=');
-        let name = append(&mut vars, parts.next().unwrap_or_default())?;
-        let value = append(&mut vars, parts.next().unwrap_or_default())?;
-        vars.entries.push(Entry {
-            name,
-            value,
+        decode(&mut text, parts.next().unwrap_or_default());
+        let name_end = text.len();
+        decode(&mut text, parts.next().unwrap_or_default());
+        entries.push(Entry {
+            name_end,
+            end: text.len(),
             kind: ValueKind::Text,
         });
     }
-    vars.with_checked_names()
+    let text = String::from_utf8(text).map_err(|_| VarsError::NotUtf8)?;
+    // Neither a name nor a value may end within a character that the next one continues.
+    let ends = entries.iter().flat_map(|entry| [entry.name_end, entry.end]);
+    if !ends.into_iter().all(|end| text.is_char_boundary(end)) {
+        return Err(VarsError::NotUtf8);
+    }
+    Vars { text, entries }.with_checked_names()
 }
 
-/// Decodes straight into the text of `vars`, which was made large enough.
-fn append(vars: &mut Vars, encoded: &[u8]) -> Result<Range<usize>, VarsError> {
-    if !encoded.iter().any(|byte| matches!(byte, b'%' | b'+')) {
-        let text = std::str::from_utf8(encoded).map_err(|_| VarsError::FormNotUtf8)?;
-        return Ok(vars.append(text));
+/// Appends what a name or a value says.
+fn decode(text: &mut Vec<u8>, mut encoded: &[u8]) {
+    if !encoded.contains(&b'%') && !encoded.contains(&b'+') {
+        text.extend_from_slice(encoded);
+        return;
     }
-    let spaced: Vec<u8> = encoded
-        .iter()
-        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
-        .collect();
-    let text = percent_decode(&spaced)
-        .decode_utf8()
-        .map_err(|_| VarsError::FormNotUtf8)?;
-    Ok(vars.append(&text))
+    while let Some((first, behind)) = encoded.split_first() {
+        encoded = match first {
+            b'%' => {
+                let (byte, rest) = escaped(behind).unwrap_or((b'%', behind));
+                text.push(byte);
+                rest
+            }
+            b'+' => {
+                text.push(b' ');
+                behind
+            }
+            _ => {
+                let end = encoded.iter().position(|byte| matches!(byte, b'%' | b'+'));
+                let (plain, rest) = encoded.split_at(end.unwrap_or(encoded.len()));
+                text.extend_from_slice(plain);
+                rest
+            }
+        };
+    }
+}
+
+/// The byte that two digits behind a `%` stand for, and what follows them.
+fn escaped(behind: &[u8]) -> Option<(u8, &[u8])> {
+    let (digits, rest) = behind.split_at_checked(2)?;
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = digit(digits[0])? * 16 + digit(digits[1])?;
+    Some((byte as u8, rest))
 }
 
 #[cfg(test)]
@@ -67,14 +90,14 @@ mod tests {
     #[test]
     fn pairs_are_decoded_once() {
         assert_eq!(
-            pairs(b"object=a%2Fb%20c+d&size=7&x=%2525&&empty=&bare&raw=%zz%4"),
+            pairs(b"object=a%2Fb%20c+d&size=7&x=%2525&&empty=&bare&raw=%zz%+1%4"),
             Ok(vec![
                 pair("object", "a/b c d"),
                 pair("size", "7"),
                 pair("x", "%25"),
                 pair("empty", ""),
                 pair("bare", ""),
-                pair("raw", "%zz%4"),
+                pair("raw", "%zz% 1%4"),
             ]),
         );
         assert_eq!(pairs(b""), Ok(vec![]));
@@ -92,9 +115,13 @@ mod tests {
             pairs(b"%24serde_json::private::RawValue={}"),
             Err(VarsError::Marker)
         );
-        assert_eq!(pairs(b"a=%ff"), Err(VarsError::FormNotUtf8));
-        assert_eq!(pairs(b"a=\xff"), Err(VarsError::FormNotUtf8));
-        assert_eq!(pairs(b"\xff=a"), Err(VarsError::FormNotUtf8));
+        assert_eq!(pairs(b"a=%ff"), Err(VarsError::NotUtf8));
+        assert_eq!(pairs(b"a=\xff"), Err(VarsError::NotUtf8));
+        assert_eq!(pairs(b"\xff=a"), Err(VarsError::NotUtf8));
+        // Each is half a character, and together they are one.
+        assert_eq!(pairs(b"%E5=%90%8D"), Err(VarsError::NotUtf8));
+        assert_eq!(pairs(b"a=%E5&%90%8D"), Err(VarsError::NotUtf8));
+        assert_eq!(pairs(b"a=\xE5%90\x8D"), Ok(vec![pair("a", "\u{540d}")]));
     }
 
     proptest! {

@@ -1,85 +1,178 @@
 //! A JSON body: an object, as OSS fills values into the app's template.
 //!
-//! 1. The text is parsed strictly. A name that occurs twice in one object, at any depth, and more
-//!    than [`MAX_DEPTH`] levels are refused.
+//! 1. The text is parsed strictly. A name that occurs twice in one object, half of a surrogate pair,
+//!    both at any depth, and more than [`MAX_DEPTH`] levels are refused.
 //! 2. OSS inserts text and does not look at the result: for a file that is no image,
 //!    `"height":${imageInfo.height}` becomes `"height":`. So a text that does not parse is tried once
 //!    more with `null` put directly behind each `:` that is followed, blanks aside, by `,` or `}`
 //!    outside strings. Nothing else is repaired, and valid JSON is never touched.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{ValueKind, Vars, VarsError, check_names};
+use super::{COMMON_ENTRIES, Entry, ValueKind, Vars, VarsError};
 
-/// The levels of nesting that are looked into. Each level is scanned once more for each one above
+/// The levels of nesting, the body's own included. Each level is scanned once more for each one above
 /// it, so this bounds the work that one body can cause.
 const MAX_DEPTH: usize = 16;
 
 pub(super) fn parse(body: &[u8]) -> Result<Vars, VarsError> {
-    match parse_strictly(body) {
+    let body = std::str::from_utf8(body).map_err(|_| VarsError::NotUtf8)?;
+    match parse_object(body, 1) {
         Err(VarsError::Json { line, column }) => {
             let repaired = repair(body).ok_or(VarsError::Json { line, column })?;
-            parse_strictly(&repaired).map_err(|_| VarsError::Json { line, column })
+            parse_object(&repaired, 1).map_err(|_| VarsError::Json { line, column })
         }
         result => result,
     }
 }
 
-fn parse_strictly(body: &[u8]) -> Result<Vars, VarsError> {
-    let members: Members<'_> = serde_json::from_slice(body).map_err(json_error)?;
-    let mut vars = Vars::with_capacity(body.len());
-    for (name, value) in &members.0 {
-        let raw = value.get();
-        match raw.as_bytes().first() {
-            Some(b'"') => {
-                let text: Text<'_> = serde_json::from_str(raw).map_err(json_error)?;
-                vars.push(name, ValueKind::Text, &text.0);
-            }
-            Some(b'{' | b'[') => {
-                check_nested(value, 1)?;
-                vars.push(name, ValueKind::Nested, raw);
-            }
-            Some(b't' | b'f') => vars.push(name, ValueKind::Bool, raw),
-            Some(b'n') => vars.push(name, ValueKind::Null, raw),
-            _ => vars.push(name, ValueKind::Number, raw),
-        }
-    }
+fn parse_object(object: &str, depth: usize) -> Result<Vars, VarsError> {
+    let mut vars = Vars {
+        text: String::with_capacity(object.len()),
+        entries: Vec::with_capacity(COMMON_ENTRIES),
+    };
+    let mut deserializer = serde_json::Deserializer::from_str(object);
+    let members = Members {
+        vars: &mut vars,
+        depth,
+    };
+    let values = deserializer.deserialize_map(members).map_err(json_error)?;
+    deserializer.end().map_err(json_error)?;
+    values?;
     vars.with_checked_names()
 }
 
-/// Refuses what nested types would read in different ways.
-fn check_nested(value: &RawValue, depth: usize) -> Result<(), VarsError> {
-    if depth > MAX_DEPTH {
-        return Err(VarsError::JsonTooDeep);
+/// Reads members into variables. What is wrong with a value is told when the whole object was scanned:
+/// the repair is for what is no JSON.
+struct Members<'a> {
+    vars: &'a mut Vars,
+    depth: usize,
+}
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = Result<(), VarsError>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
     }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let Vars { text, entries } = self.vars;
+        let mut values = Ok(());
+        while map.next_key_seed(Name(text))?.is_some() {
+            let name_end = text.len();
+            let kind = append(text, map.next_value()?, self.depth);
+            let end = text.len();
+            values = values.and(kind.map(|kind| {
+                entries.push(Entry {
+                    name_end,
+                    end,
+                    kind,
+                });
+            }));
+        }
+        Ok(values)
+    }
+}
+
+/// Appends a name.
+struct Name<'a>(&'a mut String);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<(), E> {
+        self.0.push_str(name);
+        Ok(())
+    }
+}
+
+/// Appends a value in the one way that it can be read, or refuses it. serde_json would show a number as
+/// what it makes of it; in the raw form it is still what was written.
+fn append(text: &mut String, value: &RawValue, depth: usize) -> Result<ValueKind, VarsError> {
     let raw = value.get();
-    match raw.as_bytes().first() {
+    let kind = match raw.as_bytes().first() {
+        Some(b'"') => {
+            unescape(text, &raw[1..raw.len() - 1])?;
+            return Ok(ValueKind::Text);
+        }
+        Some(b'{' | b'[') if depth == MAX_DEPTH => return Err(VarsError::JsonTooDeep),
         Some(b'{') => {
-            let members: Members<'_> = serde_json::from_str(raw).map_err(json_error)?;
-            check_names(members.0.iter().map(|(name, _)| &**name).collect())?;
-            members
-                .0
-                .iter()
-                .try_for_each(|(_, value)| check_nested(value, depth + 1))
+            parse_object(raw, depth + 1)?;
+            ValueKind::Nested
         }
         Some(b'[') => {
             let items: Vec<&RawValue> = serde_json::from_str(raw).map_err(json_error)?;
-            items
-                .iter()
-                .try_for_each(|value| check_nested(value, depth + 1))
+            let mut unused = String::new();
+            for item in items {
+                append(&mut unused, item, depth + 1)?;
+            }
+            ValueKind::Nested
         }
-        // The raw form of a string is not decoded yet: a lone surrogate shows only then.
-        Some(b'"') => serde_json::from_str::<Text<'_>>(raw)
-            .map(drop)
-            .map_err(json_error),
-        _ => Ok(()),
+        Some(b't' | b'f') => ValueKind::Bool,
+        Some(b'n') => ValueKind::Null,
+        _ => ValueKind::Number,
+    };
+    text.push_str(raw);
+    Ok(kind)
+}
+
+/// Appends what a string says. It was scanned: its escapes are well formed, but not each of them is a
+/// character.
+fn unescape(text: &mut String, mut string: &str) -> Result<(), VarsError> {
+    while let Some((plain, escape)) = string.split_once('\\') {
+        text.push_str(plain);
+        let (character, rest) = unescaped(escape).ok_or(VarsError::LoneSurrogate)?;
+        text.push(character);
+        string = rest;
     }
+    text.push_str(string);
+    Ok(())
+}
+
+/// The character that is escaped, and what follows it.
+fn unescaped(escape: &str) -> Option<(char, &str)> {
+    if let Some((unit, rest)) = utf16(escape) {
+        return match char::from_u32(unit.into()) {
+            Some(character) => Some((character, rest)),
+            None => {
+                let (second, rest) = utf16(rest.strip_prefix('\\')?)?;
+                let character = char::decode_utf16([unit, second]).next()?.ok()?;
+                Some((character, rest))
+            }
+        };
+    }
+    let mut rest = escape.chars();
+    let character = match rest.next()? {
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        itself => itself,
+    };
+    Some((character, rest.as_str()))
+}
+
+/// The unit of `uXXXX`.
+fn utf16(escape: &str) -> Option<(u16, &str)> {
+    let (digits, rest) = escape.strip_prefix('u')?.split_at_checked(4)?;
+    Some((u16::from_str_radix(digits, 16).ok()?, rest))
 }
 
 /// Positions, never the message: it may quote the body.
@@ -94,59 +187,29 @@ fn json_error(error: serde_json::Error) -> VarsError {
 }
 
 /// The text with `null` for every missing value, if it misses one.
-fn repair(body: &[u8]) -> Option<Vec<u8>> {
-    let mut repaired = Vec::with_capacity(body.len() + 64);
+fn repair(body: &str) -> Option<String> {
+    let mut repaired = String::with_capacity(body.len() + 64);
+    let mut copied = 0;
     let mut in_string = false;
     let mut escaped = false;
-    for (position, byte) in body.iter().enumerate() {
-        repaired.push(*byte);
+    for (position, byte) in body.bytes().enumerate() {
         if in_string {
-            in_string = escaped || *byte != b'"';
-            escaped = !escaped && *byte == b'\\';
-        } else if *byte == b'"' {
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+        } else if byte == b'"' {
             in_string = true;
-        } else if *byte == b':' {
-            let next = body[position + 1..]
-                .iter()
-                .find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
-            if let Some(b',' | b'}') = next {
-                repaired.extend_from_slice(b"null");
+        } else if byte == b':' {
+            let rest = body[position + 1..].trim_start_matches([' ', '\t', '\n', '\r']);
+            if rest.starts_with([',', '}']) {
+                repaired += &body[copied..=position];
+                repaired += "null";
+                copied = position + 1;
             }
         }
     }
+    repaired += &body[copied..];
     (repaired.len() > body.len()).then_some(repaired)
 }
-
-/// The members of an object in their order, duplicates included.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((name, value)) = map.next_entry::<Text<'de>, _>()? {
-                    members.push((name.0, value));
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
-/// A string, borrowed where it has no escape.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
@@ -169,7 +232,9 @@ mod tests {
     #[test]
     fn values_keep_their_kind_and_their_text() {
         assert_eq!(
-            kinds(r#" {"a":"x\u0020\"","b":7,"c":1e400,"d":true,"e":null,"f":{"g":[1, 2]}} "#),
+            kinds(
+                r#" {"a":"x\u0020\"","b":7,"c":1e400,"d":true,"e":null,"f":{"g":[1, 2]},"h":-1.50} "#
+            ),
             Ok(vec![
                 entry("a", ValueKind::Text, "x \""),
                 entry("b", ValueKind::Number, "7"),
@@ -177,7 +242,13 @@ mod tests {
                 entry("d", ValueKind::Bool, "true"),
                 entry("e", ValueKind::Null, "null"),
                 entry("f", ValueKind::Nested, r#"{"g":[1, 2]}"#),
+                entry("h", ValueKind::Number, "-1.50"),
             ]),
+        );
+        let digits = "1234567890".repeat(4);
+        assert_eq!(
+            kinds(&format!("{{\"a\" : {digits} }}")),
+            Ok(vec![entry("a", ValueKind::Number, &digits)]),
         );
         assert_eq!(kinds("{}"), Ok(vec![]));
     }
@@ -226,12 +297,42 @@ mod tests {
             r#"{"a":1}x"#,
             "{a:1}",
             r#"{"a":01}"#,
-            r#"{"a":"\ud800"}"#,
+            r#"{"a":"\x"}"#,
+            r#"{"a":["\u00g0"]}"#,
+            r#"{"\ud800":1}"#,
+            "{\"a\":\"\n\"}",
+            "{\"a\":[\"\0\"]}",
+            "{\"\x1f\":1}",
         ] {
             assert!(matches!(kinds(body), Err(VarsError::Json { .. })), "{body}");
         }
-        assert!(parse(b"{\"a\":\"\xff\"}").is_err());
+        for body in [
+            &b"{\"a\":\"\xff\"}"[..],
+            b"{\"\xff\":1}",
+            b"{\"a\":[\"\xff\"]}",
+            b"\xff",
+        ] {
+            assert_eq!(parse(body).map(drop), Err(VarsError::NotUtf8));
+        }
         assert!(parse(b"\xef\xbb\xbf{}").is_err(), "a byte order mark");
+    }
+
+    #[test]
+    fn half_of_a_pair_is_no_text() {
+        for string in [
+            r"\ud800",
+            r"\udc00",
+            r"\udc00\ud800",
+            r"\ud800\u0041",
+            r"\ud800\n",
+            r"\ud800u",
+            r"a\ud83d\ude00\ud83d",
+        ] {
+            for value in [format!("\"{string}\""), format!("[{{\"b\":\"{string}\"}}]")] {
+                let body = format!("{{\"a\":{value},\"z\":1}}");
+                assert_eq!(kinds(&body), Err(VarsError::LoneSurrogate), "{body}");
+            }
+        }
     }
 
     #[test]
@@ -239,7 +340,7 @@ mod tests {
         let nested =
             |depth: usize| format!("{{\"a\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
         assert!(kinds(&nested(MAX_DEPTH - 1)).is_ok());
-        assert_eq!(kinds(&nested(MAX_DEPTH + 1)), Err(VarsError::JsonTooDeep));
+        assert_eq!(kinds(&nested(MAX_DEPTH)), Err(VarsError::JsonTooDeep));
         assert!(kinds(&nested(30_000)).is_err());
     }
 
@@ -273,9 +374,9 @@ mod tests {
 
     #[test]
     fn the_repair_stays_out_of_strings() {
-        assert_eq!(repair(br#"{"a":":}"}"#), None);
-        assert_eq!(repair(br#"{"a\":,":1}"#), None);
-        assert_eq!(repair(br#"{"a\\":}"#), Some(br#"{"a\\":null}"#.to_vec()));
+        assert_eq!(repair(r#"{"a":":}"}"#), None);
+        assert_eq!(repair(r#"{"a\":,":1}"#), None);
+        assert_eq!(repair(r#"{"a\\":}"#), Some(r#"{"a\\":null}"#.to_owned()));
     }
 
     fn any_json() -> impl Strategy<Value = serde_json::Value> {
@@ -299,18 +400,60 @@ mod tests {
         #[test]
         fn valid_json_has_nothing_to_repair(value in any_json(), pretty in any::<bool>()) {
             let text = if pretty {
-                serde_json::to_vec_pretty(&value)
+                serde_json::to_string_pretty(&value)
             } else {
-                serde_json::to_vec(&value)
+                serde_json::to_string(&value)
             }
             .unwrap();
             prop_assert_eq!(repair(&text), None);
         }
 
         #[test]
+        fn valid_json_is_read_as_serde_json_reads_it(
+            members in proptest::collection::btree_map(".{0,8}", any_json(), 0..24),
+        ) {
+            let body = serde_json::to_string(&members).unwrap();
+            let expected = members.iter().map(|(name, value)| {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let kind = match value {
+                    serde_json::Value::Null => ValueKind::Null,
+                    serde_json::Value::Bool(_) => ValueKind::Bool,
+                    serde_json::Value::Number(_) => ValueKind::Number,
+                    serde_json::Value::String(_) => ValueKind::Text,
+                    _ => ValueKind::Nested,
+                };
+                (name.clone(), kind, text)
+            });
+            prop_assert_eq!(kinds(&body), Ok(expected.collect()));
+        }
+
+        #[test]
+        fn a_string_is_what_serde_json_reads(
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    ".{0,3}",
+                    r#"\\["\\/bfnrtx]"#,
+                    r"\\u[0-9a-fA-F]{4}",
+                    r"\\ud[89ab][0-9a-f]{2}",
+                    r"\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}",
+                ],
+                0..6,
+            ),
+        ) {
+            let string = format!("\"{}\"", pieces.concat());
+            let theirs = serde_json::from_str::<String>(&string).ok();
+            let ours = kinds(&format!("{{\"a\":{string}}}")).ok();
+            prop_assert_eq!(ours, theirs.clone().map(|text| vec![entry("a", ValueKind::Text, &text)]));
+            let name = kinds(&format!("{{{string}:1}}")).ok();
+            prop_assert_eq!(name, theirs.clone().map(|text| vec![entry(&text, ValueKind::Number, "1")]));
+            let nested = format!("[{string}]");
+            let ours = kinds(&format!("{{\"a\":{nested}}}")).ok();
+            prop_assert_eq!(ours, theirs.map(|_| vec![entry("a", ValueKind::Nested, &nested)]));
+        }
+
+        #[test]
         fn a_repair_only_inserts_null(body in r#"[{}:,"a1 \\\\\[\]]{0,24}"#) {
-            if let Some(repaired) = repair(body.as_bytes()) {
-                let repaired = String::from_utf8(repaired).unwrap();
+            if let Some(repaired) = repair(&body) {
                 prop_assert_eq!(repaired.replace("null", ""), body);
             }
         }

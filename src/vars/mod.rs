@@ -6,8 +6,8 @@
 //!    `Content-Type` is not signed. Without that header it is a form, which is the service's default.
 //! 2. A [form](form) is percent-decoded once, with `+` as a space; a [JSON](json) body is an object,
 //!    parsed strictly, and repaired only where OSS itself leaves holes.
-//! 3. A name that occurs twice, at any depth, and text that is not UTF-8 are refused. So is a name
-//!    that serde_json gives a meaning of its own.
+//! 3. A [name](names) that occurs twice, at any depth, and text that is not UTF-8 are refused. So is a
+//!    name that serde_json gives a meaning of its own.
 //! 4. A variable is text, or JSON's number, boolean, null or nested value. [Decoding](decode) reads
 //!    numbers and booleans from text too, digit by digit: no sign, no blank. An empty value is
 //!    `None` for an `Option`, as OSS writes nothing for a variable that has no value.
@@ -19,8 +19,9 @@ mod decode;
 mod error;
 mod form;
 mod json;
+mod names;
 
-use std::{fmt, ops::Range};
+use std::fmt;
 
 use serde::de::DeserializeOwned;
 
@@ -93,11 +94,15 @@ pub(crate) struct Vars {
     entries: Vec<Entry>,
 }
 
+/// One variable. Its name begins in the text where the variable before it ends.
 struct Entry {
-    name: Range<usize>,
-    value: Range<usize>,
+    name_end: usize,
+    end: usize,
     kind: ValueKind,
 }
+
+/// Room for as many variables as a template commonly has.
+const COMMON_ENTRIES: usize = 8;
 
 /// What a value is in the body. A form knows text only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,37 +153,21 @@ impl Vars {
         T::deserialize(decode::VarsDeserializer::new(self)).map_err(Rejection::from)
     }
 
-    fn with_capacity(text: usize) -> Self {
-        Self {
-            text: String::with_capacity(text),
-            entries: Vec::new(),
-        }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
-        self.entries.iter().map(|entry| {
+    fn iter(&self) -> impl Iterator<Item = (&str, Value<'_>)> + Clone {
+        let mut start = 0;
+        self.entries.iter().map(move |entry| {
+            let name = &self.text[start..entry.name_end];
             let value = Value {
                 kind: entry.kind,
-                text: &self.text[entry.value.clone()],
+                text: &self.text[entry.name_end..entry.end],
             };
-            (&self.text[entry.name.clone()], value)
+            start = entry.end;
+            (name, value)
         })
     }
 
-    fn push(&mut self, name: &str, kind: ValueKind, value: &str) {
-        let name = self.append(name);
-        let value = self.append(value);
-        self.entries.push(Entry { name, value, kind });
-    }
-
-    fn append(&mut self, text: &str) -> Range<usize> {
-        let start = self.text.len();
-        self.text.push_str(text);
-        start..self.text.len()
-    }
-
     fn with_checked_names(self) -> Result<Self, VarsError> {
-        check_names(self.iter().map(|(name, _)| name).collect())?;
+        names::check(self.iter().map(|(name, _)| name))?;
         Ok(self)
     }
 }
@@ -188,22 +177,6 @@ impl fmt::Debug for Vars {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Vars({})", self.entries.len())
     }
-}
-
-/// What serde_json's own markers begin with. A `serde_json::Value` that meets one as the first name of
-/// an object becomes the JSON *in its value*: a handler would read variables that no guard can see.
-const SERDE_JSON_MARKER: &str = "$serde_json::private::";
-
-/// Refuses names that two readers could take for different variables.
-fn check_names(mut names: Vec<&str>) -> Result<(), VarsError> {
-    if names.iter().any(|name| name.starts_with(SERDE_JSON_MARKER)) {
-        return Err(VarsError::Marker);
-    }
-    names.sort_unstable();
-    if names.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(VarsError::Duplicate);
-    }
-    Ok(())
 }
 
 /// The variables of the text of a form or of a JSON body, for tests of this folder.
