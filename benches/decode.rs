@@ -17,6 +17,9 @@ use http::Request;
 use oss_callback::{CallbackBody, VerifiedCallback, test_util::CallbackSigner};
 use serde::Deserialize;
 
+/// Few enough that the heap is as warm as that of a server, as in `layer`.
+const BATCH: BatchSize = BatchSize::NumIterations(16);
+
 const LIMIT: usize = 64 * 1024;
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -38,12 +41,12 @@ fn decode(criterion: &mut Criterion) {
         let decoded = verified(request()).decode::<Upload>().unwrap();
         assert_eq!(decoded, serde_urlencoded::from_bytes(&form).unwrap());
         group.bench_function(format!("form, {name}/decode"), |bencher| {
-            bencher.iter_batched(|| verified(request()), parse, BatchSize::SmallInput);
+            bencher.iter_batched(|| verified(request()), parse, BATCH);
         });
         group.bench_function(format!("form, {name}/serde_urlencoded"), |bencher| {
             let peer =
                 |body: Bytes| serde_urlencoded::from_bytes::<Upload>(black_box(&body)).unwrap();
-            bencher.iter_batched(|| form.clone(), peer, BatchSize::SmallInput);
+            bencher.iter_batched(|| form.clone(), peer, BATCH);
         });
 
         group.throughput(Throughput::Bytes(json.len() as u64));
@@ -51,11 +54,11 @@ fn decode(criterion: &mut Criterion) {
         assert_eq!(verified(request()).decode::<Upload>().unwrap(), decoded);
         assert_eq!(serde_json::from_slice::<Upload>(&json).unwrap(), decoded);
         group.bench_function(format!("json, {name}/decode"), |bencher| {
-            bencher.iter_batched(|| verified(request()), parse, BatchSize::SmallInput);
+            bencher.iter_batched(|| verified(request()), parse, BATCH);
         });
         group.bench_function(format!("json, {name}/serde_json"), |bencher| {
             let peer = |body: Bytes| serde_json::from_slice::<Upload>(black_box(&body)).unwrap();
-            bencher.iter_batched(|| json.clone(), peer, BatchSize::SmallInput);
+            bencher.iter_batched(|| json.clone(), peer, BATCH);
         });
     }
     group.finish();

@@ -5,6 +5,8 @@
 //!    OSS percent-encodes values and leaves the template's own text alone.
 //! 3. The result is UTF-8.
 
+use percent_encoding::percent_decode;
+
 use super::{COMMON_ENTRIES, Entry, ValueKind, Vars, VarsError};
 
 pub(super) fn parse(body: &[u8]) -> Result<Vars, VarsError> {
@@ -34,38 +36,17 @@ pub(super) fn parse(body: &[u8]) -> Result<Vars, VarsError> {
 }
 
 /// Appends what a name or a value says.
-fn decode(text: &mut Vec<u8>, mut encoded: &[u8]) {
-    if !encoded.contains(&b'%') && !encoded.contains(&b'+') {
-        text.extend_from_slice(encoded);
-        return;
+fn decode(text: &mut Vec<u8>, encoded: &[u8]) {
+    for (index, part) in encoded.split(|byte| *byte == b'+').enumerate() {
+        if index > 0 {
+            text.push(b' ');
+        }
+        if part.contains(&b'%') {
+            text.extend(percent_decode(part));
+        } else {
+            text.extend_from_slice(part);
+        }
     }
-    while let Some((first, behind)) = encoded.split_first() {
-        encoded = match first {
-            b'%' => {
-                let (byte, rest) = escaped(behind).unwrap_or((b'%', behind));
-                text.push(byte);
-                rest
-            }
-            b'+' => {
-                text.push(b' ');
-                behind
-            }
-            _ => {
-                let end = encoded.iter().position(|byte| matches!(byte, b'%' | b'+'));
-                let (plain, rest) = encoded.split_at(end.unwrap_or(encoded.len()));
-                text.extend_from_slice(plain);
-                rest
-            }
-        };
-    }
-}
-
-/// The byte that two digits behind a `%` stand for, and what follows them.
-fn escaped(behind: &[u8]) -> Option<(u8, &[u8])> {
-    let (digits, rest) = behind.split_at_checked(2)?;
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let byte = digit(digits[0])? * 16 + digit(digits[1])?;
-    Some((byte as u8, rest))
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ impl<'de> Visitor<'de> for Members<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let Vars { text, entries } = self.vars;
         let mut values = Ok(());
-        while map.next_key_seed(Name(text))?.is_some() {
+        while map.next_key_seed(AppendTo(text))?.is_some() {
             let name_end = text.len();
             let kind = append(text, map.next_value()?, self.depth);
             let end = text.len();
@@ -78,10 +78,10 @@ impl<'de> Visitor<'de> for Members<'_> {
     }
 }
 
-/// Appends a name.
-struct Name<'a>(&'a mut String);
+/// Appends what a string says.
+struct AppendTo<'a>(&'a mut String);
 
-impl<'de> DeserializeSeed<'de> for Name<'_> {
+impl<'de> DeserializeSeed<'de> for AppendTo<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -89,15 +89,15 @@ impl<'de> DeserializeSeed<'de> for Name<'_> {
     }
 }
 
-impl Visitor<'_> for Name<'_> {
+impl Visitor<'_> for AppendTo<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
+        f.write_str("a string")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<(), E> {
-        self.0.push_str(name);
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.0.push_str(text);
         Ok(())
     }
 }
@@ -108,7 +108,14 @@ fn append(text: &mut String, value: &RawValue, depth: usize) -> Result<ValueKind
     let raw = value.get();
     let kind = match raw.as_bytes().first() {
         Some(b'"') => {
-            unescape(text, &raw[1..raw.len() - 1])?;
+            // It was scanned, so its escapes are well formed; but not each of them is a character.
+            if raw.contains('\\') {
+                serde_json::Deserializer::from_str(raw)
+                    .deserialize_str(AppendTo(text))
+                    .map_err(|_| VarsError::LoneSurrogate)?;
+            } else {
+                text.push_str(&raw[1..raw.len() - 1]);
+            }
             return Ok(ValueKind::Text);
         }
         Some(b'{' | b'[') if depth == MAX_DEPTH => return Err(VarsError::JsonTooDeep),
@@ -130,49 +137,6 @@ fn append(text: &mut String, value: &RawValue, depth: usize) -> Result<ValueKind
     };
     text.push_str(raw);
     Ok(kind)
-}
-
-/// Appends what a string says. It was scanned: its escapes are well formed, but not each of them is a
-/// character.
-fn unescape(text: &mut String, mut string: &str) -> Result<(), VarsError> {
-    while let Some((plain, escape)) = string.split_once('\\') {
-        text.push_str(plain);
-        let (character, rest) = unescaped(escape).ok_or(VarsError::LoneSurrogate)?;
-        text.push(character);
-        string = rest;
-    }
-    text.push_str(string);
-    Ok(())
-}
-
-/// The character that is escaped, and what follows it.
-fn unescaped(escape: &str) -> Option<(char, &str)> {
-    if let Some((unit, rest)) = utf16(escape) {
-        return match char::from_u32(unit.into()) {
-            Some(character) => Some((character, rest)),
-            None => {
-                let (second, rest) = utf16(rest.strip_prefix('\\')?)?;
-                let character = char::decode_utf16([unit, second]).next()?.ok()?;
-                Some((character, rest))
-            }
-        };
-    }
-    let mut rest = escape.chars();
-    let character = match rest.next()? {
-        'b' => '\u{8}',
-        'f' => '\u{c}',
-        'n' => '\n',
-        'r' => '\r',
-        't' => '\t',
-        itself => itself,
-    };
-    Some((character, rest.as_str()))
-}
-
-/// The unit of `uXXXX`.
-fn utf16(escape: &str) -> Option<(u16, &str)> {
-    let (digits, rest) = escape.strip_prefix('u')?.split_at_checked(4)?;
-    Some((u16::from_str_radix(digits, 16).ok()?, rest))
 }
 
 /// Positions, never the message: it may quote the body.
