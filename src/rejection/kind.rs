@@ -41,7 +41,7 @@ pub enum RejectionKind {
     MissingHeader(&'static str),
     /// The application refused the callback (403).
     Refused(&'static str),
-    /// The callback was seen before (409). With an [answer](Rejection::answer), that is sent (200).
+    /// The callback was seen before (409). With an [answer](super::Rejection::answer), that is sent (200).
     Replayed(Replay),
     /// The signed request id is too old, too far ahead, or not there (403). The source says which.
     Stale,

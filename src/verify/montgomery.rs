@@ -118,6 +118,7 @@ impl<const L: usize> Field<L> {
         }
         self.square(&mut power);
         self.multiply_by(&mut power, base);
+        // Below 2n, as the plain signature is below n.
         if !less(&power, &self.n) {
             subtract(&mut power, &self.n);
         }
