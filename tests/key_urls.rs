@@ -33,9 +33,20 @@ impl FetchKey for Counting {
 
 /// What the layer says to the official callback with this key header.
 async fn verdict(layer: &OssCallbackLayer, header: &[u8]) -> Option<RejectionKind> {
-    let mut request = official().request::<CallbackBody>();
-    let value = HeaderValue::from_bytes(header).unwrap();
+    verdict_of(layer, request(header)).await
+}
+
+fn request(key_url: &[u8]) -> Request<CallbackBody> {
+    let mut request = official().request();
+    let value = HeaderValue::from_bytes(key_url).unwrap();
     request.headers_mut().insert("x-oss-pub-key-url", value);
+    request
+}
+
+async fn verdict_of(
+    layer: &OssCallbackLayer,
+    request: Request<CallbackBody>,
+) -> Option<RejectionKind> {
     let inner = service_fn(|_: Request<CallbackBody>| async {
         Ok::<_, std::convert::Infallible>(Response::new(Bytes::new()))
     });
@@ -147,6 +158,33 @@ const HOSTILE: &[&str] = &[
     "https://localhost/callback_pub_key_v1.pem",
     "",
 ];
+
+#[tokio::test]
+async fn a_signature_is_decoded_for_an_allowed_key_url_alone_and_before_a_fetch() {
+    let fetcher = Counting::default();
+    let layer = OssCallbackLayer::builder()
+        .key_fetcher(fetcher.clone())
+        .build()
+        .unwrap();
+    let malformed = RejectionKind::InvalidHeader("authorization");
+    for (url, expected) in [
+        ("https://evil.test/", RejectionKind::KeyUrlNotAllowed),
+        (
+            "https://gosspublic.alicdn.com/callback_pub_key_v1.pem",
+            malformed.clone(),
+        ),
+        (
+            "https://gosspublic.alicdn.com/callback_pub_key_v2.pem",
+            malformed,
+        ),
+    ] {
+        let mut request = request(BASE64_STANDARD.encode(url).as_bytes());
+        let value = HeaderValue::from_static("no base64");
+        request.headers_mut().insert("authorization", value);
+        assert_eq!(verdict_of(&layer, request).await, Some(expected), "{url}");
+    }
+    assert_eq!(fetcher.0.load(Ordering::SeqCst), 0);
+}
 
 #[tokio::test]
 async fn hostile_key_urls_are_refused_without_a_fetch() {

@@ -13,9 +13,9 @@
 //! 7. The guards are told the outcome, and the answer goes out. A rejection, from here or from an
 //!    extractor or handler inside, is [rendered](response) in one place.
 //!
-//! One deadline covers 3 to 5, which are the [vetting](vetting) of a request. There is no back-pressure from the inner service to
-//! the outside, as there cannot be before it is known whether a request is worth a place in it:
-//! [`poll_ready`](tower::Service::poll_ready) is always ready.
+//! One deadline covers 3 to 5, which are the [vetting](vetting) of a request. There is no back-pressure
+//! from the inner service to the outside, as there cannot be before it is known whether a request is
+//! worth a place in it: [`poll_ready`](tower::Service::poll_ready) is always ready.
 
 mod body;
 mod future;

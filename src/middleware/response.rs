@@ -53,8 +53,8 @@ where
     }
 }
 
-/// Renders rejections as [`Rejection::to_response`] does. It is the layer that leaves the rejection in
-/// the extensions of any response.
+/// Renders rejections as [`Rejection::to_response`] does, but without the rejection in the extensions:
+/// the layer leaves it in those of any response.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct DefaultRejection;

@@ -1,5 +1,10 @@
-//! What has to be there before the inner service gets a request: its body, its key, and the word of the
-//! guards. All of it comes before one deadline.
+//! What has to be there before the inner service gets a request.
+//!
+//! 1. Its body, up to a limit.
+//! 2. Its key, if that was not at hand. Then there is a verdict.
+//! 3. The word of the guards, one after the other.
+//! 4. All of these come before one deadline. Then the inner service gets ready, which it may take its
+//!    time for, and is called.
 
 use std::{
     future::poll_fn,
@@ -215,6 +220,7 @@ impl<B> Stage<B> {
                 RejectionKind::KeyUnavailable,
                 "the key was not there before the deadline",
             ),
+            // Who was admitted is never late.
             Self::Guards { .. } | Self::Admitted => Rejection::caused_by(
                 RejectionKind::GuardUnavailable,
                 "the guards did not decide before the deadline",

@@ -20,20 +20,20 @@ const MAX_DEPTH: usize = 16;
 
 pub(super) fn parse(body: &[u8]) -> Result<Vars, VarsError> {
     let body = std::str::from_utf8(body).map_err(|_| VarsError::NotUtf8)?;
-    match parse_object(body, 1) {
+    let room = || Vars {
+        text: String::with_capacity(body.len()),
+        entries: Vec::with_capacity(COMMON_ENTRIES),
+    };
+    match parse_object(body, 1, room()) {
         Err(VarsError::Json { line, column }) => {
             let repaired = repair(body).ok_or(VarsError::Json { line, column })?;
-            parse_object(&repaired, 1).map_err(|_| VarsError::Json { line, column })
+            parse_object(&repaired, 1, room()).map_err(|_| VarsError::Json { line, column })
         }
         result => result,
     }
 }
 
-fn parse_object(object: &str, depth: usize) -> Result<Vars, VarsError> {
-    let mut vars = Vars {
-        text: String::with_capacity(object.len()),
-        entries: Vec::with_capacity(COMMON_ENTRIES),
-    };
+fn parse_object(object: &str, depth: usize, mut vars: Vars) -> Result<Vars, VarsError> {
     let mut deserializer = serde_json::Deserializer::from_str(object);
     let members = Members {
         vars: &mut vars,
@@ -120,7 +120,11 @@ fn append(text: &mut String, value: &RawValue, depth: usize) -> Result<ValueKind
         }
         Some(b'{' | b'[') if depth == MAX_DEPTH => return Err(VarsError::JsonTooDeep),
         Some(b'{') => {
-            parse_object(raw, depth + 1)?;
+            match parse_object(raw, depth + 1, Vars::default()) {
+                // It was scanned too: what is wrong with it is a name.
+                Err(VarsError::Json { .. }) => return Err(VarsError::LoneSurrogate),
+                result => result?,
+            };
             ValueKind::Nested
         }
         Some(b'[') => {
@@ -224,16 +228,14 @@ mod tests {
             r#"{"a":1,"\u0061":2}"#,
             r#"{"a":{"b":1,"b":1}}"#,
             r#"{"a":[{"b":{"c":1,"c":2}}]}"#,
-            r#"{"a":,"a":1}"#,
         ] {
-            assert!(
-                matches!(
-                    kinds(body),
-                    Err(VarsError::Duplicate | VarsError::Json { .. })
-                ),
-                "{body}"
-            );
+            assert_eq!(kinds(body), Err(VarsError::Duplicate), "{body}");
         }
+        let with_hole = kinds(r#"{"a":,"a":1}"#);
+        assert!(
+            matches!(with_hole, Err(VarsError::Json { .. })),
+            "{with_hole:?}"
+        );
     }
 
     #[test]
@@ -292,7 +294,11 @@ mod tests {
             r"\ud800u",
             r"a\ud83d\ude00\ud83d",
         ] {
-            for value in [format!("\"{string}\""), format!("[{{\"b\":\"{string}\"}}]")] {
+            for value in [
+                format!("\"{string}\""),
+                format!("[{{\"b\":\"{string}\"}}]"),
+                format!("{{\"{string}\":1}}"),
+            ] {
                 let body = format!("{{\"a\":{value},\"z\":1}}");
                 assert_eq!(kinds(&body), Err(VarsError::LoneSurrogate), "{body}");
             }
@@ -305,6 +311,8 @@ mod tests {
             |depth: usize| format!("{{\"a\":{}1{}}}", "[".repeat(depth), "]".repeat(depth));
         assert!(kinds(&nested(MAX_DEPTH - 1)).is_ok());
         assert_eq!(kinds(&nested(MAX_DEPTH)), Err(VarsError::JsonTooDeep));
+        let empty = nested(MAX_DEPTH).replace('1', "");
+        assert_eq!(kinds(&empty), Err(VarsError::JsonTooDeep));
         assert!(kinds(&nested(30_000)).is_err());
     }
 

@@ -88,6 +88,7 @@ pub(crate) enum BodyKind {
 }
 
 /// The decoded variables of one body, in its order.
+#[derive(Default)]
 pub(crate) struct Vars {
     /// All names and values, one after the other.
     text: String,

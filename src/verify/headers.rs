@@ -25,6 +25,7 @@ pub(crate) const KEY_URL: &str = "x-oss-pub-key-url";
 // A header map would parse the string at each look-up.
 static KEY_URL_NAME: HeaderName = HeaderName::from_static(KEY_URL);
 const VERSION: &str = "x-oss-signature-version";
+const CONTENT_TYPE: &str = "content-type";
 
 /// The headers that matter to verification, each as often as it may be. The signature is still text:
 /// a foreign key URL is refused for less than decoding it takes.
@@ -51,7 +52,7 @@ impl<'a> CallbackHeaders<'a> {
                 AUTHORIZATION => authorization.add(value),
                 KEY_URL => key_url.add(value),
                 VERSION => version.add(value),
-                "content-type" => content_type.add(value),
+                CONTENT_TYPE => content_type.add(value),
                 "content-length" => content_length.add(value),
                 "content-encoding" => {
                     is_encoded |= !value.as_bytes().eq_ignore_ascii_case(b"identity");
@@ -66,7 +67,7 @@ impl<'a> CallbackHeaders<'a> {
             None | Some(b"1.0") => {}
             Some(_) => return Err(RejectionKind::UnsupportedSignatureVersion.into()),
         }
-        let content_type = content_type.at_most_one("content-type")?;
+        let content_type = content_type.at_most_one(CONTENT_TYPE)?;
         if is_encoded {
             return Err(RejectionKind::UnsupportedMediaType.into());
         }

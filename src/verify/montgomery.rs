@@ -1,7 +1,7 @@
 //! `s^e mod n`, prepared once per key: Montgomery multiplication in 64-bit limbs.
 //!
-//! `rsa` derives the Montgomery form of a key for every signature anew, which costs it ten times what
-//! the exponentiation of the 512-bit production key costs. This file does that once. It holds
+//! `rsa` derives the Montgomery form of a key for every signature anew, which costs it far more than
+//! the exponentiation of the 512-bit production key does. This file does that once. It holds
 //! arithmetic alone: lengths and padding are [`signature`](super::signature)'s, and a property test
 //! holds it equal to `rsa` for every size of key. All numbers here are public, so nothing is
 //! constant-time.
@@ -76,6 +76,7 @@ pub(super) struct Field<const L: usize> {
 
 impl<const L: usize> Field<L> {
     fn new(n: &BigUint, exponent: u32) -> Self {
+        const { assert!(L % 8 == 0, "loops are written out in eights") };
         let r_squared = (BigUint::from(1_u8) << (2 * 64 * L)) % n;
         let limbs = limbs(&n.to_bytes_be());
         // Newton: each step doubles the number of correct low bits, of which an odd number has 3.
