@@ -106,7 +106,10 @@ async fn callback_with_an_unknown_key(situation: &str) -> Result<(), Box<dyn Err
         service.oneshot(callback),
     );
     let response = response?;
-    let kind = response.extensions().get::<Rejection>().map(Rejection::kind);
+    let kind = response
+        .extensions()
+        .get::<Rejection>()
+        .map(Rejection::kind);
     println!("{situation}: {} {kind:?}", response.status());
     assert_eq!(greeting?, HANDSHAKE);
     assert_eq!(response.status(), 503);
