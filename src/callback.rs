@@ -177,18 +177,9 @@ pub struct UnsignedMetadata {
     date: Option<HeaderValue>,
 }
 
-/// The same, while the headers are there.
-#[derive(Default)]
-pub(crate) struct UnsignedHeaders<'a> {
-    request_id: Option<&'a HeaderValue>,
-    bucket: Option<&'a HeaderValue>,
-    requester: Option<&'a HeaderValue>,
-    date: Option<&'a HeaderValue>,
-}
-
-impl<'a> UnsignedHeaders<'a> {
+impl UnsignedMetadata {
     /// Keeps the value if it is the first of a name that is kept.
-    pub(crate) fn add(&mut self, name: &str, value: &'a HeaderValue) {
+    pub(crate) fn add(&mut self, name: &str, value: &HeaderValue) {
         let kept = match name {
             REQUEST_ID => &mut self.request_id,
             "x-oss-bucket" => &mut self.bucket,
@@ -196,20 +187,9 @@ impl<'a> UnsignedHeaders<'a> {
             "date" => &mut self.date,
             _ => return,
         };
-        kept.get_or_insert(value);
+        kept.get_or_insert_with(|| value.clone());
     }
 
-    pub(crate) fn cloned(&self) -> UnsignedMetadata {
-        UnsignedMetadata {
-            request_id: self.request_id.cloned(),
-            bucket: self.bucket.cloned(),
-            requester: self.requester.cloned(),
-            date: self.date.cloned(),
-        }
-    }
-}
-
-impl UnsignedMetadata {
     /// `x-oss-request-id`: 24 hexadecimal digits, the first 8 of which are the Unix time of the
     /// upload.
     pub fn request_id(&self) -> Option<&str> {

@@ -15,8 +15,9 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::join_all};
 use http::{HeaderValue, Request, Response};
 use oss_callback::{
-    CallbackBody, FetchError, FetchKey, FetchOutcome, KeyStore, KeyUrl, OssCallbackLayer,
-    PublicKey, RejectionKind, SignatureMismatch, async_trait, test_util::CallbackSigner,
+    CallbackBody, ConfigError, FetchError, FetchKey, FetchOutcome, KeyStore, KeyUrl,
+    OssCallbackLayer, PublicKey, RejectionKind, SignatureMismatch, async_trait,
+    test_util::CallbackSigner,
 };
 use tokio::{
     sync::Notify,
@@ -272,23 +273,10 @@ async fn a_denied_v1_refuses_the_official_sample_without_a_fetch() {
     assert_eq!(server.fetches(), 0);
 }
 
-#[tokio::test]
-async fn a_key_that_is_denied_while_it_is_fetched_does_not_verify() {
-    let server = KeyServer::default();
-    server.publish(2);
-    let gate = server.close_gate();
-    let keys = store(&server);
-    let waiting = tokio::spawn(service(&keys).oneshot(callback(2)));
-    server.asked().await;
-    keys.deny_key("https://gosspublic.alicdn.com/callback_pub_key_v2.pem")
-        .unwrap();
-    gate.notify_one();
-    let verdict = waiting.await.unwrap().unwrap();
-    assert_eq!(verdict, Some(RejectionKind::KeyUnavailable));
-}
-
-#[tokio::test]
-async fn a_key_that_is_pinned_while_another_is_fetched_counts() {
+/// What a callback gets if this is done with the URL of its key while that is being fetched.
+async fn verdict_if_meanwhile(
+    done: impl FnOnce(&KeyStore, &str) -> Result<(), ConfigError>,
+) -> Option<RejectionKind> {
     let server = KeyServer::default();
     server.publish(2);
     let gate = server.close_gate();
@@ -296,10 +284,21 @@ async fn a_key_that_is_pinned_while_another_is_fetched_counts() {
     let waiting = tokio::spawn(service(&keys).oneshot(callback(2)));
     server.asked().await;
     let url = "https://gosspublic.alicdn.com/callback_pub_key_v2.pem";
-    keys.pin_key(url, CallbackSigner::new().public_key())
-        .unwrap();
+    done(&keys, url).unwrap();
     gate.notify_one();
-    let verdict = waiting.await.unwrap().unwrap();
+    waiting.await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_key_that_is_denied_while_it_is_fetched_does_not_verify() {
+    let verdict = verdict_if_meanwhile(|keys, url| keys.deny_key(url)).await;
+    assert_eq!(verdict, Some(RejectionKind::KeyUnavailable));
+}
+
+#[tokio::test]
+async fn a_key_that_is_pinned_while_another_is_fetched_counts() {
+    let other = CallbackSigner::new().public_key();
+    let verdict = verdict_if_meanwhile(|keys, url| keys.pin_key(url, other)).await;
     let cause = SignatureMismatch::NotFromThisKey;
     assert_eq!(verdict, Some(RejectionKind::InvalidSignature(cause)));
 }

@@ -370,6 +370,13 @@ mod tests {
         admitted.filter(|admitted| !cache.is_denied(&admitted.url))
     }
 
+    /// Has the key of this URL fetched.
+    fn fetched(cache: &mut Cache, url: &str, now: Instant) -> KeyUrl {
+        let url = admission(cache, url).unwrap().url;
+        cache.succeeded(&url, PublicKey::aliyun_v1(), now);
+        url
+    }
+
     /// Asks as a callback would, and says whether that made a fetch.
     fn ask(cache: &mut Cache, url: &str, now: Instant) -> bool {
         let admitted = admission(cache, url).unwrap();
@@ -434,8 +441,7 @@ mod tests {
     fn a_fetched_key_is_fresh_then_stale_then_gone() {
         let mut cache = cache();
         let start = Instant::now();
-        let url = admission(&cache, V2).unwrap().url;
-        cache.succeeded(&url, PublicKey::aliyun_v1(), start);
+        let url = fetched(&mut cache, V2, start);
         let moment = Duration::from_millis(1);
         assert_eq!(state(&cache, V2, start + TTL - moment), "fresh");
         assert!(!cache.is_due(&url, start + TTL - moment));
@@ -450,8 +456,7 @@ mod tests {
     fn a_refresh_that_fails_keeps_the_key_and_cools_down() {
         let mut cache = cache();
         let start = Instant::now();
-        let url = admission(&cache, V2).unwrap().url;
-        cache.succeeded(&url, PublicKey::aliyun_v1(), start);
+        let url = fetched(&mut cache, V2, start);
         let stale = start + TTL;
         cache.failed(&url, FetchError::new("503"), stale);
         assert_eq!(state(&cache, V2, stale), "stale");
@@ -484,8 +489,7 @@ mod tests {
     fn what_is_denied_is_not_there() {
         let mut cache = cache();
         let now = Instant::now();
-        let url = admission(&cache, V2).unwrap().url;
-        cache.succeeded(&url, PublicKey::aliyun_v1(), now);
+        fetched(&mut cache, V2, now);
         cache.deny(&V1_URL.replace("https", "http")).unwrap();
         cache.deny(V2).unwrap();
         for url in [V1_URL, V2] {
@@ -509,8 +513,7 @@ mod tests {
             assert!(ask(&mut cache, &version(next), now), "v{next}");
         }
         // Once v2 is known, v10 is one of the next eight.
-        let url = admission(&cache, V2).unwrap().url;
-        cache.succeeded(&url, PublicKey::aliyun_v1(), now);
+        fetched(&mut cache, V2, now);
         assert!(ask(&mut cache, &version(10), now));
         assert!(!ask(&mut cache, &version(11), now));
     }
@@ -519,8 +522,7 @@ mod tests {
     fn a_version_below_one_that_is_known_does_not_pay_either() {
         let mut cache = cache();
         let now = Instant::now();
-        let url = admission(&cache, &version(4)).unwrap().url;
-        cache.succeeded(&url, PublicKey::aliyun_v1(), now);
+        fetched(&mut cache, &version(4), now);
         while ask(&mut cache, &version(100), now) {}
         for near in [2, 3, 5, 12] {
             assert!(ask(&mut cache, &version(near), now), "v{near}");
@@ -554,8 +556,7 @@ mod tests {
     fn a_stale_key_is_not_refreshed_by_every_callback_while_the_fetcher_fails() {
         let mut cache = cache();
         let start = Instant::now();
-        let url = admission(&cache, V2).unwrap().url;
-        cache.succeeded(&url, PublicKey::aliyun_v1(), start);
+        let url = fetched(&mut cache, V2, start);
         let stale = start + TTL;
         cache.failed(&url, FetchError::local("no runtime"), stale);
         assert_eq!(state(&cache, V2, stale), "stale");
@@ -591,8 +592,7 @@ mod tests {
         let mut cache = Cache::new(Arc::new(policy.unwrap()));
         let now = Instant::now();
         for url in &urls {
-            let admitted = admission(&cache, url).unwrap().url;
-            cache.succeeded(&admitted, PublicKey::aliyun_v1(), now);
+            fetched(&mut cache, url, now);
         }
         assert!(urls.iter().all(|url| state(&cache, url, now) == "fresh"));
     }
@@ -624,16 +624,14 @@ mod tests {
         let mut cache = Cache::new(Arc::new(policy));
         let now = Instant::now();
         for number in 1..=999 {
-            let url = admission(&cache, &version(number)).unwrap().url;
-            cache.succeeded(&url, PublicKey::aliyun_v1(), now);
+            fetched(&mut cache, &version(number), now);
         }
         assert_eq!(cache.fetched.len(), MAX_FETCHED);
         assert_eq!(state(&cache, &version(1), now), "fresh");
         assert_eq!(state(&cache, &version(999), now), "unknown");
         assert!(!ask(&mut cache, &version(65), now), "nor fetched each time");
         let later = now + TTL + MAX_STALE;
-        let url = admission(&cache, &version(999)).unwrap().url;
-        cache.succeeded(&url, PublicKey::aliyun_v1(), later);
+        fetched(&mut cache, &version(999), later);
         assert_eq!(state(&cache, &version(999), later), "fresh");
     }
 }

@@ -20,7 +20,7 @@ use super::{
     vetting::{Findings, Seal, Vetting},
 };
 use crate::{
-    Outcome, Rejection,
+    Outcome, Rejection, VerifiedCallback,
     guard::{Settlements, Settling},
     log,
 };
@@ -133,8 +133,7 @@ where
             let (answer, outcome) = match this.phase.as_mut().project() {
                 PhaseProj::Refuse { parts, rejection } => {
                     let rejection = rejection.take().expect(POLLED_AGAIN);
-                    log::refused(&rejection, None, Some(parts));
-                    let response = render(&this.config.rejection_response, rejection);
+                    let response = this.config.refuse(rejection, None, Some(parts));
                     (Ok(response), Outcome::Failed)
                 }
                 PhaseProj::Vetting { mut vetting } => {
@@ -157,8 +156,7 @@ where
                         // they do then does not change the answer.
                         Err(rejection) => {
                             let callback = this.findings.callback.as_ref();
-                            log::refused(&rejection, callback, vetting.parts());
-                            let response = render(&this.config.rejection_response, rejection);
+                            let response = this.config.refuse(rejection, callback, vetting.parts());
                             (Ok(response), Outcome::Failed)
                         }
                     }
@@ -213,6 +211,22 @@ where
                 }
             }
         }
+    }
+}
+
+impl<R> Config<R> {
+    /// The answer to a request that the handler does not get.
+    fn refuse<B>(
+        &self,
+        rejection: Rejection,
+        callback: Option<&VerifiedCallback>,
+        parts: Option<&Parts>,
+    ) -> Response<B>
+    where
+        R: RejectionResponse<B>,
+    {
+        log::refused(&rejection, callback, parts);
+        render(&self.rejection_response, rejection)
     }
 }
 

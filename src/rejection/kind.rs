@@ -1,4 +1,4 @@
-//! The reasons.
+//! Why a callback is refused: what a program can tell apart, and no more than the status on the wire.
 
 /// The reasons for which a callback is refused.
 ///
@@ -41,7 +41,8 @@ pub enum RejectionKind {
     MissingHeader(&'static str),
     /// The application refused the callback (403).
     Refused(&'static str),
-    /// The callback was seen before (409). With an [answer](super::Rejection::answer), that is sent (200).
+    /// The callback was seen before (409). With an [answer](super::Rejection::answer), that is sent
+    /// (200).
     Replayed(Replay),
     /// The signed request id is too old, too far ahead, or not there (403). The source says which.
     Stale,

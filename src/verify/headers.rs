@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::{Claim, Signature, SignedTarget};
 use crate::{
     Rejection, RejectionKind,
-    callback::{Draft, UnsignedHeaders},
+    callback::{Draft, UnsignedMetadata},
     vars::BodyType,
 };
 
@@ -34,7 +34,7 @@ pub(crate) struct CallbackHeaders<'a> {
     key_url: &'a [u8],
     content_type: Option<&'a [u8]>,
     content_length: Option<&'a [u8]>,
-    unsigned: UnsignedHeaders<'a>,
+    unsigned: UnsignedMetadata,
 }
 
 impl<'a> CallbackHeaders<'a> {
@@ -46,7 +46,7 @@ impl<'a> CallbackHeaders<'a> {
         let mut content_type = Values::None;
         let mut content_length = Values::None;
         let mut is_encoded = false;
-        let mut unsigned = UnsignedHeaders::default();
+        let mut unsigned = UnsignedMetadata::default();
         for (name, value) in headers {
             match name.as_str() {
                 AUTHORIZATION => authorization.add(value),
@@ -101,7 +101,7 @@ impl<'a> CallbackHeaders<'a> {
             target,
             body_type.resolve(self.content_type),
             signature,
-            self.unsigned.cloned(),
+            self.unsigned,
         )))
     }
 }

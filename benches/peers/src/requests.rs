@@ -32,10 +32,10 @@ pub fn ways() -> Result<Vec<Way>> {
     let longest = genuine(64 * 1024);
     let with = |name, value: Option<&str>| -> Result<Callback> {
         let mut callback = longest.clone();
-        callback.headers.remove(name);
-        if let Some(value) = value {
-            callback.headers.insert(name, HeaderValue::from_str(value)?);
-        }
+        match value {
+            Some(value) => callback.headers.insert(name, HeaderValue::from_str(value)?),
+            None => callback.headers.remove(name),
+        };
         Ok(callback)
     };
     let foreign = BASE64_STANDARD.encode("https://evil.test/callback_pub_key_v1.pem");
