@@ -8,7 +8,10 @@ use std::{
     convert::Infallible,
     error::Error,
     pin::{Pin, pin},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -36,7 +39,7 @@ use tokio::{
     },
     time::{Instant, sleep},
 };
-use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer};
 use tower_http::limit::RequestBodyLimitLayer;
 
 /// Why the layer refuses a request.
@@ -231,6 +234,40 @@ where
     let seconds = Duration::from_secs(started.elapsed().as_secs());
     assert!(started.elapsed() - seconds < Duration::from_millis(5));
     (seconds, rejection.kind().clone())
+}
+
+/// Counts how often it is asked.
+#[derive(Clone, Default)]
+struct NeverReady(Arc<AtomicUsize>);
+
+impl Service<Request<CallbackBody>> for NeverReady {
+    type Response = Response<Full<Bytes>>;
+    type Error = BoxError;
+    type Future = future::Pending<Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: Request<CallbackBody>) -> Self::Future {
+        panic!("called although it is not ready")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_is_not_for_the_inner_service_and_wakes_nobody_who_waits_for_it() {
+    let inner = NeverReady::default();
+    // So late that there is a timer.
+    let late = stream::once(async {
+        sleep(Duration::from_secs(1)).await;
+        frame(BODY)
+    });
+    let request = callback_with(StreamBody::new(late));
+    let waiting = tokio::spawn(layer().layer(inner.clone()).oneshot(request));
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(inner.0.load(Ordering::SeqCst), 1);
+    assert!(!waiting.is_finished());
 }
 
 #[derive(Clone, Copy)]

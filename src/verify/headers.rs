@@ -203,6 +203,31 @@ mod tests {
     }
 
     #[test]
+    fn of_unsigned_headers_the_first_is_kept() {
+        let names = [
+            "x-oss-request-id",
+            "x-oss-bucket",
+            "x-oss-requester",
+            "date",
+        ];
+        let _ = refusal(|headers| {
+            for name in names {
+                headers.append(name, HeaderValue::from_static("first"));
+                headers.append(name, HeaderValue::from_static("second"));
+            }
+            let unsigned = CallbackHeaders::parse(headers).unwrap().unsigned;
+            for kept in [
+                unsigned.request_id(),
+                unsigned.bucket(),
+                unsigned.requester(),
+                unsigned.date(),
+            ] {
+                assert_eq!(kept, Some("first"));
+            }
+        });
+    }
+
+    #[test]
     fn no_version_but_1_0_is_tried() {
         assert_eq!(append("x-oss-signature-version", "1.0"), None);
         for version in ["2.0", "1", "1.00", "1.0 ", "01.0", ""] {
