@@ -91,7 +91,7 @@ fn guard(c: &mut Criterion) {
             .pin_key(signer.key_url(), signer.public_key())
             .clock(|| SystemTime::UNIX_EPOCH + Duration::from_secs(0x6639_9AA5))
             .guard(AgeGuard::new())
-            .unbound()
+            .allow_any_customer()
     };
     let body = "reqId=66399AA5D3BAF0B5A4F1C2D3&object=a.jpg";
     let (head, _) = signer.form("/cb", body).into_parts();

@@ -54,7 +54,7 @@
 //! 4. The signature is therefore a filter: it stops strangers who cannot make OSS sign, and
 //!    alterations on the way. **What authenticates is a [`Guard`]** that looks for something which the
 //!    application issued for this upload: a `TicketGuard`, or one of its own. A layer without such a
-//!    guard logs a warning, unless it is [`unbound`](OssCallbackLayerBuilder::unbound). Repetitions
+//!    guard logs a warning, unless it calls [`allow_any_customer`](OssCallbackLayerBuilder::allow_any_customer). Repetitions
 //!    are stopped by a [`ReplayGuard`] alone.
 //! 5. A ticket proves who was authorized, never what was uploaded: its holder can have OSS sign a body
 //!    of his own making. Before something valuable is granted, ask OSS itself about the object with

@@ -72,7 +72,7 @@ pub(crate) fn unbound() {
     event!(
         warn,
         "no guard binds callbacks to anybody: every OSS customer can have OSS sign any body \
-         for this URL. Add a TicketGuard or a guard of your own, or say `unbound()`",
+         for this URL. Add a TicketGuard or a guard of your own, or say `allow_any_customer()`",
         {}
     );
 }

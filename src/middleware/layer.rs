@@ -77,7 +77,7 @@ impl OssCallbackLayer {
             path_prefix: None,
             rejection_response: DefaultRejection,
             signed_target: None,
-            unbound: false,
+            allow_any_customer: false,
             var_names: VarNames::default(),
         }
     }
@@ -141,7 +141,7 @@ pub struct OssCallbackLayerBuilder<R = DefaultRejection> {
     path_prefix: Option<String>,
     rejection_response: R,
     signed_target: Option<TargetSource>,
-    unbound: bool,
+    allow_any_customer: bool,
     var_names: VarNames,
 }
 
@@ -186,8 +186,8 @@ impl<R> OssCallbackLayerBuilder<R> {
     /// [threat model](crate#threat-model). Without a `TicketGuard`, and without a guard of the
     /// application's own, whose purpose this crate cannot know, the first genuine callback logs a
     /// warning, once.
-    pub fn unbound(mut self) -> Self {
-        self.unbound = true;
+    pub fn allow_any_customer(mut self) -> Self {
+        self.allow_any_customer = true;
         self
     }
 
@@ -292,7 +292,7 @@ impl<R> OssCallbackLayerBuilder<R> {
             path_prefix: self.path_prefix,
             rejection_response: renderer,
             signed_target: self.signed_target,
-            unbound: self.unbound,
+            allow_any_customer: self.allow_any_customer,
             var_names: self.var_names,
         }
     }
@@ -329,7 +329,7 @@ impl<R> OssCallbackLayerBuilder<R> {
             var_names: self.var_names,
         };
         guards.check()?;
-        let is_silent = self.unbound || guards.bind();
+        let is_silent = self.allow_any_customer || guards.bind();
         Ok(OssCallbackLayer {
             config: Arc::new(Config {
                 body_limit: self.body_limit,
@@ -358,7 +358,7 @@ impl<R> fmt::Debug for OssCallbackLayerBuilder<R> {
             .field("keys", &self.keys)
             .field("path_prefix", &self.path_prefix)
             .field("signed_target", &self.signed_target)
-            .field("unbound", &self.unbound)
+            .field("allow_any_customer", &self.allow_any_customer)
             .field("var_names", &self.var_names)
             .finish_non_exhaustive()
     }

@@ -44,7 +44,7 @@ pub fn builder() -> OssCallbackLayerBuilder {
         .pin_key(signer.key_url(), signer.public_key())
         .clock(now)
         .guard(AgeGuard::new())
-        .unbound()
+        .allow_any_customer()
 }
 
 pub fn layer(store: impl ReplayStore) -> OssCallbackLayer {

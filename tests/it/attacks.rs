@@ -3,11 +3,11 @@
 //! The attacker is a customer of OSS, so whatever he sends has a genuine signature: `form` has the
 //! same key sign any body. What a row calls "accepted", no guard stops;
 //! one that begins with "none" is no attack.
-#![cfg(feature = "ticket")]
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::guards::{
+    NOW, at, form, layer,
+    ticket::{HEADER, SECRET, issue, jwt, jwt_by, key},
+};
 use http::{Method, Request};
 use oss_callback::{
     AgeGuard, BucketGuard, CallbackBody, MemoryReplayStore, OssCallbackLayerBuilder, RejectionKind,
@@ -15,10 +15,6 @@ use oss_callback::{
     test_util::CallbackSigner,
 };
 use serde::{Deserialize, Serialize};
-use support::guards::{
-    NOW, at, form, layer,
-    ticket::{HEADER, SECRET, issue, jwt, jwt_by, key},
-};
 use tower::{Layer, ServiceExt, service_fn};
 
 #[derive(Serialize, Deserialize)]
@@ -82,7 +78,7 @@ async fn attacked(
     });
     let service = endpoint.build().unwrap().layer(handler);
     let response = service.oneshot(request).await.unwrap();
-    if let Some(kind) = support::kind(&response) {
+    if let Some(kind) = crate::support::kind(&response) {
         return Err(kind);
     }
     assert_eq!(response.status(), 200);

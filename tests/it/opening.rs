@@ -2,7 +2,6 @@
 //! sizes, and no other form of padding.
 //!
 //! The keys of more than 1025 bits in `tests/keys` take long to make. They protect nothing.
-#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 

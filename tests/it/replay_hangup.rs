@@ -1,17 +1,13 @@
 //! A sender that hangs up, at any moment and in any manner, has the handler run at most once.
-#![cfg(feature = "test-util")]
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{net::SocketAddr, time::Duration};
 
+use crate::support::replay::{Effects, callback, layer};
 use axum::{Router, routing::post};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use oss_callback::{CallbackBody, MemoryReplayStore};
-use support::replay::{Effects, callback, layer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -43,7 +39,7 @@ async fn serve() -> (SocketAddr, Effects, mpsc::UnboundedReceiver<()>) {
         }
     };
     let guarded = post(handler).route_layer(layer(MemoryReplayStore::new()));
-    let address = support::serve(Router::new().route("/cb", guarded)).await;
+    let address = crate::support::serve(Router::new().route("/cb", guarded)).await;
     (address, effects, endings)
 }
 

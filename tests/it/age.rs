@@ -1,12 +1,9 @@
 //! The age guard: recent uploads, by the time in the signed request id.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::guards::{NOW, Validity, at, form, layer, refusal};
 use oss_callback::{AgeGuard, RejectionKind, VarNames};
-use support::guards::{NOW, Validity, at, form, layer, refusal};
 
 const STALE: Option<RejectionKind> = Some(RejectionKind::Stale);
 

@@ -1,8 +1,4 @@
 //! One upload for each ticket.
-#![cfg(all(feature = "test-util", feature = "ticket"))]
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     sync::{
@@ -12,13 +8,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::support::replay::{Effects, MINUTE, now, replay, send_counted};
 use http::Request;
 use oss_callback::{
     AgeGuard, CallbackBody, ConfigError, MemoryReplayStore, OssCallbackLayer,
     OssCallbackLayerBuilder, RejectionKind, Replay, ReplayGuard, TicketClaims, TicketGuard,
     TicketKey, test_util::CallbackSigner,
 };
-use support::replay::{Effects, MINUTE, now, replay, send_counted};
 
 fn key() -> TicketKey {
     TicketKey::new([7; 32]).unwrap()
@@ -108,7 +104,11 @@ async fn a_ticket_used_twice_around_its_end_is_used_once() {
             } else {
                 RejectionKind::TicketExpired
             };
-            assert_eq!(support::kind(&response), Some(expected), "{first} {second}");
+            assert_eq!(
+                crate::support::kind(&response),
+                Some(expected),
+                "{first} {second}"
+            );
         }
         assert_eq!(effects.count(), 1);
     }

@@ -1,8 +1,4 @@
 //! What guards and handlers read of a body: one set of values, typed, or one refusal for all.
-#![cfg(feature = "axum")]
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -56,7 +52,7 @@ async fn extract<T: DeserializeOwned + Send + 'static>(
     media_type: Option<&'static str>,
     body: &str,
 ) -> Result<T, Rejection> {
-    let layer = support::layer().build().unwrap();
+    let layer = crate::support::layer().build().unwrap();
     extract_behind(layer, callback(media_type, body)).await
 }
 
@@ -272,7 +268,7 @@ async fn two_variables_of_one_name_are_refused_for_everybody() {
         reason(extract::<CallbackVars>(Some(media_type), body).await);
         // A guard that looks for something else altogether is told too.
         let guard = guard_fn(async |callback: VerifiedCallback| callback.var("size").map(drop));
-        let layer = support::layer().guard(guard).build().unwrap();
+        let layer = crate::support::layer().guard(guard).build().unwrap();
         reason(extract_behind::<()>(layer, callback(Some(media_type), body)).await);
     }
 }
@@ -296,7 +292,7 @@ async fn other_media_types_have_no_variables() {
     request
         .headers_mut()
         .append(CONTENT_TYPE, HeaderValue::from_static(FORM));
-    let layer = support::layer().build().unwrap();
+    let layer = crate::support::layer().build().unwrap();
     assert_eq!(
         refused(extract_behind::<()>(layer, request).await).kind(),
         &RejectionKind::DuplicateHeader("content-type"),
@@ -352,7 +348,7 @@ async fn readings(
 
     let read = Arc::new(Mutex::new(Vec::new()));
     let by_guard = read.clone();
-    let layer = support::layer()
+    let layer = crate::support::layer()
         .body_type(body_type)
         .guard(guard_fn(move |callback| {
             let object = callback
@@ -480,7 +476,7 @@ async fn a_number_is_the_same_text_to_all_who_read_text() {
     ] {
         let body = format!(r#"{{"n":{number}}}"#);
         let request = || callback(Some(JSON), &body);
-        let layer = support::layer().build().unwrap();
+        let layer = crate::support::layer().build().unwrap();
         let signer = CallbackSigner::new();
         let proof = signer.verify(request()).unwrap();
         assert_eq!(proof.var("n"), Ok(Some(number)));

@@ -2,9 +2,6 @@
 //!
 //! Requests are genuine callbacks with a few things changed at random, so that they get as far as
 //! every check, and not only to the first.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -175,7 +172,7 @@ impl Case {
         }
         message.push(b'\n');
         message.extend(&self.body);
-        let signed = support::signed(&message, uri, Bytes::new());
+        let signed = crate::support::signed(&message, uri, Bytes::new());
 
         let (mut parts, _) = signed.into_parts();
         if self.is_json {
@@ -290,7 +287,7 @@ fn every_request_gets_a_documented_answer() {
         .enable_time()
         .build()
         .unwrap();
-    let layer = support::layer()
+    let layer = crate::support::layer()
         .body_limit(BODY_LIMIT)
         .key_fetcher(NoKeys)
         .build()

@@ -1,18 +1,15 @@
 //! hyper: the layer around a plain handler, and its places among other layers.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{convert::Infallible, time::Duration};
 
+use crate::support::app::{
+    Envelope, assert_enveloped, assert_serves, envelope, genuine, layer, request, send, text,
+    uploaded,
+};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use oss_callback::{CallbackBody, OssCallbackService, Rejection, handler_fn};
-use support::app::{
-    Envelope, assert_enveloped, assert_serves, envelope, genuine, layer, request, send, text,
-    uploaded,
-};
 use tower::{
     BoxError, Layer, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, service_fn,
     util::BoxCloneSyncService,
@@ -46,8 +43,8 @@ async fn a_handler_may_answer_with_any_response() {
 #[cfg(feature = "ticket")]
 #[tokio::test]
 async fn a_handler_reads_the_ticket_of_an_admitted_callback() {
+    use crate::support::guards::{self, ticket::acme, ticket::guard};
     use oss_callback::{CallbackAnswer, RejectionKind, Ticket};
-    use support::guards::{self, ticket::acme, ticket::guard};
 
     async fn tenant(request: Request<CallbackBody>) -> Result<CallbackAnswer, Rejection> {
         let ticket = Ticket::<String>::from_extensions(request.extensions())?;
@@ -61,7 +58,10 @@ async fn a_handler_reads_the_ticket_of_an_admitted_callback() {
 
     let unguarded = guards::layer().build().unwrap();
     let response = send(&unguarded.layer(handler), acme()).await;
-    assert_eq!(support::kind(&response), Some(RejectionKind::LayerMissing));
+    assert_eq!(
+        crate::support::kind(&response),
+        Some(RejectionKind::LayerMissing)
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,4 @@
 //! What strangers can make the server fetch by naming keys, and what they cannot keep out.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,10 +1,8 @@
 //! Any body in, any body out: the layer leaves the response body of other tower stacks alone.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{convert::Infallible, fmt::Debug};
 
+use crate::support::kind;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -15,7 +13,6 @@ use http_body_util::{
 use oss_callback::{
     CallbackBody, OssCallbackLayer, RejectionKind, RejectionResponse, VerifiedCallback,
 };
-use support::kind;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_http::limit::RequestBodyLimitLayer;
 
@@ -34,7 +31,7 @@ async fn assert_stack<Q, A, R>(
         let response = Response::new(answer(Full::new(callback.body().clone())));
         async { Ok::<_, Infallible>(response) }
     }));
-    let vector = support::official();
+    let vector = crate::support::official();
     let genuine = vector.request::<Full<Bytes>>().map(&question);
     let response = send(&app, genuine).await;
     assert_eq!(response.status(), 200);
@@ -75,7 +72,7 @@ macro_rules! layer_of {
 #[tokio::test]
 async fn whole_bodies() {
     assert_stack(OssCallbackLayer::new(), |body| body, |body| body).await;
-    let whole = |_| CallbackBody::from(Bytes::from(support::official().body));
+    let whole = |_| CallbackBody::from(Bytes::from(crate::support::official().body));
     assert_stack(OssCallbackLayer::new(), whole, whole).await;
 }
 
@@ -115,7 +112,7 @@ async fn tonics_bodies() {
 
 #[tokio::test]
 async fn a_limit_outside_the_layer_is_a_413_of_the_layer() {
-    let vector = support::official();
+    let vector = crate::support::official();
     let app = OssCallbackLayer::new().layer(service_fn(|_: Request<CallbackBody>| async {
         Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
     }));

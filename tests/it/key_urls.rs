@@ -1,7 +1,4 @@
 //! The key URL is chosen by whoever sends the request: which ones exist, and which do not.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::sync::{
     Arc,

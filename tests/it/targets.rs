@@ -3,9 +3,6 @@
 //! OSS signs `url_decode(path)`, `?query`, a line feed and the body, joined without escaping. A target
 //! is verified only where that can be read in one way; the two things that the service leaves open,
 //! `+` in the path and an empty query, are read in both.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::convert::Infallible;
 
@@ -50,7 +47,7 @@ impl Verdict {
 /// The verdict of the verifier on a target whose signature covers `head`, a line feed and the body.
 fn verifier(target: &str, head: &[u8]) -> Verdict {
     let message = [head, b"\n", BODY.as_bytes()].concat();
-    let request = support::signed(&message, Uri::default(), "");
+    let request = crate::support::signed(&message, Uri::default(), "");
     let verifier = Verifier::new(CallbackSigner::new().public_key());
     Verdict::of(verifier.verify(target, request.headers(), BODY.into()))
 }
@@ -59,7 +56,7 @@ fn verifier(target: &str, head: &[u8]) -> Verdict {
 async fn layer(target: &str, head: &[u8]) -> Verdict {
     let message = [head, b"\n", BODY.as_bytes()].concat();
     match target.parse() {
-        Ok(uri) => Verdict::of(deliver(support::signed(&message, uri, BODY)).await),
+        Ok(uri) => Verdict::of(deliver(crate::support::signed(&message, uri, BODY)).await),
         Err(_) => NoUri,
     }
 }
@@ -77,7 +74,7 @@ async fn deliver(request: Request<CallbackBody>) -> Result<VerifiedCallback, Rej
         response.extensions_mut().insert(callback.unwrap());
         Ok::<_, Infallible>(response)
     });
-    let service = support::layer().build().unwrap().layer(inner);
+    let service = crate::support::layer().build().unwrap().layer(inner);
     let response = service.oneshot(request).await.unwrap();
     match response.extensions().get::<VerifiedCallback>() {
         Some(callback) => Ok(callback.clone()),
@@ -242,14 +239,14 @@ async fn a_body_need_not_be_text() {
     let body: Vec<u8> = (0..=255).collect();
     let message = [b"/cb\n", body.as_slice()].concat();
     let uri = Uri::from_static("/cb");
-    let callback = deliver(support::signed(&message, uri.clone(), body.clone()))
+    let callback = deliver(crate::support::signed(&message, uri.clone(), body.clone()))
         .await
         .unwrap();
     assert_eq!(callback.body(), &body);
 
     // A copy that was read as text and written again is another message.
     let lossy = String::from_utf8_lossy(&body).into_owned();
-    let refused = deliver(support::signed(&message, uri, lossy)).await;
+    let refused = deliver(crate::support::signed(&message, uri, lossy)).await;
     assert_eq!(Verdict::of(refused), Differs);
 }
 
@@ -259,7 +256,7 @@ async fn the_message_cannot_be_cut_elsewhere() {
     let message = b"/cb?id=1\nobject=a\nsize=7";
     let cut = async |target: &str, body: &'static str| {
         let uri = target.parse().unwrap();
-        Verdict::of(deliver(support::signed(message, uri, body)).await)
+        Verdict::of(deliver(crate::support::signed(message, uri, body)).await)
     };
     assert_eq!(cut("/cb?id=1", "object=a\nsize=7").await, Accepted);
     assert_eq!(
@@ -279,9 +276,13 @@ async fn the_message_cannot_be_cut_elsewhere() {
 async fn the_proof_tells_the_target_as_sent_and_as_signed() {
     let proof = async |target: &str, head: &[u8]| {
         let message = [head, b"\n", BODY.as_bytes()].concat();
-        deliver(support::signed(&message, target.parse().unwrap(), BODY))
-            .await
-            .unwrap()
+        deliver(crate::support::signed(
+            &message,
+            target.parse().unwrap(),
+            BODY,
+        ))
+        .await
+        .unwrap()
     };
     let callback = proof("/a%2Fb+c?d=%20", b"/a/b+c?d=%20").await;
     assert_eq!(callback.path(), "/a%2Fb+c");

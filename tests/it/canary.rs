@@ -1,8 +1,5 @@
 //! What a sender sends is shown to the handler alone: not to whoever is answered, not in `Debug`, not
 //! in the log.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     convert::Infallible,
@@ -121,7 +118,7 @@ async fn send(seen: &Seen, body_type: BodyType, request: Request<CallbackBody>) 
             })
         }
     });
-    let builder = support::layer()
+    let builder = crate::support::layer()
         .body_type(body_type)
         .guard(Shown(seen.clone()))
         .guard(guard_fn(|callback| {

@@ -1,8 +1,4 @@
 //! One callback, one effect: the replay guard with a store in memory.
-#![cfg(feature = "test-util")]
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     future::poll_fn,
@@ -16,6 +12,10 @@ use std::{
     time::Duration,
 };
 
+use crate::support::replay::{
+    Effects, MINUTE, builder, callback, callback_after, claim, contract, layer, now, replay, send,
+    send_counted, storm,
+};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Response, StatusCode};
@@ -24,10 +24,6 @@ use oss_callback::{
     AgeGuard, CallbackAnswer, ConfigError, MemoryReplayStore, OssCallbackLayer, Rejection,
     RejectionKind, Replay, ReplayClaim, ReplayGuard, ReplayStore, ReplayStoreError, Reservation,
     async_trait, guard_fn, test_util::CallbackSigner,
-};
-use support::replay::{
-    Effects, MINUTE, builder, callback, callback_after, claim, contract, layer, now, replay, send,
-    send_counted, storm,
 };
 use tokio::task::yield_now;
 use tower::{Layer, ServiceExt};
@@ -207,7 +203,7 @@ async fn what_was_abandoned_is_never_run_again() {
     }
     seconds.store(3601, Ordering::SeqCst);
     let response = send_counted(&layer, callback(1), &effects).await;
-    assert_eq!(support::kind(&response), Some(RejectionKind::Stale));
+    assert_eq!(crate::support::kind(&response), Some(RejectionKind::Stale));
     assert_eq!(effects.count(), 1);
 }
 
@@ -237,7 +233,7 @@ async fn a_callback_is_remembered_until_the_guards_before_refuse_it() {
             .await;
         }
         let response = send_counted(&layer, callback(1), &effects).await;
-        refusals.push(support::kind(&response));
+        refusals.push(crate::support::kind(&response));
     }
     assert_eq!(effects.count(), 1);
     assert_eq!(refusals[0], None);
@@ -432,7 +428,7 @@ async fn a_reservation_of_unknown_outcome_is_refused_and_undone() {
     let response = send_counted(&layer, callback(1), &effects).await;
     assert_eq!(response.status(), 503);
     assert_eq!(
-        support::kind(&response),
+        crate::support::kind(&response),
         Some(RejectionKind::GuardUnavailable)
     );
     store.fail_reserve.store(false, Ordering::SeqCst);

@@ -1,8 +1,6 @@
 //! What the public types can be used for: sent, shared, moved, cloned, erased.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::doubles::{Boxed, builder, callback, inner, status};
 use axum::{body::Body, routing::Route};
 use oss_callback::{
     Admission, CallbackAnswer, CallbackBody, CallbackVars, ConfigError, DefaultRejection,
@@ -10,7 +8,6 @@ use oss_callback::{
     OssCallbackLayerBuilder, OssCallbackService, Outcome, PublicKey, Rejection, RejectionKind,
     ResponseFuture, UnsignedMetadata, VerifiedCallback, Verifier,
 };
-use support::doubles::{Boxed, builder, callback, inner, status};
 use tower::{Layer, ServiceExt};
 
 fn debug<T: std::fmt::Debug>() {}

@@ -2,10 +2,6 @@
 //!
 //! Recorded tickets are always checked. The libraries themselves are run where they are installed:
 //! `pip install pyjwt`, `npm install jose` (with `NODE_PATH`, if it is not in this folder).
-#![cfg(feature = "ticket")]
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     collections::BTreeMap,
@@ -14,13 +10,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use oss_callback::{TicketClaims, TicketGuard, TicketKey};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use support::guards::{
+use crate::support::guards::{
     NOW, at, form, layer, refusal,
     ticket::{SECRET, key},
 };
+use oss_callback::{TicketClaims, TicketGuard, TicketKey};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 type Tickets = BTreeMap<String, String>;
 
@@ -32,7 +28,7 @@ struct Recorded {
 
 #[tokio::test]
 async fn recorded_tickets_are_admitted() {
-    let recorded: Recorded = serde_json::from_str(include_str!("vectors/tickets.json")).unwrap();
+    let recorded: Recorded = serde_json::from_str(include_str!("../vectors/tickets.json")).unwrap();
     assert_eq!((recorded.pyjwt.len(), recorded.jose.len()), (5, 7));
     for tickets in [recorded.pyjwt, recorded.jose] {
         admit(&tickets, at(NOW)).await;

@@ -1,15 +1,12 @@
 //! The time that each guard has.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{future::pending, time::Duration};
 
+use crate::support::guards::{form, layer, refusal};
 use oss_callback::{
     Admission, ConfigError, Guard, GuardContext, Outcome, Rejection, RejectionKind, async_trait,
     guard_fn,
 };
-use support::guards::{form, layer, refusal};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep},

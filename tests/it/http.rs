@@ -1,7 +1,4 @@
 //! What HTTP itself does to callbacks on their way: axum, hyper and warp as real servers.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     convert::Infallible,
@@ -12,6 +9,10 @@ use std::{
     },
 };
 
+use crate::support::{
+    Vector,
+    wire::{Answer, Connection},
+};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{Request, Response};
@@ -25,10 +26,6 @@ use hyper_util::{
 };
 use oss_callback::{
     CallbackAnswer, CallbackBody, OssCallbackLayer, Rejection, VerifiedCallback, handler_fn,
-};
-use support::{
-    Vector,
-    wire::{Answer, Connection},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -82,7 +79,10 @@ async fn axum() -> Server {
     let handled = Arc::clone(&server.handled);
     let uploaded = post(move |request: axum::extract::Request| echo(request, Arc::clone(&handled)))
         .route_layer(OssCallbackLayer::new());
-    let paths: BTreeSet<_> = support::vectors().into_iter().map(|it| it.path).collect();
+    let paths: BTreeSet<_> = crate::support::vectors()
+        .into_iter()
+        .map(|it| it.path)
+        .collect();
     let app = paths
         .iter()
         .fold(Router::new(), |app, path| app.route(path, uploaded.clone()));
@@ -168,7 +168,7 @@ fn assert_accepted(answer: &Answer, vector: &Vector, context: &str) {
 
 /// A callback whose query was altered: its headers alone do not give it away.
 fn altered() -> Vector {
-    let altered = support::vectors().remove(4);
+    let altered = crate::support::vectors().remove(4);
     assert!(!altered.verifies);
     altered
 }
@@ -223,7 +223,7 @@ async fn http2_answer(response: Response<Incoming>) -> Answer {
 async fn every_vector_gets_its_verdict_in_every_version() {
     for server in servers().await {
         let mut http2 = server.connect_http2().await;
-        for vector in support::vectors() {
+        for vector in crate::support::vectors() {
             let http1 = vector.http1();
             let http2 = http2.send_request(http2_request(&vector)).await.unwrap();
             let answers = [
@@ -252,7 +252,7 @@ async fn every_vector_gets_its_verdict_in_every_version() {
 
 #[tokio::test]
 async fn a_connection_serves_callback_after_callback() {
-    let vector = support::official();
+    let vector = crate::support::official();
     for server in servers().await {
         let mut connection = server.connect().await;
         for _ in 0..2 {
@@ -266,7 +266,7 @@ async fn a_connection_serves_callback_after_callback() {
 
 #[tokio::test]
 async fn a_connection_is_closed_when_the_client_asks_and_after_http_1_0() {
-    let vector = support::official();
+    let vector = crate::support::official();
     let closing = vector.http1();
     let http_1_0 = replaced(&with_length(&vector), "HTTP/1.1", "HTTP/1.0");
     for server in servers().await {
@@ -281,7 +281,7 @@ async fn a_connection_is_closed_when_the_client_asks_and_after_http_1_0() {
 
 #[tokio::test]
 async fn a_chunked_body_is_the_body_that_was_signed() {
-    let vector = support::official();
+    let vector = crate::support::official();
     for server in servers().await {
         let answer = server.ask(&chunked(&vector)).await;
         assert_accepted(&answer, &vector, server.name);
@@ -292,7 +292,7 @@ async fn a_chunked_body_is_the_body_that_was_signed() {
 
 #[tokio::test]
 async fn a_request_may_arrive_byte_by_byte() {
-    let vector = support::official();
+    let vector = crate::support::official();
     for server in servers().await {
         for request in [with_length(&vector), chunked(&vector)] {
             let mut connection = server.connect().await;
@@ -316,7 +316,7 @@ async fn a_request_may_arrive_byte_by_byte() {
 /// What is there of a body when its client goes is no body: it is neither verified nor handled.
 #[tokio::test]
 async fn a_client_that_goes_half_way_disturbs_nobody() {
-    let vector = support::official();
+    let vector = crate::support::official();
     for server in servers().await {
         for request in [with_length(&vector), chunked(&vector)] {
             let half = &request[..request.len() - vector.body.len() / 2];
@@ -360,7 +360,7 @@ async fn a_client_that_goes_half_way_disturbs_nobody() {
 
 #[tokio::test]
 async fn doubled_headers_are_refused_over_http_2_too() {
-    let vector = support::official();
+    let vector = crate::support::official();
     for server in servers().await {
         let mut client = server.connect_http2().await;
         for name in ["authorization", "x-oss-pub-key-url", "content-type"] {
@@ -376,7 +376,7 @@ async fn doubled_headers_are_refused_over_http_2_too() {
 
 #[tokio::test]
 async fn only_path_and_query_of_an_absolute_target_count() {
-    let vector = support::official();
+    let vector = crate::support::official();
     let request = replaced(&vector.http1(), "POST ", "POST http://elsewhere.example:81");
     let bare = replaced(&request, vector.path.as_str(), "");
     for server in servers().await {
@@ -388,7 +388,7 @@ async fn only_path_and_query_of_an_absolute_target_count() {
 /// hyper lets them through; the frameworks have no route for them, and the layer refuses the rest.
 #[tokio::test]
 async fn targets_that_are_no_paths_are_never_called() {
-    let vector = support::official();
+    let vector = crate::support::official();
     for server in servers().await {
         for target in ["*", "localhost", "localhost:80", "http://localhost?id=1"] {
             for method in ["POST", "CONNECT"] {
@@ -405,7 +405,7 @@ async fn targets_that_are_no_paths_are_never_called() {
 
 #[tokio::test]
 async fn pipelined_callbacks_are_answered_in_order() {
-    let (vector, altered) = (support::official(), altered());
+    let (vector, altered) = (crate::support::official(), altered());
     let requests = [
         with_length(&vector),
         chunked(&altered),
@@ -426,7 +426,7 @@ async fn pipelined_callbacks_are_answered_in_order() {
 /// A body is asked for only once the headers are good, so 100 is the mark of that.
 #[tokio::test]
 async fn a_client_that_waits_for_100_is_not_asked_for_a_body_that_headers_refuse() {
-    let vector = support::official();
+    let vector = crate::support::official();
     let expect = |length: usize| {
         vector.head(&format!(
             "Expect: 100-continue\r\nContent-Length: {length}\r\n"
@@ -461,7 +461,7 @@ async fn a_client_that_waits_for_100_is_not_asked_for_a_body_that_headers_refuse
 /// `None` is hyper's own refusal: 400 with an empty body, before any of our code runs.
 #[tokio::test]
 async fn malformed_requests_get_their_documented_verdict() {
-    let vector = support::official();
+    let vector = crate::support::official();
     let length = format!("Content-Length: {}\r\n", vector.body.len());
     let request = with_length(&vector);
     let doubled = |name: &str, value: &str| {

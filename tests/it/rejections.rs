@@ -1,11 +1,11 @@
 //! What a refused callback is answered with, and who has a say in it.
-#![cfg(feature = "axum")]
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::error::Error;
 
+use crate::support::{
+    doubles::{self, Inner, builder, callback, callback_with, frames, never, untouchable},
+    kind,
+};
 use axum::{
     Router,
     body::Body,
@@ -21,10 +21,6 @@ use oss_callback::{
     VerifiedCallback, guard_fn, test_util::CallbackSigner,
 };
 use serde::Deserialize;
-use support::{
-    doubles::{self, Inner, builder, callback, callback_with, frames, never, untouchable},
-    kind,
-};
 use tower::{Layer, Service, ServiceExt};
 
 #[derive(Deserialize)]

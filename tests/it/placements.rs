@@ -1,11 +1,11 @@
 //! Where the layer can stand, and what it takes for the target there.
-#![cfg(feature = "axum")]
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{borrow::Cow, time::Duration};
 
+use crate::support::{
+    doubles::{TripWire, builder, callback, callback_with, untouchable},
+    kind,
+};
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -19,10 +19,6 @@ use oss_callback::{
     TargetProblem, VerifiedCallback,
 };
 use serde::Deserialize;
-use support::{
-    doubles::{TripWire, builder, callback, callback_with, untouchable},
-    kind,
-};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -200,7 +196,7 @@ async fn a_callback_for_one_prefix_does_not_pass_under_another() {
 
 #[tokio::test]
 async fn around_a_whole_router_that_is_served() {
-    let official = support::official();
+    let official = crate::support::official();
     let app = Router::new().route(
         &official.path,
         post(|proof: VerifiedCallback| async move { CallbackAnswer::json(proof.query().unwrap()) }),

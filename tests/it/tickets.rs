@@ -1,8 +1,4 @@
 //! Tickets: what the guard takes, where it looks, and what the handler finds.
-#![cfg(feature = "ticket")]
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     convert::Infallible,
@@ -10,6 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::support::guards::{
+    NOW, Validity, at, form, layer, refusal,
+    ticket::{HEADER, SECRET, guard, issue, jwt, key},
+};
 use bytes::Bytes;
 use http::{Extensions, Request, Response};
 use http_body_util::Full;
@@ -19,10 +19,6 @@ use oss_callback::{
 };
 use proptest::prelude::*;
 use serde::Deserialize;
-use support::guards::{
-    NOW, Validity, at, form, layer, refusal,
-    ticket::{HEADER, SECRET, guard, issue, jwt, key},
-};
 use tower::{Layer, ServiceExt, service_fn};
 
 const INVALID: Option<RejectionKind> = Some(RejectionKind::TicketInvalid);
@@ -558,7 +554,7 @@ async fn found<T: Send + 'static>(
     };
     let builder = match guard {
         Some(guard) => layer().guard(guard),
-        None => layer().unbound(),
+        None => layer().allow_any_customer(),
     };
     let service = builder.build().unwrap().layer(handler);
     let mut request = form(&format!("{BODY}{ticket}"));
@@ -624,7 +620,7 @@ async fn in_axum_a_ticket_is_an_extractor() {
 
     let claims = TicketClaims::object("u/7/a").app(&serde_json::json!({ "user": 7 }));
     let guarded = layer().guard(guard()).build().unwrap();
-    let unguarded = layer().unbound().build().unwrap();
+    let unguarded = layer().allow_any_customer().build().unwrap();
     let app = Router::new()
         .route("/cb", post(uploaded).route_layer(guarded))
         .route("/open", post(uploaded).route_layer(unguarded));
@@ -637,7 +633,10 @@ async fn in_axum_a_ticket_is_an_extractor() {
     let body = axum::body::to_bytes(response.into_body(), 9).await.unwrap();
     assert_eq!(body, "7");
     let response = send("/open").await.unwrap();
-    assert_eq!(support::kind(&response), Some(RejectionKind::LayerMissing));
+    assert_eq!(
+        crate::support::kind(&response),
+        Some(RejectionKind::LayerMissing)
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,4 @@
 //! Which key a callback is verified with, and what has to happen before one is fetched.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     convert::Infallible,
@@ -10,6 +7,10 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{
+    doubles::{BODY, Inner, builder, callback, callback_with, frame, frames, never, untouchable},
+    kind,
+};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::join_all, stream};
@@ -20,10 +21,6 @@ use oss_callback::{
     ConfigError, FetchError, FetchKey, KeyStore, KeyUrl, KeyUrlPolicy, OssCallbackLayer,
     OssCallbackLayerBuilder, PublicKey, Rejection, RejectionKind, SignatureMismatch, async_trait,
     test_util::CallbackSigner,
-};
-use support::{
-    doubles::{BODY, Inner, builder, callback, callback_with, frame, frames, never, untouchable},
-    kind,
 };
 use tokio::sync::{Semaphore, oneshot};
 use tower::{BoxError, Layer, ServiceExt};
@@ -184,7 +181,7 @@ async fn where_the_policy_admits_both_schemes_both_name_the_pinned_key() {
 
 #[tokio::test]
 async fn the_published_key_needs_no_network_and_can_be_denied() {
-    let official = || support::official().request::<Full<Bytes>>();
+    let official = || crate::support::official().request::<Full<Bytes>>();
     assert_eq!(refusal(&OssCallbackLayer::new(), official()).await, None);
     for scheme in ["http", "https"] {
         let url = format!("{scheme}://gosspublic.alicdn.com/callback_pub_key_v1.pem");

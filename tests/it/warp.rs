@@ -1,11 +1,14 @@
 //! warp: the layer around one route, and around a whole service.
-#![cfg(feature = "warp")]
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::convert::Infallible;
 
+use crate::support::{
+    app::{
+        Envelope, TARGET, Upload, assert_enveloped, assert_serves, envelope, genuine, layer,
+        request, send, stored, text, uploaded,
+    },
+    kind,
+};
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::BodyExt;
@@ -14,13 +17,6 @@ use oss_callback::{
     Rejection, RejectionKind, TargetProblem, VerifiedCallback, async_trait, guard_fn,
     test_util::CallbackSigner,
     warp::{callback, recover, route, verified},
-};
-use support::{
-    app::{
-        Envelope, TARGET, Upload, assert_enveloped, assert_serves, envelope, genuine, layer,
-        request, send, stored, text, uploaded,
-    },
-    kind,
 };
 use tower::{Layer, util::option_layer};
 use warp::{Filter, Reply};
@@ -294,8 +290,8 @@ async fn the_proof_is_a_filter() {
 #[cfg(feature = "ticket")]
 #[tokio::test]
 async fn the_ticket_of_an_admitted_callback_is_a_filter() {
+    use crate::support::guards::{self, ticket::acme, ticket::guard};
     use oss_callback::{Ticket, warp::ticket};
-    use support::guards::{self, ticket::acme, ticket::guard};
 
     let tenant = ticket().map(|ticket: Ticket<String>| ticket.app);
     let number = ticket().map(|ticket: Ticket<u64>| ticket.app.to_string());

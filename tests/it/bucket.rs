@@ -1,10 +1,7 @@
 //! The bucket guard: uploads to the application's own buckets.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::guards::{form, layer, refusal};
 use oss_callback::{BucketGuard, ConfigError, RejectionKind, VarNames, test_util::CallbackSigner};
-use support::guards::{form, layer, refusal};
 
 const MISMATCH: Option<RejectionKind> = Some(RejectionKind::BucketMismatch);
 

@@ -1,8 +1,4 @@
 //! Bodies that are long, slow, endless, broken or never there, and the deadline that ends them.
-#![cfg(feature = "axum")]
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     convert::Infallible,
@@ -16,6 +12,10 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{
+    doubles::{BODY, Inner, builder, callback, callback_with, frame, frames, inner, never, status},
+    kind,
+};
 use axum::{Router, routing::post};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future, stream};
@@ -25,10 +25,6 @@ use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use oss_callback::{
     CallbackBody, FetchError, FetchKey, KeyUrl, KeyUrlPolicy, OssCallbackLayer, PublicKey,
     Rejection, RejectionKind, VerifiedCallback, async_trait, guard_fn, test_util::CallbackSigner,
-};
-use support::{
-    doubles::{BODY, Inner, builder, callback, callback_with, frame, frames, inner, never, status},
-    kind,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -383,10 +379,10 @@ fn without_a_runtime_nothing_panics() {
 
 #[tokio::test]
 async fn a_client_is_refused_before_it_has_sent_a_body() {
-    let official = support::official();
+    let official = crate::support::official();
     let handler = post(async |_: VerifiedCallback| "{}");
     let route = handler.route_layer(OssCallbackLayer::new());
-    let address = support::serve(Router::new().route(&official.path, route)).await;
+    let address = crate::support::serve(Router::new().route(&official.path, route)).await;
     let head = String::from_utf8(official.head("Content-Length: 9\r\n")).unwrap();
     let garbage = head.replace("authorization: ", "authorization: AAAA");
     assert_ne!(head, garbage);
@@ -431,9 +427,9 @@ async fn a_client_that_leaves_half_way_leaves_nothing_behind() {
     let stack = ServiceBuilder::new()
         .map_request(tag)
         .layer(OssCallbackLayer::new());
-    let official = support::official();
+    let official = crate::support::official();
     let app = Router::new().route(&official.path, handler.route_layer(stack));
-    let address = support::serve(app).await;
+    let address = crate::support::serve(app).await;
 
     let mut client = TcpStream::connect(address).await.unwrap();
     let request = official.http1();

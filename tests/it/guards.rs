@@ -1,7 +1,4 @@
 //! Guards: asked in order, told the outcome in reverse, exactly once.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::{
     panic::AssertUnwindSafe,
@@ -9,6 +6,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use crate::support::{
+    doubles::{Boxed, Inner, builder, callback, callback_with, inner, never, status, witnesses},
+    kind,
+};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response};
@@ -16,10 +17,6 @@ use http_body_util::Full;
 use oss_callback::{
     Admission, CallbackBody, Guard, GuardContext, Outcome, Rejection, RejectionKind,
     VerifiedCallback, async_trait, guard_fn, test_util::CallbackSigner,
-};
-use support::{
-    doubles::{Boxed, Inner, builder, callback, callback_with, inner, never, status, witnesses},
-    kind,
 };
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 use tower::{BoxError, Layer, Service, ServiceExt};

@@ -1,11 +1,8 @@
 //! Callbacks that the production service signed, and altered copies of them.
-#![cfg(feature = "axum")]
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::sync::{Arc, Mutex};
 
+use crate::support::{Vector, kind, vectors};
 use axum::{Extension, Router, body::Body, routing::post};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -15,7 +12,6 @@ use oss_callback::{
     SignatureMismatch::{self, BodyChanged, NotFromThisKey, OtherMessage, TargetChanged},
     Verifier,
 };
-use support::{Vector, kind, vectors};
 use tower::ServiceExt;
 
 type Received = Arc<Mutex<Option<CallbackVars>>>;

@@ -1,0 +1,48 @@
+//! The behaviour of the crate, one module for each part of it. Tests that need a process of their own
+//! stand beside this folder.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod age;
+#[cfg(feature = "ticket")]
+mod attacks;
+#[cfg(feature = "axum")]
+mod bodies;
+mod body_types;
+mod bucket;
+mod canary;
+mod guard_timeout;
+mod guards;
+mod http;
+mod hyper;
+mod key_budget;
+mod key_urls;
+mod keys;
+mod opening;
+#[cfg(feature = "axum")]
+mod placements;
+mod properties;
+#[cfg(feature = "axum")]
+mod rejections;
+#[cfg(feature = "test-util")]
+mod replay;
+#[cfg(feature = "test-util")]
+mod replay_hangup;
+#[cfg(all(feature = "test-util", feature = "ticket"))]
+mod replay_ticket;
+mod targets;
+#[cfg(feature = "ticket")]
+mod ticket_interop;
+#[cfg(feature = "ticket")]
+mod tickets;
+mod types;
+#[cfg(feature = "tracing")]
+mod unbound;
+#[cfg(feature = "axum")]
+mod variables;
+#[cfg(feature = "axum")]
+mod vectors;
+#[cfg(feature = "warp")]
+mod warp;
