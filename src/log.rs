@@ -94,6 +94,12 @@ pub(crate) fn unbound() {
     );
 }
 
+/// A handler answers 500, as it asked for a ticket that no guard would admit.
+#[cfg(all(feature = "ticket", any(feature = "axum", feature = "warp")))]
+pub(crate) fn ticket_not_issued(error: &crate::TicketError) {
+    event!(error, "a ticket was not issued", {}, error);
+}
+
 /// A replay store failed. Callbacks go on; what it does not know may be repeated.
 pub(crate) fn replay_store_failed(error: &ReplayStoreError) {
     event!(warn, "the replay store failed", {}, error);

@@ -4,8 +4,12 @@ use std::{fmt, time::SystemTime};
 
 use http::{Extensions, HeaderMap};
 
-use super::VarNames;
-use crate::{Rejection, VerifiedCallback};
+use super::{
+    VarNames,
+    var_names::Variable,
+    var_problem::{VarProblem, twin},
+};
+use crate::{Rejection, RejectionKind, VerifiedCallback};
 
 /// What a guard sees.
 pub struct GuardContext<'a> {
@@ -59,7 +63,7 @@ impl<'a> GuardContext<'a> {
     /// # Errors
     /// As [`VerifiedCallback::var`].
     pub fn bucket(&self) -> Result<Option<&str>, Rejection> {
-        self.text(&self.var_names.bucket)
+        self.text(Variable::Bucket)
     }
 
     /// The key of the object.
@@ -67,7 +71,7 @@ impl<'a> GuardContext<'a> {
     /// # Errors
     /// As [`VerifiedCallback::var`].
     pub fn object(&self) -> Result<Option<&str>, Rejection> {
-        self.text(&self.var_names.object)
+        self.text(Variable::Object)
     }
 
     /// The size of the object in bytes; `None` also if it is not a plain decimal number.
@@ -75,11 +79,8 @@ impl<'a> GuardContext<'a> {
     /// # Errors
     /// As [`VerifiedCallback::var`].
     pub fn size(&self) -> Result<Option<u64>, Rejection> {
-        let size = self.callback.var(&self.var_names.size)?;
-        // `parse` takes a plus sign.
-        Ok(size
-            .filter(|size| size.bytes().all(|byte| byte.is_ascii_digit()))
-            .and_then(|size| size.parse().ok()))
+        let size = self.callback.var(self.var_names.name(Variable::Size))?;
+        Ok(size.and_then(number))
     }
 
     /// The media type that the uploader declared.
@@ -87,7 +88,7 @@ impl<'a> GuardContext<'a> {
     /// # Errors
     /// As [`VerifiedCallback::var`].
     pub fn mime_type(&self) -> Result<Option<&str>, Rejection> {
-        self.text(&self.var_names.mime_type)
+        self.text(Variable::MimeType)
     }
 
     /// The id of the upload's request, as it is signed.
@@ -95,12 +96,61 @@ impl<'a> GuardContext<'a> {
     /// # Errors
     /// As [`VerifiedCallback::var`].
     pub fn req_id(&self) -> Result<Option<&str>, Rejection> {
-        self.text(&self.var_names.req_id)
+        self.text(Variable::ReqId)
     }
 
-    fn text(&self, name: &str) -> Result<Option<&str>, Rejection> {
-        let text = self.callback.text(name)?;
+    fn text(&self, variable: Variable) -> Result<Option<&str>, Rejection> {
+        let text = self.callback.text(self.var_names.name(variable))?;
         Ok(text.filter(|text| !text.is_empty()))
+    }
+
+    /// The text of a variable that this callback must have, or a refusal that says what is wrong
+    /// with it.
+    pub(super) fn expect_text(
+        &self,
+        variable: Variable,
+        kind: RejectionKind,
+    ) -> Result<&str, Rejection> {
+        match self.text(variable)? {
+            Some(text) => Ok(text),
+            None => Err(Rejection::caused_by(kind, self.problem(variable)?)),
+        }
+    }
+
+    /// The same for a plain decimal number.
+    #[cfg(feature = "ticket")]
+    pub(super) fn expect_number(
+        &self,
+        variable: Variable,
+        kind: RejectionKind,
+    ) -> Result<u64, Rejection> {
+        let name = self.var_names.name(variable);
+        let problem = match self.callback.var(name)?.filter(|text| !text.is_empty()) {
+            None => self.problem(variable)?,
+            Some(text) => match number(text) {
+                Some(number) => return Ok(number),
+                None => VarProblem::NotNumber { name: name.into() },
+            },
+        };
+        Err(Rejection::caused_by(kind, problem))
+    }
+
+    /// What is wrong with a variable that has no text, or is empty.
+    pub(super) fn problem(&self, variable: Variable) -> Result<VarProblem, Rejection> {
+        let name = self.var_names.name(variable).to_owned();
+        if !self.callback.has_var(&name)? {
+            let twin = twin(&name);
+            let twin = self.callback.has_var(&twin)?.then_some(twin);
+            return Ok(VarProblem::Absent {
+                variable,
+                name,
+                twin,
+            });
+        }
+        Ok(match self.callback.var(&name)? {
+            None | Some("") => VarProblem::Empty { variable, name },
+            Some(_) => VarProblem::NotText { variable, name },
+        })
     }
 
     /// The time at which the guards began to run. One for all of them.
@@ -133,6 +183,12 @@ impl<'a> GuardContext<'a> {
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         self.extensions
     }
+}
+
+/// Digits alone: `parse` takes a plus sign.
+fn number(text: &str) -> Option<u64> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain.then(|| text.parse().ok()).flatten()
 }
 
 impl fmt::Debug for GuardContext<'_> {

@@ -37,6 +37,10 @@ impl Guards {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.list.iter().try_for_each(|guard| guard.check())?;
         let roles: Vec<Role> = self.list.iter().map(|guard| guard.role()).collect();
+        // Each would have to find the same ticket, in its place and by its keys.
+        if roles.iter().filter(|role| **role == Role::Ticket).count() > 1 {
+            return Err(ConfigError::TwoTicketGuards);
+        }
         replay::check_order(&roles)
     }
 

@@ -30,6 +30,7 @@ mod replay;
 #[cfg(feature = "ticket")]
 mod ticket;
 mod var_names;
+mod var_problem;
 
 use async_trait::async_trait;
 
@@ -39,7 +40,7 @@ pub use self::replay::RedisReplayStore;
 #[cfg(all(feature = "ticket", feature = "warp"))]
 pub(crate) use self::ticket::TicketExtension;
 #[cfg(feature = "ticket")]
-pub use self::ticket::{Ticket, TicketClaims, TicketGuard, TicketKey};
+pub use self::ticket::{Ticket, TicketClaims, TicketError, TicketGuard, TicketKey, TicketObjects};
 pub use self::{
     admission::Admission,
     age::AgeGuard,

@@ -49,6 +49,14 @@ pub enum ConfigError {
     /// text says what is wrong with it.
     #[error("{0}")]
     Ticket(&'static str),
+    /// A guard that could admit nothing, or everything by accident. The text names the setting.
+    #[error("{0}")]
+    Guard(&'static str),
+    /// Two ticket guards in one layer, which cannot both find their ticket.
+    #[error(
+        "a layer has one `TicketGuard`: to rotate keys, give it several, `TicketGuard::with_keys([new, old])`, each with its `kid`"
+    )]
+    TwoTicketGuards,
     /// A template name is empty, or stands for two things.
     #[error("`{0}` of `var_names` is empty, or has the name of another one")]
     VarNames(&'static str),

@@ -13,6 +13,9 @@ mod bodies;
 mod body_types;
 mod bucket;
 mod canary;
+#[cfg(feature = "ticket")]
+mod field_guards;
+mod guard_config;
 mod guard_timeout;
 mod guards;
 mod http;

@@ -247,7 +247,7 @@ impl Guard for ReplayGuard {
         if self.lease.is_zero() {
             return Err(ConfigError::Zero("lease"));
         }
-        Ok(())
+        self.store.check()
     }
 }
 
