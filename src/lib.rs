@@ -101,10 +101,10 @@
 //! |---|---|---|
 //! | `axum` | ✔ | extractors, answers and refusals for axum; nested routers |
 //! | `reqwest` | ✔ | [`HttpsFetcher`], which fetches keys that are not pinned; needs a C compiler |
+//! | `tracing` | ✔ | events for refusals, for answers that OSS will not take, for key fetches, and for a layer without a binding guard |
 //! | `redis` | | [`RedisReplayStore`], for replay guards of several servers |
 //! | `test-util` | | [`test_util::CallbackSigner`], which signs callbacks for tests |
 //! | `ticket` | | [`TicketGuard`], and the tickets that it asks for |
-//! | `tracing` | | events for refusals, for answers that OSS will not take, for key fetches, and for a layer without a binding guard |
 //! | `warp` | | [`warp::route`], filters, answers and refusals for warp |
 //! | `full` | | all of the above |
 //!
