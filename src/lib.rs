@@ -72,6 +72,8 @@
 //!
 //! `SECURITY.md` says it at length.
 //!
+#![cfg_attr(all(feature = "axum", feature = "test-util"), doc = include_str!("../docs/axum.md"))]
+//!
 //! # Refusals
 //!
 //! `{"Status":"error","code":"InvalidSignature","message":".."}`, or what
@@ -116,7 +118,7 @@
 
 mod answer;
 #[cfg(feature = "axum")]
-pub mod axum;
+mod axum;
 mod callback;
 mod clock;
 mod extract;

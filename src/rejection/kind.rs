@@ -18,6 +18,8 @@ pub enum RejectionKind {
     DuplicateHeader(&'static str),
     /// A guard could not decide (503).
     GuardUnavailable,
+    /// The application failed (500). The source says how.
+    Internal,
     /// A handler's answer cannot be sent to OSS (500).
     InvalidAnswer,
     /// A header is not what it must be (400).
@@ -56,6 +58,8 @@ pub enum RejectionKind {
     TicketMismatch,
     /// There is no ticket where the guard looks for it (403).
     TicketMissing,
+    /// Something that the application depends on is down (503). The source says what.
+    Unavailable,
     /// The body is neither a form nor JSON, or is content-encoded (415).
     UnsupportedMediaType,
     /// The signature is of a version other than 1.0, whose rule is not public (400).
