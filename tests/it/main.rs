@@ -6,6 +6,7 @@
 mod support;
 
 mod age;
+mod architecture;
 #[cfg(feature = "ticket")]
 mod attacks;
 #[cfg(feature = "axum")]
