@@ -22,6 +22,9 @@ pub(super) struct Hit {
     pub(super) causes: [Option<Cause>; 2],
 }
 
+/// Why a walk over candidates ended: with a hit, or because the budget is spent.
+struct End(Option<Hit>);
+
 pub(super) struct Search {
     digest: [u8; 16],
     left: usize,
@@ -138,9 +141,7 @@ impl Search {
                 return hit;
             }
         }
-        let Some(query) = query else {
-            return None;
-        };
+        let query = query?;
         self.tried
             .push("order, escapes and parameters of the query");
         let other_queries = queries::candidates(query);
@@ -153,9 +154,9 @@ impl Search {
         let hit = queries::reordered(query, |query| {
             let cause = Some(Cause::QueryReordered);
             let found = self.with_bodies((cause, path), Some(query), bodies);
-            self.flow(found)
+            self.end_of_walk(found)
         });
-        if let Some(hit) = hit.flatten() {
+        if let Some(hit) = hit.and_then(|End(hit)| hit) {
             return Some(hit);
         }
         self.tried
@@ -184,9 +185,9 @@ impl Search {
             .push("two words in front of the path, and other first segments");
         paths::guessed_prefixes(path, |cause, path| {
             let found = self.with_bodies((Some(cause), path), query, bodies);
-            self.flow(found)
+            self.end_of_walk(found)
         })
-        .flatten()
+        .and_then(|End(hit)| hit)
     }
 
     /// Every change of the body, with the target as it arrived.
@@ -209,9 +210,9 @@ impl Search {
             .push("forms and JSON that were parsed and written again");
         bodies::rewritten(body, |cause, body| {
             let found = self.target(&[Some(cause), None], path, query, body);
-            self.flow(found)
+            self.end_of_walk(found)
         })
-        .flatten()
+        .and_then(|End(hit)| hit)
     }
 
     /// The body whose MD5 the sender declared.
@@ -252,8 +253,8 @@ impl Search {
     }
 
     /// Ends a walk at a hit, and when the budget is spent.
-    fn flow(&self, hit: Option<Hit>) -> Option<Option<Hit>> {
-        (hit.is_some() || self.exhausted).then_some(hit)
+    fn end_of_walk(&self, hit: Option<Hit>) -> Option<End> {
+        (hit.is_some() || self.exhausted).then_some(End(hit))
     }
 
     /// Whether this is the text, in any reading that the verifier accepts.
