@@ -517,7 +517,8 @@ async fn in_axum_an_issuing_error_is_a_response_that_says_nothing_of_the_ticket(
     use tower::ServiceExt;
 
     async fn authorize() -> Result<String, TicketError> {
-        Ok(key().issue(&TicketClaims::object("/hush"), HOUR)?)
+        let ticket = key().issue(&TicketClaims::object("/hush"), HOUR)?;
+        Ok(format!("x:ticket={ticket}"))
     }
 
     let app = Router::new().route("/authorize", get(authorize));

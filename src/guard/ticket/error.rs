@@ -20,7 +20,8 @@ use crate::{ConfigError, Rejection};
 /// /// An axum handler, with the key as its state.
 /// async fn authorize(key: Arc<TicketKey>) -> Result<String, TicketError> {
 ///     let claims = TicketClaims::object("avatars/7.png").max_size(5 << 20);
-///     Ok(key.issue(&claims, Duration::from_secs(60 * 60))?)
+///     let ticket = key.issue(&claims, Duration::from_secs(60 * 60))?;
+///     Ok(format!(r#"{{"x:ticket":"{ticket}"}}"#))
 /// }
 ///
 /// /// One that fails in other ways too.
