@@ -119,7 +119,6 @@
 mod answer;
 #[cfg(feature = "axum")]
 mod axum;
-mod callback;
 mod clock;
 mod extract;
 #[cfg(fuzzing)]
@@ -148,7 +147,6 @@ pub use self::guard::{Ticket, TicketClaims, TicketGuard, TicketKey};
 pub use self::keys::{HttpsFetcher, HttpsFetcherBuilder};
 pub use self::{
     answer::CallbackAnswer,
-    callback::{UnsignedMetadata, VerifiedCallback},
     extract::OssCallback,
     guard::{
         Admission, AgeGuard, BucketGuard, Guard, GuardContext, MemoryReplayStore, Outcome,
@@ -165,7 +163,7 @@ pub use self::{
     },
     rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
     vars::{BodyType, CallbackVars},
-    verify::{MAX_TARGET_LEN, PublicKey, Verifier},
+    verify::{MAX_TARGET_LEN, PublicKey, UnsignedMetadata, VerifiedCallback, Verifier},
 };
 
 /// The examples of the README are tested.
