@@ -7,7 +7,7 @@ use serde::{
     de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor},
 };
 
-use super::decode::{OWN_TEXT, is_digits};
+use super::names::{OWN_TEXT, is_digits};
 
 /// The callback variables under their documented names, and everything else in
 /// [`custom`](Self::custom).
@@ -65,24 +65,6 @@ pub struct CallbackVars {
     /// text; JSON's null and nested values are left out.
     pub custom: BTreeMap<String, String>,
 }
-
-/// The documented names.
-pub(super) const NAMES: &[&str] = &[
-    "bucket",
-    "object",
-    "etag",
-    "size",
-    "mimeType",
-    "imageInfo.height",
-    "imageInfo.width",
-    "imageInfo.format",
-    "crc64",
-    "contentMd5",
-    "vpcId",
-    "clientIp",
-    "reqId",
-    "operation",
-];
 
 impl<'de> Deserialize<'de> for CallbackVars {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -283,7 +265,7 @@ mod tests {
     use std::error::Error as _;
 
     use super::*;
-    use crate::vars::{BodyKind, parsed};
+    use crate::vars::{BodyKind, names::NAMES, parsed};
 
     fn form(body: &str) -> CallbackVars {
         parsed(BodyKind::Form, body).unwrap().decode().unwrap()

@@ -18,12 +18,11 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::{Value, ValueKind, Vars, VarsError, callback_vars::NAMES, error::Reason};
-
-/// The name of a newtype that takes numbers and booleans as their own text, and all else as it is.
-/// serde has no word for it: a visitor of any value would be shown `1.50` as the number 1.5, and write
-/// another text than a guard reads.
-pub(super) const OWN_TEXT: &str = "$oss_callback::OwnText";
+use super::{
+    Value, ValueKind, Vars, VarsError,
+    error::Reason,
+    names::{NAMES, OWN_TEXT, is_digits},
+};
 
 /// All variables of a body, as a map.
 pub(super) struct VarsDeserializer<'de>(&'de Vars);
@@ -34,7 +33,7 @@ impl<'de> VarsDeserializer<'de> {
     }
 
     fn entries(self, fields: &'static [&'static str]) -> impl MapAccess<'de, Error = VarsError> {
-        Entries {
+        VarAccess {
             entries: self.0.iter(),
             current: None,
             fields,
@@ -99,7 +98,7 @@ impl<'de> Deserializer<'de> for VarsDeserializer<'de> {
 }
 
 /// The variables one by one.
-struct Entries<'de, I> {
+struct VarAccess<'de, I> {
     entries: I,
     current: Option<(&'de str, Value<'de>)>,
     /// The names that the type has. Only these and the documented ones may stand in an error: others
@@ -107,7 +106,7 @@ struct Entries<'de, I> {
     fields: &'static [&'static str],
 }
 
-impl<'de, I: Iterator<Item = (&'de str, Value<'de>)>> MapAccess<'de> for Entries<'de, I> {
+impl<'de, I: Iterator<Item = (&'de str, Value<'de>)>> MapAccess<'de> for VarAccess<'de, I> {
     type Error = VarsError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -205,11 +204,6 @@ impl<'de> Value<'de> {
     fn unfit<V: Visitor<'de>>(self, visitor: &V) -> VarsError {
         VarsError::invalid_type(Unexpected::Other("a variable"), visitor)
     }
-}
-
-/// `+1`, ` 1` and `1_000` are numbers to some readers and not to others.
-pub(super) fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Methods that read a nested value as serde_json does and any other by the function named.

@@ -7,7 +7,7 @@
 
 use percent_encoding::percent_decode;
 
-use super::{COMMON_ENTRIES, Entry, ValueKind, Vars, VarsError};
+use super::{COMMON_ENTRIES, ValueKind, VarEntry, Vars, VarsError};
 
 pub(super) fn parse(body: &[u8]) -> Result<Vars, VarsError> {
     let mut text = Vec::with_capacity(body.len());
@@ -20,7 +20,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Vars, VarsError> {
         decode(&mut text, parts.next().unwrap_or_default());
         let name_end = text.len();
         decode(&mut text, parts.next().unwrap_or_default());
-        entries.push(Entry {
+        entries.push(VarEntry {
             name_end,
             end: text.len(),
             kind: ValueKind::Text,

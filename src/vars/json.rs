@@ -12,7 +12,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{COMMON_ENTRIES, Entry, ValueKind, Vars, VarsError};
+use super::{COMMON_ENTRIES, ValueKind, VarEntry, Vars, VarsError};
 
 /// The levels of nesting, the body's own included. Each level is scanned once more for each one above
 /// it, so this bounds the work that one body can cause.
@@ -67,7 +67,7 @@ impl<'de> Visitor<'de> for Members<'_> {
             let kind = append(text, map.next_value()?, self.depth);
             let end = text.len();
             values = values.and(kind.map(|kind| {
-                entries.push(Entry {
+                entries.push(VarEntry {
                     name_end,
                     end,
                     kind,

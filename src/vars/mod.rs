@@ -92,11 +92,11 @@ pub(crate) enum BodyKind {
 pub(crate) struct Vars {
     /// All names and values, one after the other.
     text: String,
-    entries: Vec<Entry>,
+    entries: Vec<VarEntry>,
 }
 
 /// One variable. Its name begins in the text where the variable before it ends.
-struct Entry {
+struct VarEntry {
     name_end: usize,
     end: usize,
     kind: ValueKind,

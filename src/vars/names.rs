@@ -1,9 +1,33 @@
-//! Names that two readers could take for different variables.
+//! The names that variables have, and those that they may not have.
 //!
-//! 1. A name that occurs twice: some readers take the first value, some the last.
-//! 2. A name that serde_json gives a meaning of its own: see [`MARKER`].
+//! 1. The [documented names](NAMES) may stand in an error, whatever the body is.
+//! 2. A name that occurs twice is refused: some readers take the first value, some the last.
+//! 3. So is a name that serde_json gives a meaning of its own: see [`MARKER`].
 
 use super::VarsError;
+
+/// The documented names.
+pub(super) const NAMES: &[&str] = &[
+    "bucket",
+    "object",
+    "etag",
+    "size",
+    "mimeType",
+    "imageInfo.height",
+    "imageInfo.width",
+    "imageInfo.format",
+    "crc64",
+    "contentMd5",
+    "vpcId",
+    "clientIp",
+    "reqId",
+    "operation",
+];
+
+/// The name of a newtype that takes numbers and booleans as their own text, and everything else as it
+/// is. serde has no word for it: a visitor of any value would be shown `1.50` as the number 1.5, and
+/// write another text than a guard reads.
+pub(super) const OWN_TEXT: &str = "$oss_callback::OwnText";
 
 /// What serde_json's own markers begin with. A `serde_json::Value` that meets one as the first name of
 /// an object becomes the JSON *in its value*: a handler would read variables that no guard can see.
@@ -36,6 +60,11 @@ fn digest(name: &str) -> u64 {
         // The constant is 2^64 divided by the golden ratio, as in Fibonacci hashing.
         (digest.rotate_left(26) ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     })
+}
+
+/// `+1`, ` 1` and `1_000` are numbers to some readers and not to others.
+pub(super) fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
