@@ -162,7 +162,7 @@ pub use self::{
         OssCallbackService, RejectionResponse, ResponseFuture,
     },
     rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
-    vars::{BodyType, CallbackVars},
+    vars::{BodyType, CallbackVars, from_text},
     verify::{MAX_TARGET_LEN, PublicKey, Verifier},
 };
 

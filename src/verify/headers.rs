@@ -17,7 +17,7 @@ use super::{Claim, Signature, SignedTarget};
 use crate::{
     Rejection, RejectionKind,
     callback::{Draft, UnsignedMetadata},
-    vars::BodyType,
+    vars::{BodyType, check_content_encoding},
 };
 
 const AUTHORIZATION: &str = "authorization";
@@ -45,7 +45,7 @@ impl<'a> CallbackHeaders<'a> {
         let mut version = Values::None;
         let mut content_type = Values::None;
         let mut content_length = Values::None;
-        let mut is_encoded = false;
+        let mut content_encoding = Ok(());
         let mut unsigned = UnsignedMetadata::default();
         for (name, value) in headers {
             match name.as_str() {
@@ -55,7 +55,8 @@ impl<'a> CallbackHeaders<'a> {
                 CONTENT_TYPE => content_type.add(value),
                 "content-length" => content_length.add(value),
                 "content-encoding" => {
-                    is_encoded |= !value.as_bytes().eq_ignore_ascii_case(b"identity");
+                    content_encoding =
+                        content_encoding.and(check_content_encoding(value.as_bytes()));
                 }
                 name => unsigned.add(name, value),
             }
@@ -68,9 +69,7 @@ impl<'a> CallbackHeaders<'a> {
             Some(_) => return Err(RejectionKind::UnsupportedSignatureVersion.into()),
         }
         let content_type = content_type.at_most_one(CONTENT_TYPE)?;
-        if is_encoded {
-            return Err(RejectionKind::UnsupportedMediaType.into());
-        }
+        content_encoding?;
         Ok(Self {
             authorization,
             key_url,
