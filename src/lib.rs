@@ -165,7 +165,7 @@ pub use self::{
         OssCallbackService, RejectionResponse, ResponseFuture,
     },
     rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
-    vars::{BodyType, CallbackVars},
+    vars::{BodyType, CallbackVars, from_text},
     verify::{MAX_TARGET_LEN, PublicKey, UnsignedMetadata, VerifiedCallback, Verifier},
 };
 
