@@ -120,7 +120,6 @@
 mod answer;
 #[cfg(feature = "axum")]
 mod axum;
-mod callback;
 mod clock;
 #[cfg(feature = "diagnose")]
 pub mod diagnose;
@@ -151,7 +150,6 @@ pub use self::guard::{Ticket, TicketClaims, TicketError, TicketGuard, TicketKey,
 pub use self::keys::{HttpsFetcher, HttpsFetcherBuilder};
 pub use self::{
     answer::CallbackAnswer,
-    callback::{UnsignedMetadata, VerifiedCallback},
     extract::OssCallback,
     guard::{
         Admission, AgeGuard, BucketGuard, Guard, GuardContext, MemoryReplayStore, Outcome,
@@ -167,8 +165,8 @@ pub use self::{
         OssCallbackService, RejectionResponse, ResponseFuture, WithAnswers,
     },
     rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
-    vars::{BodyType, CallbackVars},
-    verify::{MAX_TARGET_LEN, PublicKey, Verifier},
+    vars::{BodyType, CallbackVars, from_text},
+    verify::{MAX_TARGET_LEN, PublicKey, UnsignedMetadata, VerifiedCallback, Verifier},
 };
 
 /// The examples of the README are tested.

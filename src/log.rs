@@ -13,9 +13,7 @@ use std::{error::Error, fmt};
 use http::{Response, StatusCode, request::Parts};
 use http_body::Body;
 
-use crate::{
-    FetchOutcome, KeyFetch, Rejection, ReplayStoreError, VerifiedCallback, callback::REQUEST_ID,
-};
+use crate::{FetchOutcome, KeyFetch, Rejection, ReplayStoreError, VerifiedCallback, verify::names};
 
 /// A `tracing` event, or nothing.
 macro_rules! event {
@@ -39,7 +37,7 @@ pub(crate) fn refused(
     event!(debug, "callback refused", {
         kind: rejection.code(),
         request_id: parts.and_then(|parts| {
-            hexadecimal(parts.headers.get(REQUEST_ID)?.to_str().ok()?)
+            hexadecimal(parts.headers.get(names::REQUEST_ID)?.to_str().ok()?)
         }),
     }, Causes(rejection));
 }

@@ -12,7 +12,9 @@ use tower::{BoxError, Service};
 
 use super::{CallbackBody, RejectionResponse, ResponseFuture, layer::Config, vetting::Seal};
 use crate::{
-    Rejection, RejectionKind, VerifiedCallback, guard, keys::Lookup, verify::CallbackHeaders,
+    Rejection, RejectionKind, VerifiedCallback, guard,
+    keys::Lookup,
+    verify::{CallbackHeaders, UnopenedSignature},
 };
 
 /// Verifies callbacks, and calls the inner service with those that are genuine and admitted.
@@ -90,10 +92,10 @@ impl<R> Config<R> {
             return Err(RejectionKind::BodyTooLarge.into());
         }
         let key = self.keys.lookup(headers.key_url())?;
-        let claim = headers.claim(target, self.body_type)?;
+        let signature = UnopenedSignature::new(target, headers, self.body_type)?;
         Ok(match key {
-            Lookup::Ready(key) => Seal::Opened(claim.open(&key)?),
-            Lookup::Unknown(key) => Seal::Unknown(claim, key),
+            Lookup::Ready(key) => Seal::Opened(signature.open(&key)?),
+            Lookup::Unknown(key) => Seal::Unknown(signature, key),
         })
     }
 }

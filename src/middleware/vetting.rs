@@ -29,9 +29,9 @@ use super::{CallbackBody, body::Collector, layer::Config};
 use crate::{
     Admission, CallbackAnswer, Guard, GuardContext, Rejection, RejectionKind, VerifiedCallback,
     guard::{Guards, OutcomeNotifier},
-    keys::{Admitted, Flight},
+    keys::{AllowedKeyUrl, Flight},
     log,
-    verify::{Claim, Opened},
+    verify::{OpenedSignature, UnopenedSignature},
 };
 
 const POLLED_AGAIN: &str = "a vetting was polled after it had ended";
@@ -62,7 +62,7 @@ pin_project! {
         /// The key is being fetched.
         Key {
             flight: Flight,
-            claim: Option<Claim>,
+            signature: Option<UnopenedSignature>,
             body: Bytes,
         },
         /// The guards are being asked.
@@ -76,8 +76,8 @@ pin_project! {
 
 /// What is known of the signature before the body is.
 pub(super) enum Seal {
-    Opened(Opened),
-    Unknown(Claim, Admitted),
+    Opened(OpenedSignature),
+    Unknown(UnopenedSignature, AllowedKeyUrl),
 }
 
 type Asking = BoxFuture<'static, (OutcomeNotifier, Result<Parts, Ended>)>;
@@ -164,10 +164,10 @@ where
                     let body = ready!(collector.poll_collect(body, cx))?;
                     match seal.take().expect(POLLED_AGAIN) {
                         Seal::Opened(opened) => (opened, body),
-                        Seal::Unknown(claim, key) => {
+                        Seal::Unknown(signature, key) => {
                             this.stage.set(Stage::Key {
                                 flight: config.keys.fetch(&key),
-                                claim: Some(claim),
+                                signature: Some(signature),
                                 body,
                             });
                             continue;
@@ -176,12 +176,12 @@ where
                 }
                 StageProj::Key {
                     flight,
-                    claim,
+                    signature,
                     body,
                 } => {
                     let key = ready!(flight.poll_unpin(cx))?;
-                    let claim = claim.take().expect(POLLED_AGAIN);
-                    (claim.open(&key)?, std::mem::take(body))
+                    let signature = signature.take().expect(POLLED_AGAIN);
+                    (signature.open(&key)?, std::mem::take(body))
                 }
                 StageProj::Guards { asking } => {
                     let (notifier, admitted) = ready!(asking.poll_unpin(cx));
@@ -246,7 +246,7 @@ impl<R> Config<R> {
     /// Verifies the whole request, and leaves the proof for everybody inside.
     fn verify(
         &self,
-        opened: Opened,
+        opened: OpenedSignature,
         body: Bytes,
         parts: &mut Parts,
     ) -> Result<VerifiedCallback, Rejection> {

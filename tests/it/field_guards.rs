@@ -278,6 +278,26 @@ async fn every_guard_passes_on_that_the_body_does_not_decode() {
 }
 
 #[tokio::test]
+async fn a_form_that_is_json_text_is_told_as_such_by_whichever_guard_reads_it_first() {
+    let ticket = issue(&TicketClaims::object("a/b.jpg"));
+    let target = format!("/cb?ticket={ticket}");
+    let rendered = format!(r#"{{"bucket":photos,"object":a%2Fb.jpg,"size":7,"ticket":{ticket}}}"#);
+    for body in [&*rendered, r#"{"object":"a","size":7}"#] {
+        for guarded in [
+            layer().guard(guard()),
+            layer().guard(guard().from_query()),
+            layer().guard(BucketGuard::new(["photos"])),
+            layer().guard(AgeGuard::new()),
+        ] {
+            let request = CallbackSigner::new().form(&target, body.to_owned());
+            let (kind, cause) = cause(guarded, request).await.expect(body);
+            assert_eq!(kind, RejectionKind::InvalidVariables, "{body}");
+            assert_names(&cause, &["callbackBodyType", "JSON"]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn content_types_may_have_wildcards() {
     for (types, declared, expected) in [
         (&["image/*"][..], "image/png", true),
