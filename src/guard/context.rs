@@ -153,13 +153,13 @@ impl<'a> GuardContext<'a> {
         })
     }
 
-    /// The time at which the guards began to run. One for all of them.
+    /// The time at which the guards began to run, by the layer's clock: the same for all of them.
     pub fn now(&self) -> SystemTime {
         self.now
     }
 
-    /// When this callback will no longer pass the guards so far; `None` if it always will. What has
-    /// to be remembered of it has to be remembered until then.
+    /// The last moment at which this callback passes the guards so far; `None` if it always will. A
+    /// guard that remembers callbacks has to remember this one until then.
     pub fn valid_until(&self) -> Option<SystemTime> {
         self.valid_until
     }

@@ -54,10 +54,11 @@ pub enum RejectionKind {
     /// The ticket was not made with a key of the guard, or is not what this crate issues (403). The
     /// source says why.
     TicketInvalid,
-    /// The ticket is valid, for another upload than the signed one (403). The source names the
-    /// claim.
+    /// The ticket is valid, for another upload than the signed one (403). The source names what
+    /// differs, or the variable that the body does not have.
     TicketMismatch,
-    /// There is no ticket where the guard looks for it (403).
+    /// There is no ticket where the guard looks for it (403). The source says under which name it
+    /// looked, and where else a ticket seems to be.
     TicketMissing,
     /// Something that the application depends on is down (503). The source says what.
     Unavailable,

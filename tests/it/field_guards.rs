@@ -225,6 +225,28 @@ async fn a_missing_ticket_is_told_with_the_name_that_was_looked_for_and_the_one_
 }
 
 #[tokio::test]
+async fn an_audience_that_one_side_lacks_is_told_from_another_audience() {
+    let ticket = |audience: Option<&str>| {
+        let claims = TicketClaims::any_object();
+        let ticket = issue(&match audience {
+            Some(audience) => claims.audience(audience),
+            None => claims,
+        });
+        format!("ticket={ticket}")
+    };
+    let own = || layer().guard(guard().audience("uploads"));
+    let mismatch = RejectionKind::TicketMismatch;
+    let cause = told(own(), &ticket(None), mismatch.clone()).await;
+    assert_names(&cause, &["no audience", "TicketClaims::audience"]);
+    let bare = layer().guard(guard());
+    let cause = told(bare, &ticket(Some("uploads")), mismatch.clone()).await;
+    assert_names(&cause, &["TicketGuard::audience"]);
+    let cause = told(own(), &ticket(Some("avatars")), mismatch).await;
+    assert_names(&cause, &["another audience"]);
+    assert!(!cause.contains("avatars"), "{cause}");
+}
+
+#[tokio::test]
 async fn a_ticket_in_the_other_place_is_told_as_such() {
     let ticket = issue(&TicketClaims::any_object());
     let signer = CallbackSigner::new();
