@@ -145,7 +145,7 @@ pub use async_trait::async_trait;
 #[cfg(feature = "redis")]
 pub use self::guard::RedisReplayStore;
 #[cfg(feature = "ticket")]
-pub use self::guard::{Ticket, TicketClaims, TicketGuard, TicketKey};
+pub use self::guard::{Ticket, TicketClaims, TicketError, TicketGuard, TicketKey, TicketObjects};
 #[cfg(feature = "reqwest")]
 pub use self::keys::{HttpsFetcher, HttpsFetcherBuilder};
 pub use self::{
@@ -162,7 +162,7 @@ pub use self::{
     },
     middleware::{
         CallbackBody, DefaultRejection, OssCallbackLayer, OssCallbackLayerBuilder,
-        OssCallbackService, RejectionResponse, ResponseFuture,
+        OssCallbackService, RejectionResponse, ResponseFuture, WithAnswers,
     },
     rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
     vars::{BodyType, CallbackVars, from_text},

@@ -16,6 +16,9 @@ mod bucket;
 mod canary;
 #[cfg(feature = "diagnose")]
 mod diagnose;
+#[cfg(feature = "ticket")]
+mod field_guards;
+mod guard_config;
 mod guard_timeout;
 mod guards;
 mod http;
