@@ -1,4 +1,11 @@
 //! The way of a request from its head to its answer.
+//!
+//! 1. A request goes through [phases](Phase); each has one method that polls it and says what comes
+//!    next.
+//! 2. The phases end with an [`Ending`]: the answer, and the outcome that guards are told. The answer
+//!    waits until they know.
+//! 3. Whatever has to happen when the request is dropped half-way happens in `Drop`, behind the phase:
+//!    when guards are told, nothing of the handler runs any more.
 
 use std::{
     fmt,
@@ -15,9 +22,9 @@ use tower::{BoxError, Service};
 
 use super::{
     CallbackBody, RejectionResponse,
-    layer::Config,
+    admission::{PendingRequest, Progress, SignatureState},
+    config::Config,
     response::render,
-    vetting::{Findings, Seal, Vetting},
 };
 use crate::{
     Outcome, Rejection, VerifiedCallback,
@@ -41,9 +48,9 @@ pin_project! {
         config: Arc<Config<R>>,
         #[pin]
         phase: PhaseOf<S, B>,
-        // Dropped behind the phase: guards are told that a request was abandoned when nothing of the
+        // Dropped after the phase: guards learn that a request was abandoned when nothing of the
         // handler runs any more.
-        findings: Findings,
+        progress: Progress,
     }
 }
 
@@ -56,9 +63,9 @@ pin_project! {
             rejection: Option<Rejection>,
         },
         /// The request is examined, and then waits for the inner service.
-        Vetting {
+        Admission {
             #[pin]
-            vetting: P,
+            pending: P,
         },
         /// The inner service is at work.
         Call {
@@ -67,8 +74,8 @@ pin_project! {
             stopwatch: log::Stopwatch,
         },
         /// The guards are being told the outcome.
-        Settle {
-            settling: Settling,
+        Notify {
+            notifying: Settling,
             answer: Option<A>,
         },
         /// The answer was given.
@@ -76,28 +83,50 @@ pin_project! {
     }
 }
 
-type PhaseOf<S, B> = Phase<
-    Vetting<S, B>,
-    <S as Service<Request<CallbackBody>>>::Future,
-    Result<
-        <S as Service<Request<CallbackBody>>>::Response,
-        <S as Service<Request<CallbackBody>>>::Error,
-    >,
+type PhaseOf<S, B> = Phase<PendingRequest<S, B>, FutureOf<S>, AnswerOf<S>>;
+
+type FutureOf<S> = <S as Service<Request<CallbackBody>>>::Future;
+
+type AnswerOf<S> = Result<
+    <S as Service<Request<CallbackBody>>>::Response,
+    <S as Service<Request<CallbackBody>>>::Error,
 >;
+
+/// What a phase comes to.
+enum Next<F, A> {
+    /// The inner service was called.
+    Call(F),
+    End(Ending<A>),
+}
+
+/// The answer, and what the guards are told.
+struct Ending<A> {
+    answer: A,
+    outcome: Outcome,
+}
+
+impl<A> Ending<A> {
+    fn failed(answer: A) -> Self {
+        Self {
+            answer,
+            outcome: Outcome::Failed,
+        }
+    }
+}
 
 impl<S, B, R> ResponseFuture<S, B, R>
 where
     S: Service<Request<CallbackBody>>,
 {
-    pub(super) fn collect(
+    pub(super) fn admit(
         config: Arc<Config<R>>,
         inner: S,
         parts: Parts,
         body: B,
-        seal: Seal,
+        signature: SignatureState,
     ) -> Self {
-        let vetting = Vetting::new(inner, parts, body, config.body_limit, seal);
-        Self::new(config, Phase::Vetting { vetting })
+        let pending = PendingRequest::new(inner, parts, body, config.body_limit, signature);
+        Self::new(config, Phase::Admission { pending })
     }
 
     pub(super) fn refuse(config: Arc<Config<R>>, parts: Parts, rejection: Rejection) -> Self {
@@ -109,7 +138,7 @@ where
         Self {
             config,
             phase,
-            findings: Findings {
+            progress: Progress {
                 callback: None,
                 settlements: Settlements::new(),
             },
@@ -130,79 +159,38 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let (answer, outcome) = match this.phase.as_mut().project() {
+            let next = match this.phase.as_mut().project() {
                 PhaseProj::Refuse { parts, rejection } => {
                     let rejection = rejection.take().expect(POLLED_AGAIN);
                     let response = this.config.refuse(rejection, None, Some(parts));
-                    (Ok(response), Outcome::Failed)
+                    Next::End(Ending::failed(Ok(response)))
                 }
-                PhaseProj::Vetting { mut vetting } => {
-                    let admitted = vetting.as_mut().poll_admit(this.config, this.findings, cx);
-                    match ready!(admitted) {
-                        Ok(()) => {
-                            let callback = this.findings.callback.as_ref().expect(POLLED_AGAIN);
-                            match ready!(vetting.poll_call(callback, cx)) {
-                                Ok(answer) => {
-                                    this.phase.set(Phase::Call {
-                                        answer,
-                                        stopwatch: log::Stopwatch::start(),
-                                    });
-                                    continue;
-                                }
-                                Err(error) => (Err(error), Outcome::Failed),
-                            }
-                        }
-                        // The guards before the one that refused learn of it, outside the deadline: what
-                        // they do then does not change the answer.
-                        Err(rejection) => {
-                            let callback = this.findings.callback.as_ref();
-                            let response = this.config.refuse(rejection, callback, vetting.parts());
-                            (Ok(response), Outcome::Failed)
-                        }
-                    }
+                PhaseProj::Admission { pending } => {
+                    ready!(poll_admission(pending, this.config, this.progress, cx))
                 }
                 PhaseProj::Call { answer, stopwatch } => {
-                    // A panic ends the request as a failure, a cancellation leaves it open.
-                    this.findings
-                        .settlements
-                        .set_outcome_if_dropped(Outcome::Failed);
-                    let Poll::Ready(answer) = answer.poll(cx) else {
-                        this.findings
-                            .settlements
-                            .set_outcome_if_dropped(Outcome::Abandoned);
-                        return Poll::Pending;
-                    };
-                    let callback = this.findings.callback.as_ref().expect(POLLED_AGAIN);
-                    let answer = answer.map(|mut response| {
-                        match response.extensions_mut().remove::<Rejection>() {
-                            Some(rejection) => {
-                                log::refused_inside(&rejection, callback);
-                                render(&this.config.rejection_response, rejection)
-                            }
-                            None => {
-                                log::answered(&response, callback, stopwatch);
-                                response
-                            }
-                        }
-                    });
-                    // OSS takes exactly 200 for success, so the guards do too.
-                    let outcome = match &answer {
-                        Ok(response) if response.status() == StatusCode::OK => Outcome::Accepted,
-                        _ => Outcome::Failed,
-                    };
-                    (answer, outcome)
+                    let answer = ready!(poll_handler(answer, this.progress, cx));
+                    Next::End(this.config.finish(answer, this.progress, stopwatch))
                 }
-                PhaseProj::Settle { settling, answer } => {
-                    ready!(settling.poll_unpin(cx));
+                PhaseProj::Notify { notifying, answer } => {
+                    ready!(notifying.poll_unpin(cx));
                     let answer = answer.take().expect(POLLED_AGAIN);
                     this.phase.set(Phase::Done);
                     return Poll::Ready(answer);
                 }
                 PhaseProj::Done => panic!("{POLLED_AGAIN}"),
             };
-            match this.findings.settlements.settle(outcome) {
-                Some(settling) => this.phase.set(Phase::Settle {
-                    settling,
+            let Ending { answer, outcome } = match next {
+                Next::End(ending) => ending,
+                Next::Call(answer) => {
+                    let stopwatch = log::Stopwatch::start();
+                    this.phase.set(Phase::Call { answer, stopwatch });
+                    continue;
+                }
+            };
+            match this.progress.settlements.settle(outcome) {
+                Some(notifying) => this.phase.set(Phase::Notify {
+                    notifying,
                     answer: Some(answer),
                 }),
                 None => {
@@ -214,7 +202,82 @@ where
     }
 }
 
+/// Admits the request and calls the inner service, or refuses.
+fn poll_admission<S, B, R, ResBody>(
+    mut pending: Pin<&mut PendingRequest<S, B>>,
+    config: &Config<R>,
+    progress: &mut Progress,
+    cx: &mut Context<'_>,
+) -> Poll<Next<S::Future, Result<S::Response, S::Error>>>
+where
+    S: Service<Request<CallbackBody>, Response = Response<ResBody>>,
+    R: RejectionResponse<ResBody>,
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    if let Err(rejection) = ready!(pending.as_mut().poll_admit(config, progress, cx)) {
+        // The guards before the one that refused learn of it, outside the deadline: what they do
+        // then does not change the answer.
+        let response = config.refuse(rejection, progress.callback.as_ref(), pending.parts());
+        return Poll::Ready(Next::End(Ending::failed(Ok(response))));
+    }
+    let callback = progress.callback.as_ref().expect(POLLED_AGAIN);
+    Poll::Ready(match ready!(pending.poll_call(callback, cx)) {
+        Ok(answer) => Next::Call(answer),
+        Err(error) => Next::End(Ending::failed(Err(error))),
+    })
+}
+
+/// Polls the handler. A panic in it is a failure; a request that is dropped while it waits leaves the
+/// outcome open.
+fn poll_handler<F: Future>(
+    handler: Pin<&mut F>,
+    progress: &mut Progress,
+    cx: &mut Context<'_>,
+) -> Poll<F::Output> {
+    let settlements = &mut progress.settlements;
+    settlements.set_outcome_if_dropped(Outcome::Failed);
+    let answer = handler.poll(cx);
+    if answer.is_pending() {
+        settlements.set_outcome_if_dropped(Outcome::Abandoned);
+    }
+    answer
+}
+
 impl<R> Config<R> {
+    /// Renders a rejection by the handler, and judges the answer.
+    fn finish<B, E>(
+        &self,
+        answer: Result<Response<B>, E>,
+        progress: &Progress,
+        stopwatch: &log::Stopwatch,
+    ) -> Ending<Result<Response<B>, E>>
+    where
+        R: RejectionResponse<B>,
+        B: Body,
+    {
+        let callback = progress.callback.as_ref().expect(POLLED_AGAIN);
+        let answer =
+            answer.map(
+                |mut response| match response.extensions_mut().remove::<Rejection>() {
+                    Some(rejection) => {
+                        log::refused_inside(&rejection, callback);
+                        render(&self.rejection_response, rejection)
+                    }
+                    None => {
+                        log::answered(&response, callback, stopwatch);
+                        response
+                    }
+                },
+            );
+        // OSS takes exactly 200 for success, so the guards do too.
+        let outcome = match &answer {
+            Ok(response) if response.status() == StatusCode::OK => Outcome::Accepted,
+            _ => Outcome::Failed,
+        };
+        Ending { answer, outcome }
+    }
+
     /// The answer to a request that the handler does not get.
     fn refuse<B>(
         &self,
@@ -236,7 +299,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("callback", &self.findings.callback)
+            .field("callback", &self.progress.callback)
             .finish_non_exhaustive()
     }
 }

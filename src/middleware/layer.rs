@@ -1,4 +1,4 @@
-//! The layer and its configuration.
+//! The layer and its builder.
 
 use std::{
     borrow::Cow,
@@ -10,7 +10,7 @@ use std::{
 use http::{Response, request::Parts};
 use tower::Layer;
 
-use super::{DefaultRejection, OssCallbackService, target::TargetSource};
+use super::{DefaultRejection, OssCallbackService, config::Config, target::TargetSource};
 use crate::{
     BodyType, ConfigError, FetchKey, Guard, KeyStore, KeyUrlPolicy, PublicKey, Rejection, VarNames,
     clock::Clock, guard::Guards, keys::KeyStoreBuilder,
@@ -37,21 +37,6 @@ const DEFAULT_GUARD_TIMEOUT: Duration = Duration::from_millis(500);
 #[must_use]
 pub struct OssCallbackLayer<R = DefaultRejection> {
     config: Arc<Config<R>>,
-}
-
-/// What all services of one layer share.
-pub(super) struct Config<R> {
-    pub(super) body_limit: usize,
-    pub(super) body_type: BodyType,
-    pub(super) clock: Clock,
-    pub(super) deadline: Duration,
-    pub(super) guards: Arc<Guards>,
-    pub(super) keys: KeyStore,
-    pub(super) rejection_response: R,
-    pub(super) target: TargetSource,
-    /// Used up by the warning of a layer without a binding guard; `None` if there is nothing to
-    /// warn of.
-    pub(super) unbound_warning: Option<Once>,
 }
 
 impl OssCallbackLayer {
@@ -110,20 +95,6 @@ impl<S, R> Layer<S> for OssCallbackLayer<R> {
 
     fn layer(&self, inner: S) -> Self::Service {
         OssCallbackService::new(inner, Arc::clone(&self.config))
-    }
-}
-
-impl<R> fmt::Debug for Config<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
-            .field("body_limit", &self.body_limit)
-            .field("body_type", &self.body_type)
-            .field("clock", &self.clock)
-            .field("deadline", &self.deadline)
-            .field("guards", &self.guards)
-            .field("keys", &self.keys)
-            .field("target", &self.target)
-            .finish_non_exhaustive()
     }
 }
 

@@ -10,7 +10,9 @@ use http::{Method, Request, Response, request::Parts};
 use http_body::Body;
 use tower::{BoxError, Service};
 
-use super::{CallbackBody, RejectionResponse, ResponseFuture, layer::Config, vetting::Seal};
+use super::{
+    CallbackBody, RejectionResponse, ResponseFuture, admission::SignatureState, config::Config,
+};
 use crate::{
     Rejection, RejectionKind, VerifiedCallback, guard, keys::Lookup, verify::CallbackHeaders,
 };
@@ -66,19 +68,21 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let config = Arc::clone(&self.config);
         let (mut parts, body) = request.into_parts();
-        // Whatever lies there was not put there by this layer.
+        // Anything already there was not put there by this layer.
         parts.extensions.remove::<VerifiedCallback>();
         guard::remove_outputs(&mut parts.extensions);
         match config.examine(&parts, &body) {
-            Ok(seal) => ResponseFuture::collect(config, self.inner.clone(), parts, body, seal),
+            Ok(signature) => {
+                ResponseFuture::admit(config, self.inner.clone(), parts, body, signature)
+            }
             Err(rejection) => ResponseFuture::refuse(config, parts, rejection),
         }
     }
 }
 
 impl<R> Config<R> {
-    /// All that does not need the body, cheapest first.
-    fn examine(&self, parts: &Parts, body: &impl Body) -> Result<Seal, Rejection> {
+    /// Every check that does not need the body, cheapest first.
+    fn examine(&self, parts: &Parts, body: &impl Body) -> Result<SignatureState, Rejection> {
         // The method is not signed: a captured callback must not reach the handler of another verb.
         if parts.method != Method::POST {
             return Err(RejectionKind::MethodNotAllowed.into());
@@ -92,8 +96,8 @@ impl<R> Config<R> {
         let key = self.keys.lookup(headers.key_url())?;
         let claim = headers.claim(target, self.body_type)?;
         Ok(match key {
-            Lookup::Ready(key) => Seal::Opened(claim.open(&key)?),
-            Lookup::Unknown(key) => Seal::Unknown(claim, key),
+            Lookup::Ready(key) => SignatureState::Opened(claim.open(&key)?),
+            Lookup::Unknown(key) => SignatureState::Unknown(claim, key),
         })
     }
 }
