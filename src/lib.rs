@@ -161,7 +161,7 @@ pub use self::{
     },
     middleware::{
         CallbackBody, DefaultRejection, OssCallbackLayer, OssCallbackLayerBuilder,
-        OssCallbackService, RejectionResponse, ResponseFuture,
+        OssCallbackService, RejectionResponse, ResponseFuture, WithAnswers,
     },
     rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
     vars::{BodyType, CallbackVars},

@@ -128,7 +128,7 @@ use warp::{
 };
 
 #[cfg(feature = "ticket")]
-use crate::guard::AdmittedTicket;
+use crate::guard::TicketExtension;
 use crate::{
     CallbackAnswer, CallbackBody, OssCallback, OssCallbackLayer, Rejection, RejectionKind,
     RejectionResponse, VerifiedCallback, handler_fn,
@@ -236,7 +236,7 @@ pub fn ticket<C>() -> impl Filter<Extract = (crate::Ticket<C>,), Error = warp::R
 where
     C: DeserializeOwned + Send + 'static,
 {
-    warp::ext::optional().and_then(|admitted: Option<AdmittedTicket>| {
+    warp::ext::optional().and_then(|admitted: Option<TicketExtension>| {
         future::ready(crate::Ticket::from_admitted(admitted.as_ref()).map_err(custom))
     })
 }

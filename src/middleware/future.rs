@@ -22,13 +22,13 @@ use tower::{BoxError, Service};
 
 use super::{
     CallbackBody, RejectionResponse,
-    admission::{PendingRequest, Progress, SignatureState},
+    admission::{Ended, PendingRequest, Progress, SignatureState},
     config::Config,
-    response::render,
+    response::{render, render_answer},
 };
 use crate::{
-    Outcome, Rejection, VerifiedCallback,
-    guard::{Settlements, Settling},
+    CallbackAnswer, Outcome, Rejection, VerifiedCallback,
+    guard::{Notifying, OutcomeNotifier},
     log,
 };
 
@@ -75,7 +75,7 @@ pin_project! {
         },
         /// The guards are being told the outcome.
         Notify {
-            notifying: Settling,
+            notifying: Notifying,
             answer: Option<A>,
         },
         /// The answer was given.
@@ -140,7 +140,7 @@ where
             phase,
             progress: Progress {
                 callback: None,
-                settlements: Settlements::new(),
+                notifier: OutcomeNotifier::new(),
             },
         }
     }
@@ -188,7 +188,7 @@ where
                     continue;
                 }
             };
-            match this.progress.settlements.settle(outcome) {
+            match this.progress.notifier.notify(outcome) {
                 Some(notifying) => this.phase.set(Phase::Notify {
                     notifying,
                     answer: Some(answer),
@@ -215,13 +215,22 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    if let Err(rejection) = ready!(pending.as_mut().poll_admit(config, progress, cx)) {
+    let admitted = ready!(pending.as_mut().poll_admit(config, progress, cx));
+    let callback = progress.callback.as_ref();
+    match admitted {
+        Ok(()) => {}
         // The guards before the one that refused learn of it, outside the deadline: what they do
         // then does not change the answer.
-        let response = config.refuse(rejection, progress.callback.as_ref(), pending.parts());
-        return Poll::Ready(Next::End(Ending::failed(Ok(response))));
+        Err(Ended::Refused(rejection)) => {
+            let response = config.refuse(rejection, callback, pending.parts());
+            return Poll::Ready(Next::End(Ending::failed(Ok(response))));
+        }
+        Err(Ended::Answered(answer)) => {
+            let callback = callback.expect(POLLED_AGAIN);
+            return Poll::Ready(Next::End(config.answer(answer, callback)));
+        }
     }
-    let callback = progress.callback.as_ref().expect(POLLED_AGAIN);
+    let callback = callback.expect(POLLED_AGAIN);
     Poll::Ready(match ready!(pending.poll_call(callback, cx)) {
         Ok(answer) => Next::Call(answer),
         Err(error) => Next::End(Ending::failed(Err(error))),
@@ -235,11 +244,11 @@ fn poll_handler<F: Future>(
     progress: &mut Progress,
     cx: &mut Context<'_>,
 ) -> Poll<F::Output> {
-    let settlements = &mut progress.settlements;
-    settlements.set_outcome_if_dropped(Outcome::Failed);
+    let notifier = &mut progress.notifier;
+    notifier.set_outcome_if_dropped(Outcome::Failed);
     let answer = handler.poll(cx);
     if answer.is_pending() {
-        settlements.set_outcome_if_dropped(Outcome::Abandoned);
+        notifier.set_outcome_if_dropped(Outcome::Abandoned);
     }
     answer
 }
@@ -290,6 +299,28 @@ impl<R> Config<R> {
     {
         log::refused(&rejection, callback, parts);
         render(&self.rejection_response, rejection)
+    }
+
+    /// The answer of a guard, and what the guards before it are told. A renderer that cannot send it
+    /// refuses the callback as replayed.
+    fn answer<B, E>(
+        &self,
+        answer: CallbackAnswer,
+        callback: &VerifiedCallback,
+    ) -> Ending<Result<Response<B>, E>>
+    where
+        R: RejectionResponse<B>,
+    {
+        let response = render_answer(&self.rejection_response, answer);
+        log::answered_by_guard(callback);
+        let outcome = match response.status() {
+            StatusCode::OK => Outcome::Answered,
+            _ => Outcome::Failed,
+        };
+        Ending {
+            answer: Ok(response),
+            outcome,
+        }
     }
 }
 

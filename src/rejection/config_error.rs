@@ -61,6 +61,11 @@ pub enum ConfigError {
     /// The text is not the URL of a Redis server. It is not shown, as it may have a password in it.
     #[error("not a URL of a Redis server: `redis://host:port/db` is")]
     RedisUrl,
+    /// A guard answers callbacks itself, and the layer's `on_rejection` has no way to send that.
+    #[error(
+        "`on_rejection` does not send the answer of `answer_done`: add `on_answer(|answer| answer.into_http())` behind it"
+    )]
+    OnAnswerMissing,
     /// A body limit, a deadline, a guard timeout or a lease of zero.
     #[error("`{0}` must not be zero")]
     Zero(&'static str),

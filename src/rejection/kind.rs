@@ -43,8 +43,9 @@ pub enum RejectionKind {
     MissingHeader(&'static str),
     /// The application refused the callback (403).
     Refused(&'static str),
-    /// The callback was seen before (409). With an [answer](super::Rejection::answer), that is sent
-    /// (200).
+    /// The callback was seen before (409). It is the one kind that a renderer of the application may
+    /// answer with 200; [`ReplayGuard::answer_done`](crate::ReplayGuard::answer_done) answers copies
+    /// without refusing them.
     Replayed(Replay),
     /// The signed request id is too old, too far ahead, or not there (403). The source says which.
     Stale,

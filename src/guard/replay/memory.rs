@@ -378,7 +378,7 @@ mod tests {
                 Outcome::Accepted => self.set(claim, State::Done),
                 Outcome::Abandoned if state == Some(State::Done) => {}
                 Outcome::Abandoned => self.reserve_for(claim, claim.keep()),
-                Outcome::Failed => {
+                Outcome::Failed | Outcome::Answered => {
                     if matches!(state, Some(State::Reserved(owner, _)) if owner == claim.owner()[0])
                     {
                         self.0.remove(claim.id());
@@ -431,7 +431,7 @@ mod tests {
                         match outcome {
                             Outcome::Accepted => table.confirm(claim),
                             Outcome::Abandoned => table.hold(claim),
-                            Outcome::Failed => table.release(claim),
+                            Outcome::Failed | Outcome::Answered => table.release(claim),
                         }
                         model.settle(claim, outcome);
                     }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use percent_encoding::percent_decode_str;
 
 use super::{
-    AdmittedTicket, TicketKey,
+    TicketExtension, TicketKey,
     claims::{Granted, MAX_LIFE},
     invalid,
     key::open,
@@ -194,7 +194,7 @@ impl Guard for TicketGuard {
         }
         cx.ticket_id = Some((*granted.id).into());
         cx.extensions_mut()
-            .insert(AdmittedTicket(Arc::new(granted)));
+            .insert(TicketExtension(Arc::new(granted)));
         Ok(Admission::granted())
     }
 

@@ -83,8 +83,8 @@ impl<C: DeserializeOwned> Ticket<C> {
     }
 
     /// For those who get at one extension and not at all of them.
-    pub(crate) fn from_admitted(admitted: Option<&AdmittedTicket>) -> Result<Self, Rejection> {
-        let Some(AdmittedTicket(granted)) = admitted else {
+    pub(crate) fn from_admitted(admitted: Option<&TicketExtension>) -> Result<Self, Rejection> {
+        let Some(TicketExtension(granted)) = admitted else {
             return Err(Rejection::caused_by(
                 RejectionKind::LayerMissing,
                 "no `TicketGuard` admitted a ticket",
@@ -122,10 +122,10 @@ impl<C> fmt::Debug for Ticket<C> {
 
 /// What the guard leaves in the extensions.
 #[derive(Clone)]
-pub(crate) struct AdmittedTicket(Arc<Granted>);
+pub(crate) struct TicketExtension(Arc<Granted>);
 
-pub(super) fn remove_admitted(extensions: &mut Extensions) {
-    extensions.remove::<AdmittedTicket>();
+pub(super) fn remove_extension(extensions: &mut Extensions) {
+    extensions.remove::<TicketExtension>();
 }
 
 /// The reason is for logs, and quotes nothing.
