@@ -130,8 +130,8 @@ use warp::{
 #[cfg(feature = "ticket")]
 use crate::guard::TicketExtension;
 use crate::{
-    CallbackAnswer, CallbackBody, OssCallback, OssCallbackLayer, Rejection, RejectionKind,
-    RejectionResponse, VerifiedCallback, handler_fn,
+    CallbackAnswer, CallbackBody, OssCallback, OssCallbackLayer, Rejection, RejectionResponse,
+    VerifiedCallback, extract::layer_missing, handler_fn,
 };
 
 /// Runs a layer around one handler.
@@ -190,8 +190,7 @@ where
 /// Rejects with `LayerMissing` if there is none.
 pub fn verified() -> impl Filter<Extract = (VerifiedCallback,), Error = warp::Rejection> + Copy {
     warp::ext::optional().and_then(|callback: Option<VerifiedCallback>| {
-        let missing = || custom(Rejection::from(RejectionKind::LayerMissing));
-        future::ready(callback.ok_or_else(missing))
+        future::ready(callback.ok_or_else(|| custom(layer_missing())))
     })
 }
 

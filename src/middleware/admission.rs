@@ -25,12 +25,11 @@ use tokio::{
 };
 use tower::{BoxError, Service};
 
-use super::{CallbackBody, body::Collector, config::Config};
+use super::{CallbackBody, body::Collector, config::Config, events};
 use crate::{
     Admission, CallbackAnswer, Guard, GuardContext, Rejection, RejectionKind, VerifiedCallback,
     guard::{Guards, OutcomeNotifier},
     keys::{Admitted, Flight},
-    log,
     verify::{Claim, Opened},
 };
 
@@ -97,10 +96,28 @@ impl From<Rejection> for Ended {
 
 /// State that outlives the stages: the proof, and the guards still to be notified.
 pub(super) struct Progress {
+    /// Whether the signature opened under an accepted key: OSS made it, for whatever message.
+    pub(super) is_genuine: bool,
     /// The proof, once there is one.
     pub(super) callback: Option<VerifiedCallback>,
     /// The guards that wait for the outcome.
     pub(super) notifier: OutcomeNotifier,
+}
+
+impl Progress {
+    pub(super) fn new(is_genuine: bool) -> Self {
+        Self {
+            is_genuine,
+            callback: None,
+            notifier: OutcomeNotifier::new(),
+        }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new(false)
+    }
 }
 
 impl<S, B> PendingRequest<S, B> {
@@ -124,8 +141,8 @@ impl<S, B> PendingRequest<S, B> {
     }
 
     /// The head of the request, unless the guards have it.
-    pub(super) fn parts(&self) -> Option<&Parts> {
-        self.parts.as_ref()
+    pub(super) fn parts_mut(self: Pin<&mut Self>) -> Option<&mut Parts> {
+        self.project().parts.as_mut()
     }
 }
 
@@ -187,7 +204,9 @@ where
                 } => {
                     let key = ready!(flight.poll_unpin(cx))?;
                     let claim = claim.take().expect(POLLED_AGAIN);
-                    (claim.open(&key)?, std::mem::take(body))
+                    let opened = claim.open(&key)?;
+                    progress.is_genuine = true;
+                    (opened, std::mem::take(body))
                 }
                 StageProj::Guards { asking } => {
                     let (notifier, admitted) = ready!(asking.poll_unpin(cx));
@@ -260,7 +279,7 @@ impl<R> Config<R> {
         parts.extensions.insert(callback.clone());
         // Not at construction: by the first genuine callback the process has set up its logging.
         if let Some(warning) = &self.unbound_warning {
-            warning.call_once(log::unbound);
+            warning.call_once(events::unbound);
         }
         Ok(callback)
     }
@@ -268,7 +287,6 @@ impl<R> Config<R> {
 
 /// Asks the guards one after the other until one refuses or answers. The guards before that one
 /// still wait for the outcome.
-/// the outcome.
 async fn ask(
     guards: Arc<Guards>,
     callback: VerifiedCallback,

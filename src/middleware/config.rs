@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::target::TargetSource;
+use super::{RunningHandlers, events::LayerLog, target::TargetSource};
 use crate::{BodyType, KeyStore, clock::Clock, guard::Guards};
 
 /// A built layer: settings that do not contradict each other.
@@ -16,8 +16,12 @@ pub(super) struct Config<R> {
     pub(super) clock: Clock,
     pub(super) deadline: Duration,
     pub(super) guards: Arc<Guards>,
+    pub(super) handlers: RunningHandlers,
     pub(super) keys: KeyStore,
+    pub(super) log: Arc<LayerLog>,
     pub(super) rejection_response: R,
+    /// Whether handlers run to their end even if no guard asks for it.
+    pub(super) run_to_end: bool,
     pub(super) target: TargetSource,
     /// Spent by the warning of a layer without a binding guard; `None` if there is nothing to warn
     /// of.

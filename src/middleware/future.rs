@@ -9,6 +9,7 @@
 
 use std::{
     fmt,
+    marker::PhantomData,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -24,13 +25,10 @@ use super::{
     CallbackBody, RejectionResponse,
     admission::{Ended, PendingRequest, Progress, SignatureState},
     config::Config,
-    response::{render, render_answer},
+    events::{Refused, Stopwatch},
+    running::{Handler, RunHandler, RunToEnd, poll_handler},
 };
-use crate::{
-    CallbackAnswer, Outcome, Rejection, VerifiedCallback,
-    guard::{Notifying, OutcomeNotifier},
-    log,
-};
+use crate::{CallbackAnswer, Outcome, Rejection, guard::Notifying};
 
 const POLLED_AGAIN: &str = "`ResponseFuture` polled after completion";
 
@@ -41,7 +39,7 @@ pin_project! {
     /// something is first waited for, and needs a tokio runtime with time enabled; on other
     /// executors there is no deadline.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, B, R>
+    pub struct ResponseFuture<S, B, R, M = RunToEnd>
     where
         S: Service<Request<CallbackBody>>,
     {
@@ -51,6 +49,23 @@ pin_project! {
         // Dropped after the phase: guards learn that a request was abandoned when nothing of the
         // handler runs any more.
         progress: Progress,
+        mode: PhantomData<fn() -> M>,
+    }
+
+    impl<S, B, R, M> PinnedDrop for ResponseFuture<S, B, R, M>
+    where
+        S: Service<Request<CallbackBody>>,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let PhaseProj::Call { handler, stopwatch } = this.phase.project() {
+                // Not if it panicked.
+                if this.progress.notifier.outcome_if_dropped() == Outcome::Abandoned {
+                    let Config { handlers, log, .. } = &**this.config;
+                    handler.leave(this.progress, handlers, log, *stopwatch);
+                }
+            }
+        }
     }
 }
 
@@ -70,8 +85,8 @@ pin_project! {
         /// The inner service is at work.
         Call {
             #[pin]
-            answer: F,
-            stopwatch: log::Stopwatch,
+            handler: Handler<F>,
+            stopwatch: Stopwatch,
         },
         /// The guards are being told the outcome.
         Notify {
@@ -114,7 +129,7 @@ impl<A> Ending<A> {
     }
 }
 
-impl<S, B, R> ResponseFuture<S, B, R>
+impl<S, B, R, M> ResponseFuture<S, B, R, M>
 where
     S: Service<Request<CallbackBody>>,
 {
@@ -125,31 +140,31 @@ where
         body: B,
         signature: SignatureState,
     ) -> Self {
+        let is_genuine = matches!(signature, SignatureState::Opened(_));
         let pending = PendingRequest::new(inner, parts, body, config.body_limit, signature);
-        Self::new(config, Phase::Admission { pending })
+        Self::new(config, Phase::Admission { pending }, is_genuine)
     }
 
     pub(super) fn refuse(config: Arc<Config<R>>, parts: Parts, rejection: Rejection) -> Self {
         let rejection = Some(rejection);
-        Self::new(config, Phase::Refuse { parts, rejection })
+        Self::new(config, Phase::Refuse { parts, rejection }, false)
     }
 
-    fn new(config: Arc<Config<R>>, phase: PhaseOf<S, B>) -> Self {
+    fn new(config: Arc<Config<R>>, phase: PhaseOf<S, B>, is_genuine: bool) -> Self {
         Self {
             config,
             phase,
-            progress: Progress {
-                callback: None,
-                notifier: OutcomeNotifier::new(),
-            },
+            progress: Progress::new(is_genuine),
+            mode: PhantomData,
         }
     }
 }
 
-impl<S, B, R, ResBody> Future for ResponseFuture<S, B, R>
+impl<S, B, R, M, ResBody> Future for ResponseFuture<S, B, R, M>
 where
     S: Service<Request<CallbackBody>, Response = Response<ResBody>>,
     R: RejectionResponse<ResBody>,
+    M: RunHandler<S::Future>,
     B: Body,
     B::Error: Into<BoxError>,
     ResBody: Body,
@@ -162,15 +177,15 @@ where
             let next = match this.phase.as_mut().project() {
                 PhaseProj::Refuse { parts, rejection } => {
                     let rejection = rejection.take().expect(POLLED_AGAIN);
-                    let response = this.config.refuse(rejection, None, Some(parts));
+                    let response = this.config.refuse(rejection, this.progress, Some(parts));
                     Next::End(Ending::failed(Ok(response)))
                 }
                 PhaseProj::Admission { pending } => {
                     ready!(poll_admission(pending, this.config, this.progress, cx))
                 }
-                PhaseProj::Call { answer, stopwatch } => {
-                    let answer = ready!(poll_handler(answer, this.progress, cx));
-                    Next::End(this.config.finish(answer, this.progress, stopwatch))
+                PhaseProj::Call { handler, stopwatch } => {
+                    let answer = ready!(poll_handler(handler, this.progress, cx));
+                    Next::End(this.config.finish(answer, this.progress, *stopwatch))
                 }
                 PhaseProj::Notify { notifying, answer } => {
                     ready!(notifying.poll_unpin(cx));
@@ -182,9 +197,16 @@ where
             };
             let Ending { answer, outcome } = match next {
                 Next::End(ending) => ending,
-                Next::Call(answer) => {
-                    let stopwatch = log::Stopwatch::start();
-                    this.phase.set(Phase::Call { answer, stopwatch });
+                Next::Call(handler) => {
+                    let Config {
+                        handlers,
+                        run_to_end,
+                        ..
+                    } = &**this.config;
+                    let handler =
+                        Handler::start::<M>(handler, *run_to_end, handlers, this.progress);
+                    let stopwatch = Stopwatch::start();
+                    this.phase.set(Phase::Call { handler, stopwatch });
                     continue;
                 }
             };
@@ -216,41 +238,23 @@ where
     B::Error: Into<BoxError>,
 {
     let admitted = ready!(pending.as_mut().poll_admit(config, progress, cx));
-    let callback = progress.callback.as_ref();
     match admitted {
         Ok(()) => {}
         // The guards before the one that refused learn of it, outside the deadline: what they do
         // then does not change the answer.
         Err(Ended::Refused(rejection)) => {
-            let response = config.refuse(rejection, callback, pending.parts());
+            let response = config.refuse(rejection, progress, pending.parts_mut());
             return Poll::Ready(Next::End(Ending::failed(Ok(response))));
         }
         Err(Ended::Answered(answer)) => {
-            let callback = callback.expect(POLLED_AGAIN);
-            return Poll::Ready(Next::End(config.answer(answer, callback)));
+            return Poll::Ready(Next::End(config.answer(answer, progress)));
         }
     }
-    let callback = callback.expect(POLLED_AGAIN);
+    let callback = progress.callback.as_ref().expect(POLLED_AGAIN);
     Poll::Ready(match ready!(pending.poll_call(callback, cx)) {
         Ok(answer) => Next::Call(answer),
         Err(error) => Next::End(Ending::failed(Err(error))),
     })
-}
-
-/// Polls the handler. A panic in it is a failure; a request that is dropped while it waits leaves the
-/// outcome open.
-fn poll_handler<F: Future>(
-    handler: Pin<&mut F>,
-    progress: &mut Progress,
-    cx: &mut Context<'_>,
-) -> Poll<F::Output> {
-    let notifier = &mut progress.notifier;
-    notifier.set_outcome_if_dropped(Outcome::Failed);
-    let answer = handler.poll(cx);
-    if answer.is_pending() {
-        notifier.set_outcome_if_dropped(Outcome::Abandoned);
-    }
-    answer
 }
 
 impl<R> Config<R> {
@@ -259,7 +263,7 @@ impl<R> Config<R> {
         &self,
         answer: Result<Response<B>, E>,
         progress: &Progress,
-        stopwatch: &log::Stopwatch,
+        stopwatch: Stopwatch,
     ) -> Ending<Result<Response<B>, E>>
     where
         R: RejectionResponse<B>,
@@ -270,11 +274,11 @@ impl<R> Config<R> {
             answer.map(
                 |mut response| match response.extensions_mut().remove::<Rejection>() {
                     Some(rejection) => {
-                        log::refused_inside(&rejection, callback);
-                        render(&self.rejection_response, rejection)
+                        self.log.refused_inside(&rejection, callback);
+                        self.render(rejection)
                     }
                     None => {
-                        log::answered(&response, callback, stopwatch);
+                        self.log.answered(&response, callback, stopwatch);
                         response
                     }
                 },
@@ -291,14 +295,22 @@ impl<R> Config<R> {
     fn refuse<B>(
         &self,
         rejection: Rejection,
-        callback: Option<&VerifiedCallback>,
-        parts: Option<&Parts>,
+        progress: &Progress,
+        parts: Option<&mut Parts>,
     ) -> Response<B>
     where
         R: RejectionResponse<B>,
     {
-        log::refused(&rejection, callback, parts);
-        render(&self.rejection_response, rejection)
+        let refused = Refused {
+            rejection: &rejection,
+            is_genuine: progress.is_genuine,
+            callback: progress.callback.as_ref(),
+        };
+        self.log.refused(&refused, parts, |parts| {
+            let target = self.target.resolve(parts).ok()?;
+            Some(target.path().to_owned())
+        });
+        self.render(rejection)
     }
 
     /// The answer of a guard, and what the guards before it are told. A renderer that cannot send it
@@ -306,13 +318,15 @@ impl<R> Config<R> {
     fn answer<B, E>(
         &self,
         answer: CallbackAnswer,
-        callback: &VerifiedCallback,
+        progress: &Progress,
     ) -> Ending<Result<Response<B>, E>>
     where
         R: RejectionResponse<B>,
     {
-        let response = render_answer(&self.rejection_response, answer);
-        log::answered_by_guard(callback);
+        let response = self.render_answer(answer);
+        if let Some(callback) = &progress.callback {
+            self.log.answered_by_guard(callback);
+        }
         let outcome = match response.status() {
             StatusCode::OK => Outcome::Answered,
             _ => Outcome::Failed,
@@ -324,7 +338,7 @@ impl<R> Config<R> {
     }
 }
 
-impl<S, B, R> fmt::Debug for ResponseFuture<S, B, R>
+impl<S, B, R, M> fmt::Debug for ResponseFuture<S, B, R, M>
 where
     S: Service<Request<CallbackBody>>,
 {

@@ -20,9 +20,11 @@
 mod admission;
 mod body;
 mod config;
+mod events;
 mod future;
 mod layer;
 mod response;
+mod running;
 mod service;
 mod target;
 
@@ -31,5 +33,6 @@ pub use self::{
     future::ResponseFuture,
     layer::{OssCallbackLayer, OssCallbackLayerBuilder},
     response::{DefaultRejection, RejectionResponse, WithAnswers},
+    running::{RunHandler, RunInPlace, RunToEnd, RunningHandlers},
     service::OssCallbackService,
 };

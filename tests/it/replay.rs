@@ -319,12 +319,15 @@ async fn a_copy_of_what_is_done_can_be_answered_without_the_handler() {
     let layer = builder().guard(guard).build().unwrap();
     let effects = Effects::default();
 
-    let running = send(&layer, callback(1), || async {
-        effects.add();
-        let copy = send_counted(&layer, callback(1), &effects).await;
-        assert_eq!(copy.status(), 409, "nobody knows yet");
-        assert_eq!(replay(&copy), Some(Replay::InProgress));
-        StatusCode::OK
+    let running = send(&layer, callback(1), || {
+        let (layer, effects) = (layer.clone(), effects.clone());
+        async move {
+            effects.add();
+            let copy = send_counted(&layer, callback(1), &effects).await;
+            assert_eq!(copy.status(), 409, "nobody knows yet");
+            assert_eq!(replay(&copy), Some(Replay::InProgress));
+            StatusCode::OK
+        }
     });
     assert_eq!(running.await.status(), 200);
 

@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 
 use self::claims::Granted;
 pub use self::{claims::TicketClaims, guard::TicketGuard, key::TicketKey};
-use crate::{Rejection, RejectionKind};
+use crate::{Rejection, RejectionKind, log};
 
 /// The longest ticket in bytes. It travels through headers, URLs and a callback's variables, which
 /// are 5 KB in all.
@@ -85,6 +85,7 @@ impl<C: DeserializeOwned> Ticket<C> {
     /// For those who get at one extension and not at all of them.
     pub(crate) fn from_admitted(admitted: Option<&TicketExtension>) -> Result<Self, Rejection> {
         let Some(TicketExtension(granted)) = admitted else {
+            log::layer_missing("TicketGuard: is there one in the layer around this handler?");
             return Err(Rejection::caused_by(
                 RejectionKind::LayerMissing,
                 "no `TicketGuard` admitted a ticket",
