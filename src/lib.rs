@@ -162,7 +162,8 @@ pub use self::{
     },
     middleware::{
         CallbackBody, DefaultRejection, OssCallbackLayer, OssCallbackLayerBuilder,
-        OssCallbackService, RejectionResponse, ResponseFuture, WithAnswers,
+        OssCallbackService, RejectionResponse, ResponseFuture, RunHandler, RunInPlace, RunToEnd,
+        RunningHandlers, WithAnswers,
     },
     rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
     vars::{BodyType, CallbackVars, from_text},
