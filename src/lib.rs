@@ -105,6 +105,7 @@
 //! | `test-util` | | [`test_util::CallbackSigner`], which signs callbacks for tests |
 //! | `ticket` | | [`TicketGuard`], and the tickets that it asks for |
 //! | `tracing` | | events for refusals, for answers that OSS will not take, for key fetches, and for a layer without a binding guard |
+//! | `upload` | | [`upload`]: callback parameters, policies and presigned URLs for uploaders |
 //! | `warp` | | [`warp::route`], filters, answers and refusals for warp |
 //! | `full` | | all of the above |
 //!
@@ -129,8 +130,12 @@ mod keys;
 mod log;
 mod middleware;
 mod rejection;
+#[cfg(any(feature = "test-util", feature = "upload"))]
+mod substitution;
 #[cfg(feature = "test-util")]
 pub mod test_util;
+#[cfg(feature = "upload")]
+pub mod upload;
 mod vars;
 mod verify;
 #[cfg(feature = "warp")]

@@ -13,6 +13,10 @@ use http_body_util::BodyExt;
 use md5::{Digest, Md5};
 use rsa::{Pkcs1v15Sign, RsaPrivateKey, rand_core::OsRng};
 
+pub use crate::substitution::{
+    EmptyText, FillError, FillOptions, FormEncoding, JsonText, MissingCustom, TemplateSyntax,
+    UnknownVariable, UploadedObject,
+};
 use crate::{CallbackBody, PublicKey, Rejection, VerifiedCallback, Verifier, verify};
 
 /// As short as the production key.

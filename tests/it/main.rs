@@ -12,6 +12,8 @@ mod attacks;
 mod bodies;
 mod body_types;
 mod bucket;
+#[cfg(feature = "upload")]
+mod callback_params;
 mod canary;
 mod guard_timeout;
 mod guards;
