@@ -9,7 +9,7 @@ use crate::{CallbackVars, Rejection, RejectionKind, VerifiedCallback};
 
 /// The callback variables as a value of the type `T`.
 ///
-/// In axum it is an extractor, see [`axum`](crate::axum); everywhere else,
+/// In axum it is an extractor, see the [crate docs](crate#axum); everywhere else,
 /// [`from_extensions`](Self::from_extensions) makes one. Without a type it has every documented
 /// variable, in [`CallbackVars`].
 ///

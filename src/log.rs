@@ -67,6 +67,23 @@ pub(crate) fn answered<B: Body>(
     }
 }
 
+/// A guard answered a genuine callback itself.
+pub(crate) fn answered_by_guard(callback: &VerifiedCallback) {
+    event!(debug, "callback answered by a guard", {
+        request_id: request_id(callback),
+    });
+}
+
+/// A guard answered, and the renderer has no way to send that.
+pub(crate) fn answer_not_rendered() {
+    event!(
+        error,
+        "a guard answered a callback, but the renderer of this layer sends no answers: add \
+         `on_answer(|answer| answer.into_http())` to the layer's builder. The callback is refused",
+        {}
+    );
+}
+
 /// A genuine callback came to a layer whose guards do not ask on whose behalf.
 pub(crate) fn unbound() {
     event!(
@@ -75,6 +92,12 @@ pub(crate) fn unbound() {
          for this URL. Add a TicketGuard or a guard of your own, or say `allow_any_customer()`",
         {}
     );
+}
+
+/// A handler answers 500, as it asked for a ticket that no guard would admit.
+#[cfg(all(feature = "ticket", any(feature = "axum", feature = "warp")))]
+pub(crate) fn ticket_not_issued(error: &crate::TicketError) {
+    event!(error, "a ticket was not issued", {}, error);
 }
 
 /// A replay store failed. Callbacks go on; what it does not know may be repeated.

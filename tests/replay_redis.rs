@@ -330,7 +330,7 @@ fn by_ticket(store: RedisReplayStore) -> OssCallbackLayer {
 }
 
 fn ticket_key() -> TicketKey {
-    TicketKey::new([7; 32]).unwrap()
+    TicketKey::new(*b"a secret of 256 bits, for tests.").unwrap()
 }
 
 fn with_ticket(ticket: &str) -> Request<CallbackBody> {

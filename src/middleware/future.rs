@@ -16,12 +16,12 @@ use tower::{BoxError, Service};
 use super::{
     CallbackBody, RejectionResponse,
     layer::Config,
-    response::render,
-    vetting::{Findings, Seal, Vetting},
+    response::{render, render_answer},
+    vetting::{Ended, Findings, Seal, Vetting},
 };
 use crate::{
-    Outcome, Rejection, VerifiedCallback,
-    guard::{Settlements, Settling},
+    CallbackAnswer, Outcome, Rejection, VerifiedCallback,
+    guard::{Notifying, OutcomeNotifier},
     log,
 };
 
@@ -67,8 +67,8 @@ pin_project! {
             stopwatch: log::Stopwatch,
         },
         /// The guards are being told the outcome.
-        Settle {
-            settling: Settling,
+        Notify {
+            notifying: Notifying,
             answer: Option<A>,
         },
         /// The answer was given.
@@ -111,7 +111,7 @@ where
             phase,
             findings: Findings {
                 callback: None,
-                settlements: Settlements::new(),
+                notifier: OutcomeNotifier::new(),
             },
         }
     }
@@ -154,21 +154,26 @@ where
                         }
                         // The guards before the one that refused learn of it, outside the deadline: what
                         // they do then does not change the answer.
-                        Err(rejection) => {
+                        Err(Ended::Refused(rejection)) => {
                             let callback = this.findings.callback.as_ref();
                             let response = this.config.refuse(rejection, callback, vetting.parts());
                             (Ok(response), Outcome::Failed)
+                        }
+                        Err(Ended::Answered(answer)) => {
+                            let callback = this.findings.callback.as_ref().expect(POLLED_AGAIN);
+                            let (response, outcome) = this.config.answer(answer, callback);
+                            (Ok(response), outcome)
                         }
                     }
                 }
                 PhaseProj::Call { answer, stopwatch } => {
                     // A panic ends the request as a failure, a cancellation leaves it open.
                     this.findings
-                        .settlements
+                        .notifier
                         .set_outcome_if_dropped(Outcome::Failed);
                     let Poll::Ready(answer) = answer.poll(cx) else {
                         this.findings
-                            .settlements
+                            .notifier
                             .set_outcome_if_dropped(Outcome::Abandoned);
                         return Poll::Pending;
                     };
@@ -192,17 +197,17 @@ where
                     };
                     (answer, outcome)
                 }
-                PhaseProj::Settle { settling, answer } => {
-                    ready!(settling.poll_unpin(cx));
+                PhaseProj::Notify { notifying, answer } => {
+                    ready!(notifying.poll_unpin(cx));
                     let answer = answer.take().expect(POLLED_AGAIN);
                     this.phase.set(Phase::Done);
                     return Poll::Ready(answer);
                 }
                 PhaseProj::Done => panic!("{POLLED_AGAIN}"),
             };
-            match this.findings.settlements.settle(outcome) {
-                Some(settling) => this.phase.set(Phase::Settle {
-                    settling,
+            match this.findings.notifier.notify(outcome) {
+                Some(notifying) => this.phase.set(Phase::Notify {
+                    notifying,
                     answer: Some(answer),
                 }),
                 None => {
@@ -227,6 +232,25 @@ impl<R> Config<R> {
     {
         log::refused(&rejection, callback, parts);
         render(&self.rejection_response, rejection)
+    }
+
+    /// The answer of a guard, and what the guards before it are told. A renderer that cannot send it
+    /// refuses a callback that was processed before.
+    fn answer<B>(
+        &self,
+        answer: CallbackAnswer,
+        callback: &VerifiedCallback,
+    ) -> (Response<B>, Outcome)
+    where
+        R: RejectionResponse<B>,
+    {
+        let response = render_answer(&self.rejection_response, answer);
+        log::answered_by_guard(callback);
+        let outcome = match response.status() {
+            StatusCode::OK => Outcome::Answered,
+            _ => Outcome::Failed,
+        };
+        (response, outcome)
     }
 }
 

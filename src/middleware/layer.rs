@@ -10,10 +10,13 @@ use std::{
 use http::{Response, request::Parts};
 use tower::Layer;
 
-use super::{DefaultRejection, OssCallbackService, target::TargetSource};
+use super::{
+    DefaultRejection, OssCallbackService, RejectionResponse, response::WithAnswers,
+    target::TargetSource,
+};
 use crate::{
-    BodyType, ConfigError, FetchKey, Guard, KeyStore, KeyUrlPolicy, PublicKey, Rejection, VarNames,
-    clock::Clock, guard::Guards, keys::KeyStoreBuilder,
+    BodyType, CallbackAnswer, ConfigError, FetchKey, Guard, KeyStore, KeyUrlPolicy, PublicKey,
+    Rejection, VarNames, clock::Clock, guard::Guards, keys::KeyStoreBuilder,
 };
 
 /// A callback body is a few hundred bytes; the parameters that shape it are at most 5 KB, its custom
@@ -76,6 +79,7 @@ impl OssCallbackLayer {
             keys: KeyStore::builder(),
             path_prefix: None,
             rejection_response: DefaultRejection,
+            sends_answers: true,
             signed_target: None,
             allow_any_customer: false,
             var_names: VarNames::default(),
@@ -140,6 +144,8 @@ pub struct OssCallbackLayerBuilder<R = DefaultRejection> {
     keys: KeyStoreBuilder,
     path_prefix: Option<String>,
     rejection_response: R,
+    /// Whether the renderer has a way to send the answer of a guard, as far as it is known.
+    sends_answers: bool,
     signed_target: Option<TargetSource>,
     allow_any_customer: bool,
     var_names: VarNames,
@@ -275,11 +281,47 @@ impl<R> OssCallbackLayerBuilder<R> {
     where
         F: Fn(&Rejection) -> Response<B> + Clone,
     {
-        self.rejection_response(render)
+        let mut builder = self.rejection_response(render);
+        builder.sends_answers = false;
+        builder
     }
 
-    /// Renders rejections with a named [`RejectionResponse`](super::RejectionResponse).
+    /// Sends the answers of guards with a closure, beside [`on_rejection`](Self::on_rejection) and
+    /// behind it: `on_answer(|answer| answer.into_http())` for every body that is `From<Bytes>`.
+    ///
+    /// Without `on_rejection` it is not needed. With it, a guard that
+    /// [answers](crate::Admission::answered) needs it, as
+    /// [`ReplayGuard::answer_done`](crate::ReplayGuard::answer_done) does.
+    ///
+    /// ```
+    /// use axum::body::Body;
+    /// use oss_callback::{
+    ///     AgeGuard, CallbackAnswer, MemoryReplayStore, OssCallbackLayer, ReplayGuard,
+    /// };
+    ///
+    /// let replay = ReplayGuard::by_signature(MemoryReplayStore::new());
+    /// let layer = OssCallbackLayer::builder()
+    ///     .guard(AgeGuard::new())
+    ///     .guard(replay.answer_done(CallbackAnswer::ok()))
+    ///     .on_rejection(|rejection| rejection.to_response::<Body>())
+    ///     .on_answer(|answer| answer.into_http())
+    ///     .build()?;
+    /// # Ok::<(), oss_callback::ConfigError>(())
+    /// ```
+    pub fn on_answer<F, B>(self, render: F) -> OssCallbackLayerBuilder<WithAnswers<R, F>>
+    where
+        R: RejectionResponse<B>,
+        F: Fn(CallbackAnswer) -> Response<B> + Clone,
+    {
+        self.map_renderer(|rejections| WithAnswers::new(rejections, render))
+    }
+
+    /// Renders rejections with a named [`RejectionResponse`].
     pub fn rejection_response<N>(self, renderer: N) -> OssCallbackLayerBuilder<N> {
+        self.map_renderer(|_| renderer)
+    }
+
+    fn map_renderer<N>(self, map: impl FnOnce(R) -> N) -> OssCallbackLayerBuilder<N> {
         OssCallbackLayerBuilder {
             body_limit: self.body_limit,
             body_type: self.body_type,
@@ -290,7 +332,8 @@ impl<R> OssCallbackLayerBuilder<R> {
             key_store: self.key_store,
             keys: self.keys,
             path_prefix: self.path_prefix,
-            rejection_response: renderer,
+            rejection_response: map(self.rejection_response),
+            sends_answers: true,
             signed_target: self.signed_target,
             allow_any_customer: self.allow_any_customer,
             var_names: self.var_names,
@@ -329,6 +372,9 @@ impl<R> OssCallbackLayerBuilder<R> {
             var_names: self.var_names,
         };
         guards.check()?;
+        if guards.answer() && !self.sends_answers {
+            return Err(ConfigError::OnAnswerMissing);
+        }
         let is_silent = self.allow_any_customer || guards.bind();
         Ok(OssCallbackLayer {
             config: Arc::new(Config {

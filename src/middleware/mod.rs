@@ -29,6 +29,6 @@ pub use self::{
     body::CallbackBody,
     future::ResponseFuture,
     layer::{OssCallbackLayer, OssCallbackLayerBuilder},
-    response::{DefaultRejection, RejectionResponse},
+    response::{DefaultRejection, RejectionResponse, WithAnswers},
     service::OssCallbackService,
 };

@@ -27,8 +27,8 @@ use tower::{BoxError, Service};
 
 use super::{CallbackBody, body::Collector, layer::Config};
 use crate::{
-    Admission, Guard, GuardContext, Rejection, RejectionKind, VerifiedCallback,
-    guard::{Guards, Settlements},
+    Admission, CallbackAnswer, Guard, GuardContext, Rejection, RejectionKind, VerifiedCallback,
+    guard::{Guards, OutcomeNotifier},
     keys::{Admitted, Flight},
     log,
     verify::{Claim, Opened},
@@ -80,14 +80,27 @@ pub(super) enum Seal {
     Unknown(Claim, Admitted),
 }
 
-type Asking = BoxFuture<'static, (Settlements, Result<Parts, Rejection>)>;
+type Asking = BoxFuture<'static, (OutcomeNotifier, Result<Parts, Ended>)>;
+
+/// Why the inner service does not get a request.
+pub(super) enum Ended {
+    Refused(Rejection),
+    /// A guard answered it.
+    Answered(CallbackAnswer),
+}
+
+impl From<Rejection> for Ended {
+    fn from(rejection: Rejection) -> Self {
+        Self::Refused(rejection)
+    }
+}
 
 /// What is left of a request whatever becomes of it.
 pub(super) struct Findings {
     /// The proof, once there is one.
     pub(super) callback: Option<VerifiedCallback>,
     /// The guards that wait for the outcome.
-    pub(super) settlements: Settlements,
+    pub(super) notifier: OutcomeNotifier,
 }
 
 impl<S, B> Vetting<S, B> {
@@ -121,13 +134,13 @@ where
         config: &Config<R>,
         findings: &mut Findings,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Rejection>> {
+    ) -> Poll<Result<(), Ended>> {
         let admitted = match self.as_mut().poll_stages(config, findings, cx) {
             Poll::Ready(admitted) => admitted,
             Poll::Pending => {
                 let this = self.as_mut().project();
                 ready!(poll_timer(this.timer, config.deadline, cx));
-                Err(this.stage.late())
+                Err(this.stage.late().into())
             }
         };
         *self.project().timer = None;
@@ -139,7 +152,7 @@ where
         config: &Config<R>,
         findings: &mut Findings,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Rejection>> {
+    ) -> Poll<Result<(), Ended>> {
         let mut this = self.project();
         loop {
             let (opened, body) = match this.stage.as_mut().project() {
@@ -171,8 +184,8 @@ where
                     (claim.open(&key)?, std::mem::take(body))
                 }
                 StageProj::Guards { asking } => {
-                    let (settlements, admitted) = ready!(asking.poll_unpin(cx));
-                    findings.settlements = settlements;
+                    let (notifier, admitted) = ready!(asking.poll_unpin(cx));
+                    findings.notifier = notifier;
                     *this.parts = Some(admitted?);
                     this.stage.set(Stage::Admitted);
                     continue;
@@ -247,15 +260,15 @@ impl<R> Config<R> {
     }
 }
 
-/// Asks the guards one after the other, until one refuses. Those before it still wait for the
-/// outcome.
+/// Asks the guards one after the other, until one refuses or answers. Those before it still wait for
+/// the outcome.
 async fn ask(
     guards: Arc<Guards>,
     callback: VerifiedCallback,
     mut parts: Parts,
     now: SystemTime,
-) -> (Settlements, Result<Parts, Rejection>) {
-    let mut settlements = Settlements::new();
+) -> (OutcomeNotifier, Result<Parts, Ended>) {
+    let mut notifier = OutcomeNotifier::new();
     let mut context = GuardContext::new(
         &callback,
         &guards.var_names,
@@ -265,11 +278,15 @@ async fn ask(
     );
     for guard in &guards.list {
         match admit_in_time(&**guard, &mut context, guards.timeout).await {
-            Ok(admission) => settlements.add(admission),
-            Err(rejection) => return (settlements, Err(rejection)),
+            Ok(admission) => {
+                if let Some(answer) = admission.register(&mut notifier) {
+                    return (notifier, Err(Ended::Answered(answer)));
+                }
+            }
+            Err(rejection) => return (notifier, Err(rejection.into())),
         }
     }
-    (settlements, Ok(parts))
+    (notifier, Ok(parts))
 }
 
 /// A guard's decision, if it comes in time. As with the deadline, only a guard that waits costs a

@@ -18,6 +18,8 @@ pub enum RejectionKind {
     DuplicateHeader(&'static str),
     /// A guard could not decide (503).
     GuardUnavailable,
+    /// The application failed (500). The source says how.
+    Internal,
     /// A handler's answer cannot be sent to OSS (500).
     InvalidAnswer,
     /// A header is not what it must be (400).
@@ -41,8 +43,9 @@ pub enum RejectionKind {
     MissingHeader(&'static str),
     /// The application refused the callback (403).
     Refused(&'static str),
-    /// The callback was seen before (409). With an [answer](super::Rejection::answer), that is sent
-    /// (200).
+    /// The callback was seen before (409). It is the one kind that a renderer of the application may
+    /// answer with 200; [`ReplayGuard::answer_done`](crate::ReplayGuard::answer_done) answers copies
+    /// without refusing them.
     Replayed(Replay),
     /// The signed request id is too old, too far ahead, or not there (403). The source says which.
     Stale,
@@ -56,6 +59,8 @@ pub enum RejectionKind {
     TicketMismatch,
     /// There is no ticket where the guard looks for it (403).
     TicketMissing,
+    /// Something that the application depends on is down (503). The source says what.
+    Unavailable,
     /// The body is neither a form nor JSON, or is content-encoded (415).
     UnsupportedMediaType,
     /// The signature is of a version other than 1.0, whose rule is not public (400).

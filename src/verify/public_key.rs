@@ -130,7 +130,7 @@ impl PublicKey {
     }
 
     /// The digest in the signature, if this key made it.
-    pub(super) fn open(&self, signature: &Signature) -> Option<[u8; 16]> {
+    pub(crate) fn open(&self, signature: &Signature) -> Option<[u8; 16]> {
         self.0.modulus.open(signature.as_bytes(), digest_of)?
     }
 }

@@ -6,6 +6,7 @@
 mod support;
 
 mod age;
+mod architecture;
 #[cfg(feature = "ticket")]
 mod attacks;
 #[cfg(feature = "axum")]
@@ -15,6 +16,11 @@ mod bucket;
 #[cfg(feature = "upload")]
 mod callback_params;
 mod canary;
+#[cfg(feature = "diagnose")]
+mod diagnose;
+#[cfg(feature = "ticket")]
+mod field_guards;
+mod guard_config;
 mod guard_timeout;
 mod guards;
 mod http;
