@@ -13,6 +13,8 @@ mod attacks;
 mod bodies;
 mod body_types;
 mod bucket;
+#[cfg(feature = "upload")]
+mod callback_params;
 mod canary;
 #[cfg(feature = "diagnose")]
 mod diagnose;
