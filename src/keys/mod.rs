@@ -13,6 +13,7 @@
 
 mod aliyun;
 mod cache;
+mod events;
 mod fetch;
 mod flight;
 #[cfg(feature = "reqwest")]
@@ -43,7 +44,7 @@ use self::{
     key_url::{decode_header, encode_header},
 };
 pub(crate) use self::{flight::Flight, key_url::AllowedKeyUrl};
-use crate::{ConfigError, PublicKey, Rejection, RejectionKind, log, verify};
+use crate::{ConfigError, PublicKey, Rejection, RejectionKind, verify};
 
 /// The public keys that callbacks are verified with. A handle: clones share the keys, so that several
 /// layers can be given one store, and an operator can change it while they run.
@@ -67,6 +68,7 @@ struct Inner {
     policy: Arc<KeyUrlPolicy>,
     fetcher: Option<Arc<dyn FetchKey>>,
     on_fetch: Option<OnFetch>,
+    log: events::KeyLog,
     /// Read by every callback.
     snapshot: ArcSwap<Snapshot>,
     /// Behind it; locked where the snapshot was not enough, and never across an await.
@@ -260,7 +262,7 @@ impl KeyStore {
             elapsed: now - started,
             outcome,
         };
-        log::key_fetched(&fetch);
+        self.0.log.fetched(&fetch);
         if let Some(on_fetch) = &self.0.on_fetch {
             // A listener that panics must not keep the key from those who wait for it; and where the
             // fetch panicked before, it would end the process. The panic hook has reported it.
@@ -401,6 +403,7 @@ impl KeyStoreBuilder {
             policy,
             fetcher,
             on_fetch: self.on_fetch,
+            log: events::KeyLog::default(),
             snapshot: ArcSwap::from_pointee(cache.snapshot()),
             state: Mutex::new(State {
                 cache,

@@ -62,7 +62,7 @@ impl Vars {
             .map(|value| value.text)
     }
 
-    /// Whether the body names a variable, be its value null.
+    /// Whether the body names a variable, be it null.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
