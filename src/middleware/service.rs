@@ -13,7 +13,7 @@ use tower::{BoxError, Service};
 use super::{CallbackBody, RejectionResponse, ResponseFuture, layer::Config, vetting::Seal};
 use crate::{
     Rejection, RejectionKind, VerifiedCallback, guard,
-    keys::Lookup,
+    keys::KeyLookup,
     verify::{CallbackHeaders, UnopenedSignature},
 };
 
@@ -92,10 +92,10 @@ impl<R> Config<R> {
             return Err(RejectionKind::BodyTooLarge.into());
         }
         let key = self.keys.lookup(headers.key_url())?;
-        let signature = UnopenedSignature::new(target, headers, self.body_type)?;
+        let claim = UnopenedSignature::new(target, headers, self.body_type)?;
         Ok(match key {
-            Lookup::Ready(key) => Seal::Opened(signature.open(&key)?),
-            Lookup::Unknown(key) => Seal::Unknown(signature, key),
+            KeyLookup::Ready(key, epoch) => Seal::Opened(claim.open(&key)?, epoch),
+            KeyLookup::Fetchable(key) => Seal::Unknown(claim, key),
         })
     }
 }

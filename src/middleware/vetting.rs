@@ -29,7 +29,7 @@ use super::{CallbackBody, body::Collector, layer::Config};
 use crate::{
     Admission, Guard, GuardContext, Rejection, RejectionKind, VerifiedCallback,
     guard::{Guards, Settlements},
-    keys::{AllowedKeyUrl, Flight},
+    keys::{AllowedKeyUrl, DenialEpoch, Flight, named_url},
     log,
     verify::{OpenedSignature, UnopenedSignature},
 };
@@ -62,7 +62,7 @@ pin_project! {
         /// The key is being fetched.
         Key {
             flight: Flight,
-            signature: Option<UnopenedSignature>,
+            claim: Option<UnopenedSignature>,
             body: Bytes,
         },
         /// The guards are being asked.
@@ -76,7 +76,7 @@ pin_project! {
 
 /// What is known of the signature before the body is.
 pub(super) enum Seal {
-    Opened(OpenedSignature),
+    Opened(OpenedSignature, DenialEpoch),
     Unknown(UnopenedSignature, AllowedKeyUrl),
 }
 
@@ -150,11 +150,16 @@ where
                 } => {
                     let body = ready!(collector.poll_collect(body, cx))?;
                     match seal.take().expect(POLLED_AGAIN) {
-                        Seal::Opened(opened) => (opened, body),
-                        Seal::Unknown(signature, key) => {
+                        Seal::Opened(opened, epoch) => {
+                            let parts = this.parts.as_ref().expect(POLLED_AGAIN);
+                            let url = || named_url(&parts.headers);
+                            config.keys.refuse_if_denied_since(epoch, url)?;
+                            (opened, body)
+                        }
+                        Seal::Unknown(claim, key) => {
                             this.stage.set(Stage::Key {
                                 flight: config.keys.fetch(&key),
-                                signature: Some(signature),
+                                claim: Some(claim),
                                 body,
                             });
                             continue;
@@ -163,12 +168,12 @@ where
                 }
                 StageProj::Key {
                     flight,
-                    signature,
+                    claim,
                     body,
                 } => {
                     let key = ready!(flight.poll_unpin(cx))?;
-                    let signature = signature.take().expect(POLLED_AGAIN);
-                    (signature.open(&key)?, std::mem::take(body))
+                    let claim = claim.take().expect(POLLED_AGAIN);
+                    (claim.open(&key)?, std::mem::take(body))
                 }
                 StageProj::Guards { asking } => {
                     let (settlements, admitted) = ready!(asking.poll_unpin(cx));
