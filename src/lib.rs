@@ -103,10 +103,11 @@
 //! |---|---|---|
 //! | `axum` | ✔ | extractors, answers and refusals for axum; nested routers |
 //! | `reqwest` | ✔ | [`HttpsFetcher`], which fetches keys that are not pinned; needs a C compiler |
+//! | `tracing` | ✔ | events for refusals, for answers that OSS will not take, for key fetches, and for a layer without a binding guard |
+//! | `diagnose` | | [`diagnose`]: why a callback does not verify |
 //! | `redis` | | [`RedisReplayStore`], for replay guards of several servers |
 //! | `test-util` | | [`test_util::CallbackSigner`], which signs callbacks for tests |
 //! | `ticket` | | [`TicketGuard`], and the tickets that it asks for |
-//! | `tracing` | | events for refusals, for answers that OSS will not take, for key fetches, and for a layer without a binding guard |
 //! | `warp` | | [`warp::route`], filters, answers and refusals for warp |
 //! | `full` | | all of the above |
 //!
@@ -120,6 +121,8 @@ mod answer;
 #[cfg(feature = "axum")]
 mod axum;
 mod clock;
+#[cfg(feature = "diagnose")]
+pub mod diagnose;
 mod extract;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -162,7 +165,7 @@ pub use self::{
         OssCallbackService, RejectionResponse, ResponseFuture,
     },
     rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
-    vars::{BodyType, CallbackVars},
+    vars::{BodyType, CallbackVars, from_text},
     verify::{MAX_TARGET_LEN, PublicKey, UnsignedMetadata, VerifiedCallback, Verifier},
 };
 

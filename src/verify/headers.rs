@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::Signature;
 use crate::{
     Rejection, RejectionKind,
-    vars::{BodyKind, BodyType},
+    vars::{BodyKind, BodyType, check_content_encoding},
 };
 
 /// The names of all headers that callbacks carry, in lower case, as [`HeaderName::as_str`] has them.
@@ -63,7 +63,7 @@ impl<'a> CallbackHeaders<'a> {
         let mut version = Values::None;
         let mut content_type = Values::None;
         let mut content_length = Values::None;
-        let mut is_encoded = false;
+        let mut content_encoding = Ok(());
         let mut unsigned = UnsignedMetadata::default();
         for (name, value) in headers {
             match name.as_str() {
@@ -73,7 +73,8 @@ impl<'a> CallbackHeaders<'a> {
                 CONTENT_TYPE => content_type.add(value),
                 CONTENT_LENGTH => content_length.add(value),
                 CONTENT_ENCODING => {
-                    is_encoded |= !value.as_bytes().eq_ignore_ascii_case(b"identity");
+                    content_encoding =
+                        content_encoding.and(check_content_encoding(value.as_bytes()));
                 }
                 name => unsigned.add(name, value),
             }
@@ -86,9 +87,7 @@ impl<'a> CallbackHeaders<'a> {
             Some(_) => return Err(RejectionKind::UnsupportedSignatureVersion.into()),
         }
         let content_type = content_type.at_most_one(CONTENT_TYPE)?;
-        if is_encoded {
-            return Err(RejectionKind::UnsupportedMediaType.into());
-        }
+        content_encoding?;
         Ok(Self {
             authorization,
             key_url,

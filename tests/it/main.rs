@@ -6,6 +6,7 @@
 mod support;
 
 mod age;
+mod architecture;
 #[cfg(feature = "ticket")]
 mod attacks;
 #[cfg(feature = "axum")]
@@ -13,6 +14,8 @@ mod bodies;
 mod body_types;
 mod bucket;
 mod canary;
+#[cfg(feature = "diagnose")]
+mod diagnose;
 mod guard_timeout;
 mod guards;
 mod http;

@@ -10,7 +10,7 @@
 //!    anything: only that answer says what was uploaded.
 //!
 //! ```text
-//! cargo run --example axum_ticket --features ticket
+//! cargo run -p example-axum-ticket
 //! ```
 //!
 //! sends the app what an honest user and some attackers would have OSS send.
