@@ -108,6 +108,7 @@
 //! | `redis` | | [`RedisReplayStore`], for replay guards of several servers |
 //! | `test-util` | | [`test_util::CallbackSigner`], which signs callbacks for tests |
 //! | `ticket` | | [`TicketGuard`], and the tickets that it asks for |
+//! | `upload` | | [`upload`]: callback parameters, policies, presigned URLs and tickets for uploaders, and questions to OSS |
 //! | `warp` | | [`warp::route`], filters, answers and refusals for warp |
 //! | `full` | | all of the above |
 //!
@@ -133,8 +134,12 @@ mod keys;
 mod log;
 mod middleware;
 mod rejection;
+#[cfg(any(feature = "test-util", feature = "upload"))]
+mod substitution;
 #[cfg(feature = "test-util")]
 pub mod test_util;
+#[cfg(feature = "upload")]
+pub mod upload;
 mod vars;
 mod verify;
 #[cfg(feature = "warp")]
@@ -145,7 +150,7 @@ pub use async_trait::async_trait;
 #[cfg(feature = "redis")]
 pub use self::guard::RedisReplayStore;
 #[cfg(feature = "ticket")]
-pub use self::guard::{Ticket, TicketClaims, TicketGuard, TicketKey};
+pub use self::guard::{Ticket, TicketClaims, TicketError, TicketGuard, TicketKey, TicketObjects};
 #[cfg(feature = "reqwest")]
 pub use self::keys::{HttpsFetcher, HttpsFetcherBuilder};
 pub use self::{
@@ -162,7 +167,8 @@ pub use self::{
     },
     middleware::{
         CallbackBody, DefaultRejection, OssCallbackLayer, OssCallbackLayerBuilder,
-        OssCallbackService, RejectionResponse, ResponseFuture,
+        OssCallbackService, RejectionResponse, ResponseFuture, RunHandler, RunInPlace, RunToEnd,
+        RunningHandlers, WithAnswers,
     },
     rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
     vars::{BodyType, CallbackVars, from_text},

@@ -19,6 +19,10 @@ use rsa::{
     rand_core::OsRng,
 };
 
+pub use crate::substitution::{
+    EmptyText, FillError, FillOptions, FormEncoding, JsonText, MissingCustom, TemplateSyntax,
+    UnknownVariable, UploadedObject,
+};
 use crate::{CallbackBody, ConfigError, PublicKey, Rejection, VerifiedCallback, Verifier, verify};
 
 /// As short as the production key.

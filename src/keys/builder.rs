@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use super::HttpsFetcher;
 use super::{
     FetchKey, KeyFetch, KeyStore, KeyUrlPolicy, OnFetch, SharedKeys, State, aliyun, cache::Cache,
-    flight::Flights,
+    events::KeyLog, flight::Flights,
 };
 use crate::{ConfigError, PublicKey};
 
@@ -103,6 +103,7 @@ impl KeyStoreBuilder {
             policy,
             fetcher,
             on_fetch: self.on_fetch,
+            log: KeyLog::default(),
             snapshot: ArcSwap::from_pointee(cache.snapshot()),
             denial_epoch: AtomicUsize::new(0),
             state: Mutex::new(State {

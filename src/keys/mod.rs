@@ -18,6 +18,7 @@ mod aliyun;
 mod budget;
 mod builder;
 mod cache;
+mod events;
 mod failures;
 mod fetch;
 mod flight;
@@ -58,7 +59,7 @@ pub(crate) use self::{
     flight::Flight,
     key_url::{AllowedKeyUrl, named_url},
 };
-use crate::{ConfigError, PublicKey, Rejection, RejectionKind, log, verify};
+use crate::{ConfigError, PublicKey, Rejection, RejectionKind, verify};
 
 /// The public keys that callbacks are verified with. A handle: clones share the keys, so that several
 /// layers can be given one store, and an operator can change it while they run.
@@ -82,6 +83,7 @@ struct SharedKeys {
     policy: Arc<KeyUrlPolicy>,
     fetcher: Option<Arc<dyn FetchKey>>,
     on_fetch: Option<OnFetch>,
+    log: events::KeyLog,
     /// Read by every callback.
     snapshot: ArcSwap<Snapshot>,
     /// How many denials the snapshot has taken into account. Raised after the snapshot was replaced:
@@ -337,7 +339,7 @@ impl KeyStore {
             elapsed: now - started,
             outcome,
         };
-        log::key_fetched(&fetch);
+        self.0.log.fetched(&fetch);
         if let Some(on_fetch) = &self.0.on_fetch {
             // A listener that panics must not keep the key from the requests that wait for it; and if
             // the fetch panicked before, it would end the process. The panic hook has reported it.

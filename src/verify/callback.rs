@@ -118,6 +118,11 @@ impl VerifiedCallback {
         Ok(self.vars()?.get(name))
     }
 
+    /// Whether the body names this variable, whatever its value.
+    pub(crate) fn has_var(&self, name: &str) -> Result<bool, Rejection> {
+        Ok(self.vars()?.contains(name))
+    }
+
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, Rejection> {
         Ok(self.vars()?.text(name))
     }

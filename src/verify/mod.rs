@@ -169,15 +169,26 @@ impl OpenedSignature {
     }
 }
 
-/// Why a genuine signature does not cover this message, as far as `Content-MD5` tells. The header is
-/// unsigned: it explains a refusal and never prevents one.
+/// What `Content-Length` and `Content-MD5` can tell of a genuine signature over another message. The
+/// headers are unsigned: they explain a refusal and never prevent one.
 fn cause(headers: &HeaderMap, body: &[u8]) -> SignatureMismatch {
+    let arrived = body.len() as u64;
+    let declared = headers
+        .get(names::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
+    match declared {
+        Some(declared) if arrived < declared => {
+            return SignatureMismatch::BodyIncomplete { arrived, declared };
+        }
+        _ => {}
+    }
     let Some(sent) = headers.get(names::CONTENT_MD5) else {
         return SignatureMismatch::OtherMessage;
     };
     match BASE64_STANDARD.decode(sent) {
         Ok(sent) if sent.len() != 16 => SignatureMismatch::OtherMessage,
         Ok(sent) if sent == Md5::digest(body).as_slice() => SignatureMismatch::TargetChanged,
+        Ok(_) if body.is_empty() => SignatureMismatch::BodyMissing,
         Ok(_) => SignatureMismatch::BodyChanged,
         Err(_) => SignatureMismatch::OtherMessage,
     }
