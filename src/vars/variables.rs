@@ -68,6 +68,11 @@ impl Vars {
             .map(|value| value.text)
     }
 
+    /// Whether the body names a variable, be it null.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
     /// The value of a variable that is text in the body: no number, boolean or nested value that
     /// happens to be written alike.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
