@@ -121,7 +121,6 @@
 mod answer;
 #[cfg(feature = "axum")]
 mod axum;
-mod callback;
 mod clock;
 #[cfg(feature = "diagnose")]
 pub mod diagnose;
@@ -156,7 +155,6 @@ pub use self::guard::{Ticket, TicketClaims, TicketError, TicketGuard, TicketKey,
 pub use self::keys::{HttpsFetcher, HttpsFetcherBuilder};
 pub use self::{
     answer::CallbackAnswer,
-    callback::{UnsignedMetadata, VerifiedCallback},
     extract::OssCallback,
     guard::{
         Admission, AgeGuard, BucketGuard, Guard, GuardContext, MemoryReplayStore, Outcome,
@@ -169,11 +167,12 @@ pub use self::{
     },
     middleware::{
         CallbackBody, DefaultRejection, OssCallbackLayer, OssCallbackLayerBuilder,
-        OssCallbackService, RejectionResponse, ResponseFuture, WithAnswers,
+        OssCallbackService, RejectionResponse, ResponseFuture, RunHandler, RunInPlace, RunToEnd,
+        RunningHandlers, WithAnswers,
     },
     rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
-    vars::{BodyType, CallbackVars},
-    verify::{MAX_TARGET_LEN, PublicKey, Verifier},
+    vars::{BodyType, CallbackVars, from_text},
+    verify::{MAX_TARGET_LEN, PublicKey, UnsignedMetadata, VerifiedCallback, Verifier},
 };
 
 /// The examples of the README are tested.

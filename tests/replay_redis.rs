@@ -465,10 +465,10 @@ async fn a_success_whose_reply_is_lost_is_a_success_and_remembered() {
     let proxy = Proxy::start(server.address()).await;
     let layer = usual(store_at(proxy.address));
     let effects = Effects::default();
-    let response = send(&layer, callback(1), || async {
+    let response = send(&layer, callback(1), || {
         effects.add();
         proxy.set(LOSE);
-        StatusCode::OK
+        async { StatusCode::OK }
     })
     .await;
     assert_eq!(response.status(), 200);

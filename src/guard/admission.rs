@@ -38,6 +38,7 @@ pub struct Admission(Decision);
 enum Decision {
     Granted,
     UntilAnswered(OnOutcome),
+    UntilFinished(OnOutcome),
     Answered(CallbackAnswer),
 }
 
@@ -58,6 +59,25 @@ impl Admission {
         Fut: Future<Output = ()> + Send + 'static,
     {
         Self(Decision::UntilAnswered(Box::new(|outcome| {
+            on_outcome(outcome).boxed()
+        })))
+    }
+
+    /// As [`until_answered`](Self::until_answered), with a handler that runs to its end even if the
+    /// request ends before, as OSS hangs up after 5 s: the rest of the handler is handed over to a
+    /// task, and the guard is told what it really came to.
+    ///
+    /// For guards to which [`Abandoned`](Outcome::Abandoned) is the one outcome they cannot deal with,
+    /// as it is to [`ReplayGuard`](crate::ReplayGuard). They are told it nevertheless if the layer
+    /// [runs handlers in place](crate::OssCallbackLayerBuilder::run_in_place), if
+    /// [too many](crate::OssCallbackLayerBuilder::max_handed_over) were handed over already, and when
+    /// the runtime is shut down.
+    pub fn until_finished<F, Fut>(on_outcome: F) -> Self
+    where
+        F: FnOnce(Outcome) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        Self(Decision::UntilFinished(Box::new(|outcome| {
             on_outcome(outcome).boxed()
         })))
     }
@@ -86,6 +106,11 @@ impl Admission {
                 notifier.add(on_outcome);
                 None
             }
+            Decision::UntilFinished(on_outcome) => {
+                notifier.want_run_to_end();
+                notifier.add(on_outcome);
+                None
+            }
             Decision::Answered(answer) => Some(answer),
         }
     }
@@ -96,6 +121,7 @@ impl fmt::Debug for Admission {
         f.write_str(match self.0 {
             Decision::Granted => "Admission(granted)",
             Decision::UntilAnswered(_) => "Admission(until answered)",
+            Decision::UntilFinished(_) => "Admission(until finished)",
             Decision::Answered(_) => "Admission(answered)",
         })
     }

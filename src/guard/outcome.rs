@@ -28,9 +28,10 @@ pub enum Outcome {
     /// No 200 was sent: another status, an error, a panic, a refusal by a later guard, or a request
     /// that ended before the handler was called. Whatever was taken may be given back.
     Failed,
-    /// The request was cancelled while the handler was running: a client that hung up, an outer
-    /// timeout. The handler may have done its work or not. A guard that gives back what it took lets
-    /// the sender run the handler again.
+    /// The handler was cut off while it was running: by a client that hung up, an outer timeout, or,
+    /// where it [runs to its end](crate::Admission::until_finished), the end of the process. It may
+    /// have done its work or not. A guard that gives back what it took lets the sender run the handler
+    /// again.
     Abandoned,
 }
 
@@ -44,6 +45,7 @@ pub(crate) struct OutcomeNotifier {
     /// In the order of the guards.
     waiting: Vec<OnOutcome>,
     if_dropped: Outcome,
+    run_to_end: bool,
 }
 
 impl OutcomeNotifier {
@@ -52,11 +54,32 @@ impl OutcomeNotifier {
         Self {
             waiting: Vec::new(),
             if_dropped: Outcome::Failed,
+            run_to_end: false,
         }
     }
 
     pub(super) fn add(&mut self, on_outcome: OnOutcome) {
         self.waiting.push(on_outcome);
+    }
+
+    /// Asks for a handler that runs to its end, even if its request ends before.
+    pub(super) fn want_run_to_end(&mut self) {
+        self.run_to_end = true;
+    }
+
+    pub(crate) fn wants_run_to_end(&self) -> bool {
+        self.run_to_end
+    }
+
+    /// Drops a value after the last guard has been told, or when none can be told any more.
+    pub(crate) fn hold_until_told(&mut self, held: impl Send + 'static) {
+        // The first is told last.
+        let release: OnOutcome = Box::new(|_| async { drop(held) }.boxed());
+        self.waiting.insert(0, release);
+    }
+
+    pub(crate) fn outcome_if_dropped(&self) -> Outcome {
+        self.if_dropped
     }
 
     pub(crate) fn set_outcome_if_dropped(&mut self, outcome: Outcome) {

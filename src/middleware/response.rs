@@ -16,7 +16,8 @@ use std::fmt;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 
-use crate::{CallbackAnswer, Rejection, RejectionKind, Replay, log};
+use super::config::Config;
+use crate::{CallbackAnswer, Rejection, RejectionKind, Replay};
 
 /// Renders rejections. Closures `Fn(&Rejection) -> Response<B>` are renderers;
 /// [`on_rejection`](super::OssCallbackLayerBuilder::on_rejection) takes them without annotations.
@@ -124,30 +125,37 @@ impl<R, F> fmt::Debug for WithAnswers<R, F> {
     }
 }
 
-pub(super) fn render<B>(renderer: &impl RejectionResponse<B>, rejection: Rejection) -> Response<B> {
-    let mut response = renderer.response(&rejection);
-    let replayed = matches!(rejection.kind(), RejectionKind::Replayed(_));
-    if response.status().is_success() && !replayed {
-        log::success_for_rejection(&rejection, response.status());
-        *response.status_mut() = rejection.status();
-    }
-    if rejection.kind() == &RejectionKind::MethodNotAllowed {
+impl<R> Config<R> {
+    /// Renders a rejection. Its status is never one of success, unless it is of a replayed callback.
+    pub(super) fn render<B>(&self, rejection: Rejection) -> Response<B>
+    where
+        R: RejectionResponse<B>,
+    {
+        let mut response = self.rejection_response.response(&rejection);
+        let replayed = matches!(rejection.kind(), RejectionKind::Replayed(_));
+        if response.status().is_success() && !replayed {
+            self.log
+                .success_for_rejection(&rejection, response.status());
+            *response.status_mut() = rejection.status();
+        }
+        if rejection.kind() == &RejectionKind::MethodNotAllowed {
+            response
+                .headers_mut()
+                .entry(header::ALLOW)
+                .or_insert(HeaderValue::from_static("POST"));
+        }
+        response.extensions_mut().insert(rejection);
         response
-            .headers_mut()
-            .entry(header::ALLOW)
-            .or_insert(HeaderValue::from_static("POST"));
     }
-    response.extensions_mut().insert(rejection);
-    response
-}
 
-/// Sends a guard's answer, or refuses the callback if the renderer cannot send it.
-pub(super) fn render_answer<B>(
-    renderer: &impl RejectionResponse<B>,
-    answer: CallbackAnswer,
-) -> Response<B> {
-    renderer.answer(answer).unwrap_or_else(|| {
-        log::answer_not_rendered();
-        render(renderer, Rejection::replayed(Replay::Done))
-    })
+    /// Sends a guard's answer, or refuses the callback if the renderer cannot send it.
+    pub(super) fn render_answer<B>(&self, answer: CallbackAnswer) -> Response<B>
+    where
+        R: RejectionResponse<B>,
+    {
+        self.rejection_response.answer(answer).unwrap_or_else(|| {
+            self.log.answer_not_rendered();
+            self.render(Rejection::replayed(Replay::Done))
+        })
+    }
 }

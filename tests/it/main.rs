@@ -40,6 +40,8 @@ mod replay;
 mod replay_hangup;
 #[cfg(all(feature = "test-util", feature = "ticket"))]
 mod replay_ticket;
+#[cfg(feature = "test-util")]
+mod run_to_end;
 mod targets;
 #[cfg(feature = "ticket")]
 mod ticket_interop;

@@ -228,7 +228,7 @@ impl Guard for ReplayGuard {
             Err(error) => return Err(error.into()),
         }
         undo.disarm();
-        Ok(Admission::until_answered(|outcome| entry.settle(outcome)))
+        Ok(Admission::until_finished(|outcome| entry.settle(outcome)))
     }
 
     fn role(&self) -> Role {

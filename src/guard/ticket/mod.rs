@@ -40,7 +40,7 @@ pub use self::{
     guard::TicketGuard,
     key::TicketKey,
 };
-use crate::{Rejection, RejectionKind};
+use crate::{Rejection, RejectionKind, log};
 
 /// The longest ticket in bytes. It travels through headers, URLs and a callback's variables, which
 /// are 5 KB in all.
@@ -101,6 +101,7 @@ impl<C: DeserializeOwned> Ticket<C> {
     /// The same for frameworks that hand out one extension and not all of them.
     pub(crate) fn from_extension(extension: Option<&TicketExtension>) -> Result<Self, Rejection> {
         let Some(TicketExtension(grant)) = extension else {
+            log::layer_missing("TicketGuard: is there one in the layer around this handler?");
             return Err(Rejection::caused_by(
                 RejectionKind::LayerMissing,
                 "no `TicketGuard` admitted a ticket",
