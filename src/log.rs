@@ -4,8 +4,7 @@
 //!    there is no genuine signature, for strangers can cause as many as they like; `warn` after.
 //! 2. A `warn` for an answer that OSS will not take.
 //! 3. A `warn`, once for each layer, if no guard binds its callbacks to anybody.
-//! 4. A `warn` for each operation of a replay store that failed without a refusal.
-//! 5. No event has a byte of a body, of a variable, of a query or of a header, but for a request id
+//! 4. No event has a byte of a body, of a variable, of a query or of a header, but for a request id
 //!    that is nothing but hexadecimal digits.
 
 use std::{error::Error, fmt};
@@ -13,9 +12,7 @@ use std::{error::Error, fmt};
 use http::{Response, StatusCode, request::Parts};
 use http_body::Body;
 
-use crate::{
-    FetchOutcome, KeyFetch, Rejection, ReplayStoreError, VerifiedCallback, callback::REQUEST_ID,
-};
+use crate::{FetchOutcome, KeyFetch, Rejection, VerifiedCallback, callback::REQUEST_ID};
 
 /// A `tracing` event, or nothing.
 macro_rules! event {
@@ -26,6 +23,7 @@ macro_rules! event {
         let _ = || ($($value,)* $($cause)?);
     };
 }
+pub(crate) use event;
 
 /// The layer refuses a callback. With `callback`, its signature was genuine.
 pub(crate) fn refused(
@@ -75,11 +73,6 @@ pub(crate) fn unbound() {
          for this URL. Add a TicketGuard or a guard of your own, or say `allow_any_customer()`",
         {}
     );
-}
-
-/// A replay store failed. Callbacks go on; what it does not know may be repeated.
-pub(crate) fn replay_store_failed(error: &ReplayStoreError) {
-    event!(warn, "the replay store failed", {}, error);
 }
 
 /// A renderer of the application makes a success of a refusal.

@@ -19,6 +19,7 @@ use rsa::{
     rand_core::OsRng,
 };
 
+pub use crate::guard::check_replay_store;
 use crate::{CallbackBody, ConfigError, PublicKey, Rejection, VerifiedCallback, Verifier, verify};
 
 /// As short as the production key.

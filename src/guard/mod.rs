@@ -33,8 +33,14 @@ use async_trait::async_trait;
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{Extensions, HeaderMap};
 
+#[cfg(feature = "redis-tls-no-provider")]
+pub use self::replay::RedisTls;
+#[cfg(feature = "test-util")]
+pub use self::replay::check_replay_store;
 #[cfg(feature = "redis")]
-pub use self::replay::RedisReplayStore;
+pub use self::replay::{
+    RedisCredentials, RedisFault, RedisHealth, RedisReplayStore, RedisReplayStoreBuilder,
+};
 pub(crate) use self::settlement::{Settlements, Settling};
 #[cfg(all(feature = "ticket", feature = "warp"))]
 pub(crate) use self::ticket::AdmittedTicket;
@@ -44,7 +50,8 @@ pub use self::{
     age::AgeGuard,
     bucket::BucketGuard,
     replay::{
-        MemoryReplayStore, ReplayClaim, ReplayGuard, ReplayStore, ReplayStoreError, Reservation,
+        MemoryReplayStore, ReplayClaim, ReplayEntry, ReplayGuard, ReplayId, ReplayState,
+        ReplayStore, ReplayStoreError, Reservation,
     },
     var_names::VarNames,
 };
@@ -161,6 +168,7 @@ pub struct GuardContext<'a> {
     headers: &'a HeaderMap,
     extensions: &'a mut Extensions,
     now: SystemTime,
+    time_limit: Duration,
     valid_until: Option<SystemTime>,
     /// The id of the ticket that was admitted.
     #[cfg(feature = "ticket")]
@@ -178,6 +186,7 @@ impl<'a> GuardContext<'a> {
         headers: &'a HeaderMap,
         extensions: &'a mut Extensions,
         now: SystemTime,
+        time_limit: Duration,
     ) -> Self {
         Self {
             callback,
@@ -185,6 +194,7 @@ impl<'a> GuardContext<'a> {
             headers,
             extensions,
             now,
+            time_limit,
             valid_until: None,
             #[cfg(feature = "ticket")]
             ticket_id: None,
@@ -253,6 +263,13 @@ impl<'a> GuardContext<'a> {
     /// The time at which the guards began to run. One for all of them.
     pub fn now(&self) -> SystemTime {
         self.now
+    }
+
+    /// How long each guard may take: a guard that waits for something should give up a little earlier,
+    /// so that it can say why. It is the layer's
+    /// [`guard_timeout`](crate::OssCallbackLayerBuilder::guard_timeout).
+    pub fn time_limit(&self) -> Duration {
+        self.time_limit
     }
 
     /// When this callback will no longer pass the guards so far; `None` if it always will. What has

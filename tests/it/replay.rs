@@ -144,7 +144,7 @@ async fn a_request_cancelled_at_any_await_point_leaves_exactly_one_effect() {
         }
         assert_eq!(effects.count(), 1, "cancelled after {polls} polls");
     }
-    for seen in [None, Some(Replay::InProgress), Some(Replay::Done)] {
+    for seen in [None, Some(Replay::Interrupted), Some(Replay::Done)] {
         assert!(told.contains(&seen), "{seen:?}");
     }
 }
@@ -168,7 +168,7 @@ async fn an_outer_timeout_at_any_millisecond_leaves_exactly_one_effect() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let response = send_counted(&layer, callback(1), &effects).await;
         let expected = if cut.is_err() {
-            Replay::InProgress
+            Replay::Interrupted
         } else {
             Replay::Done
         };
@@ -199,7 +199,7 @@ async fn what_was_abandoned_is_never_run_again() {
     for passed in [0, 59, 61, 1800, 3600] {
         seconds.store(passed, Ordering::SeqCst);
         let response = send_counted(&layer, callback(1), &effects).await;
-        assert_eq!(replay(&response), Some(Replay::InProgress), "{passed}");
+        assert_eq!(replay(&response), Some(Replay::Interrupted), "{passed}");
     }
     seconds.store(3601, Ordering::SeqCst);
     let response = send_counted(&layer, callback(1), &effects).await;
