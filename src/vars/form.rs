@@ -334,7 +334,10 @@ mod tests {
                 .iter()
                 .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
                 .collect();
-            let decoded = parsed(BodyKind::Form, body.join("&")).unwrap();
+            let body = body.join("&");
+            // A first name such as `{"` is refused: only JSON text begins so.
+            prop_assume!(!is_json(body.as_bytes()));
+            let decoded = parsed(BodyKind::Form, body).unwrap();
             for (name, value) in &vars {
                 prop_assert_eq!(decoded.get(name), Some(value.as_str()));
             }
