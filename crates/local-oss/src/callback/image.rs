@@ -56,7 +56,10 @@ mod tests {
         assert_eq!(read(gif), Ok(Some(image)));
         assert_eq!(read(b"hello"), Ok(None));
         assert_eq!(read(b""), Ok(None));
-        assert_eq!(read(b"\x89PNG\r\n\x1a\n\0\0"), Err(Unreadable));
-        assert_eq!(read(b"\xff\xd8\xff\xe0\0\x10JFIF"), Err(Unreadable));
+        assert_eq!(read(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"), Err(Unreadable));
+        assert_eq!(
+            read(b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01"),
+            Err(Unreadable)
+        );
     }
 }

@@ -1,0 +1,15 @@
+//! The local OSS over real HTTP.
+
+mod answers;
+mod bounds;
+mod concurrency;
+mod control;
+mod directory;
+mod faults;
+mod forms;
+mod multipart;
+mod objects;
+mod recordings;
+mod rules;
+mod substitution;
+mod support;
