@@ -30,9 +30,11 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            // The first line says what is wrong; the rest is usage, which `--help` shows.
+            // What is wrong ends with the first empty line; the rest is usage, which `--help` shows.
             let text = error.to_string();
-            eprintln!("{} (see --help)", text.lines().next().unwrap_or(&text));
+            let wrong = text.lines().take_while(|line| !line.is_empty());
+            let wrong: Vec<&str> = wrong.map(str::trim).collect();
+            eprintln!("{} (see --help)", wrong.join(" "));
             return ExitCode::from(2);
         }
         Err(help) => {

@@ -1,7 +1,7 @@
 //! A callback that was asked for, judged by every rule that comes before the upload.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
@@ -110,6 +110,11 @@ pub(super) async fn resolve(config: &Config, url: &CallbackUrl) -> Result<Socket
             .with("ArgumentValue", url.as_str())
             .with_ec(rule.ec())
     };
+    // Resolvers of old take `123.456` for an address: 123.0.1.200.
+    let looks_numeric = url.host().bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if looks_numeric && url.host().parse::<Ipv4Addr>().is_err() {
+        return Err(broken(ParamsRule::Unresolvable));
+    }
     let lookup = tokio::net::lookup_host((url.host(), url.port()));
     let addresses: Vec<SocketAddr> = match tokio::time::timeout(LOOKUP, lookup).await {
         Ok(Ok(addresses)) => addresses.collect(),

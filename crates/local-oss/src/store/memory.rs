@@ -81,16 +81,19 @@ pub(crate) struct MemoryStaging {
 }
 
 impl MemoryStaging {
-    pub(super) fn new(budget: Budget) -> Self {
-        Self {
+    /// # Errors
+    /// If there is no room for another object, be it an empty one.
+    pub(super) fn new(budget: Budget) -> Result<Self, OssError> {
+        budget.take(OBJECT)?;
+        Ok(Self {
             written: Blocks {
                 blocks: Vec::new(),
                 len: 0,
-                reserved: 0,
+                reserved: OBJECT,
                 budget,
             },
             open: BytesMut::new(),
-        }
+        })
     }
 
     pub(super) fn write(&mut self, mut chunk: &[u8]) -> Result<(), OssError> {
@@ -113,7 +116,7 @@ impl MemoryStaging {
     }
 
     fn reserve(&mut self, bytes: u64) -> Result<(), OssError> {
-        // A block costs its own header too, and an object is never free.
+        // A block costs its own header too.
         let bytes = bytes + if self.open.is_empty() { OVERHEAD } else { 0 };
         self.written.budget.take(bytes)?;
         self.written.reserved += bytes;
@@ -139,6 +142,9 @@ impl MemoryStaging {
 /// Small enough to waste little, large enough that a gigabyte has few of them.
 pub(super) const BLOCK: usize = 256 << 10;
 
+/// What an object or a part costs besides its blocks: its key and what is known of it.
+const OBJECT: u64 = 1 << 10;
+
 /// What a block costs besides its bytes, generously.
 const OVERHEAD: u64 = 256;
 
@@ -149,7 +155,7 @@ mod tests {
     #[test]
     fn blocks_hold_what_was_written_and_give_their_budget_back() {
         let budget = Budget::new(1 << 20);
-        let mut staging = MemoryStaging::new(budget.clone());
+        let mut staging = MemoryStaging::new(budget.clone()).unwrap();
         let bytes: Vec<u8> = (0..600_000u32).map(|n| n as u8).collect();
         for chunk in bytes.chunks(7_001) {
             staging.write(chunk).unwrap();
@@ -167,7 +173,7 @@ mod tests {
     #[test]
     fn what_goes_beyond_the_budget_is_refused_and_its_bytes_are_given_back() {
         let budget = Budget::new(100_000);
-        let mut staging = MemoryStaging::new(budget.clone());
+        let mut staging = MemoryStaging::new(budget.clone()).unwrap();
         staging.write(&[0; 60_000]).unwrap();
         assert_eq!(
             staging.write(&[0; 60_000]).unwrap_err().code,

@@ -134,7 +134,7 @@ impl Store {
 
     pub(crate) async fn stage(&self) -> Result<Staging, OssError> {
         match &self.backing {
-            Backing::Memory(budget) => Ok(Staging::Memory(MemoryStaging::new(budget.clone()))),
+            Backing::Memory(budget) => MemoryStaging::new(budget.clone()).map(Staging::Memory),
             Backing::Directory(directory) => directory.stage().await.map(Staging::File),
         }
     }

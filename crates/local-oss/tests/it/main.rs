@@ -1,5 +1,7 @@
 //! The local OSS over real HTTP.
 
+#![allow(clippy::unwrap_used)]
+
 mod answers;
 mod bounds;
 mod concurrency;

@@ -52,6 +52,13 @@ fn broken() -> Vec<(&'static str, Vec<(&'static str, String)>)> {
         ("13", callback(with("callbackBodyType", json!("image/jpg")))),
         ("21", callback(with("additionalHeaders", json!("a")))),
         (
+            "22",
+            callback(with(
+                "additionalHeaders",
+                (0..11).map(|n| (format!("a{n}"), json!("b"))).collect(),
+            )),
+        ),
+        (
             "23",
             callback(with("additionalHeaders", json!({ "": "b" }))),
         ),
