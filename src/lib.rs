@@ -72,6 +72,8 @@
 //!
 //! `SECURITY.md` says it at length.
 //!
+#![cfg_attr(all(feature = "axum", feature = "test-util"), doc = include_str!("../docs/axum.md"))]
+//!
 //! # Refusals
 //!
 //! `{"Status":"error","code":"InvalidSignature","message":".."}`, or what
@@ -101,11 +103,12 @@
 //! |---|---|---|
 //! | `axum` | ✔ | extractors, answers and refusals for axum; nested routers |
 //! | `reqwest` | ✔ | [`HttpsFetcher`], which fetches keys that are not pinned; needs a C compiler |
+//! | `tracing` | ✔ | events for refusals, for answers that OSS will not take, for key fetches, and for a layer without a binding guard |
+//! | `diagnose` | | [`diagnose`]: why a callback does not verify |
 //! | `redis` | | [`RedisReplayStore`], for replay guards of several servers |
 //! | `test-util` | | [`test_util::CallbackSigner`], which signs callbacks for tests |
 //! | `ticket` | | [`TicketGuard`], and the tickets that it asks for |
-//! | `tracing` | | events for refusals, for answers that OSS will not take, for key fetches, and for a layer without a binding guard |
-//! | `upload` | | [`upload`]: callback parameters, policies and presigned URLs for uploaders |
+//! | `upload` | | [`upload`]: callback parameters, policies, presigned URLs and tickets for uploaders, and questions to OSS |
 //! | `warp` | | [`warp::route`], filters, answers and refusals for warp |
 //! | `full` | | all of the above |
 //!
@@ -117,9 +120,10 @@
 
 mod answer;
 #[cfg(feature = "axum")]
-pub mod axum;
-mod callback;
+mod axum;
 mod clock;
+#[cfg(feature = "diagnose")]
+pub mod diagnose;
 mod extract;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -146,12 +150,11 @@ pub use async_trait::async_trait;
 #[cfg(feature = "redis")]
 pub use self::guard::RedisReplayStore;
 #[cfg(feature = "ticket")]
-pub use self::guard::{Ticket, TicketClaims, TicketGuard, TicketKey};
+pub use self::guard::{Ticket, TicketClaims, TicketError, TicketGuard, TicketKey, TicketObjects};
 #[cfg(feature = "reqwest")]
 pub use self::keys::{HttpsFetcher, HttpsFetcherBuilder};
 pub use self::{
     answer::CallbackAnswer,
-    callback::{UnsignedMetadata, VerifiedCallback},
     extract::OssCallback,
     guard::{
         Admission, AgeGuard, BucketGuard, Guard, GuardContext, MemoryReplayStore, Outcome,
@@ -164,11 +167,12 @@ pub use self::{
     },
     middleware::{
         CallbackBody, DefaultRejection, OssCallbackLayer, OssCallbackLayerBuilder,
-        OssCallbackService, RejectionResponse, ResponseFuture,
+        OssCallbackService, RejectionResponse, ResponseFuture, RunHandler, RunInPlace, RunToEnd,
+        RunningHandlers, WithAnswers,
     },
     rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
-    vars::{BodyType, CallbackVars},
-    verify::{MAX_TARGET_LEN, PublicKey, Verifier},
+    vars::{BodyType, CallbackVars, from_text},
+    verify::{MAX_TARGET_LEN, PublicKey, UnsignedMetadata, VerifiedCallback, Verifier},
 };
 
 /// The examples of the README are tested.

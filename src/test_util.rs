@@ -1,9 +1,10 @@
-//! Callbacks for tests, signed by a key of their own.
+//! Callbacks for tests, signed with a key that is not the service's.
 //!
-//! What this signs is no callback of OSS: the key is made afresh in every process, and counts only
-//! where a test pins it. There is no other way to a [`VerifiedCallback`] here than verifying.
+//! 1. The key is made afresh in every process, or [given](CallbackSigner::from_pem). It counts only
+//!    where a test pins it.
+//! 2. Verifying is the only way to a [`VerifiedCallback`], here too.
 
-use std::sync::LazyLock;
+use std::{fmt, sync::LazyLock};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -11,13 +12,18 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body_util::BodyExt;
 use md5::{Digest, Md5};
-use rsa::{Pkcs1v15Sign, RsaPrivateKey, rand_core::OsRng};
+use rsa::{
+    Pkcs1v15Sign, RsaPrivateKey,
+    pkcs1::DecodeRsaPrivateKey,
+    pkcs8::{DecodePrivateKey, EncodePublicKey},
+    rand_core::OsRng,
+};
 
 pub use crate::substitution::{
     EmptyText, FillError, FillOptions, FormEncoding, JsonText, MissingCustom, TemplateSyntax,
     UnknownVariable, UploadedObject,
 };
-use crate::{CallbackBody, PublicKey, Rejection, VerifiedCallback, Verifier, verify};
+use crate::{CallbackBody, ConfigError, PublicKey, Rejection, VerifiedCallback, Verifier, verify};
 
 /// As short as the production key.
 const BITS: usize = 512;
@@ -25,9 +31,31 @@ const BITS: usize = 512;
 /// Nothing can be fetched from it: this top-level domain is reserved for tests.
 const KEY_URL: &str = "https://callback-signer.test/key.pem";
 
-static PRIVATE_KEY: LazyLock<RsaPrivateKey> = LazyLock::new(|| {
-    RsaPrivateKey::new(&mut OsRng, BITS).expect("the operating system has random numbers")
+static FRESH_KEY: LazyLock<SigningKey> = LazyLock::new(|| {
+    let private = RsaPrivateKey::new(&mut OsRng, BITS).expect("the system has random numbers");
+    SigningKey::new(private).expect("the key was made to be usable")
 });
+
+struct SigningKey {
+    private: RsaPrivateKey,
+    public: PublicKey,
+    public_pem: String,
+}
+
+impl SigningKey {
+    fn new(private: RsaPrivateKey) -> Result<Self, ConfigError> {
+        let der = private
+            .to_public_key()
+            .to_public_key_der()
+            .map_err(|_| ConfigError::UnusableKey)?;
+        let public_pem = pem::encode(&pem::Pem::new("PUBLIC KEY", der.into_vec()));
+        Ok(Self {
+            private,
+            public: PublicKey::from_pem(&public_pem)?,
+            public_pem,
+        })
+    }
+}
 
 /// Signs callbacks as OSS does, for tests of an application's own endpoint.
 ///
@@ -43,24 +71,90 @@ static PRIVATE_KEY: LazyLock<RsaPrivateKey> = LazyLock::new(|| {
 /// # let _ = (layer, request);
 /// # Ok::<(), oss_callback::ConfigError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct CallbackSigner;
+#[derive(Clone, Copy)]
+pub struct CallbackSigner {
+    key: &'static SigningKey,
+    key_url: &'static str,
+}
 
 impl CallbackSigner {
-    /// A signer with this process' key. All of them have the same.
+    /// A signer with a key that this process made. All of them share it.
     pub fn new() -> Self {
-        Self
+        Self {
+            key: &FRESH_KEY,
+            key_url: KEY_URL,
+        }
+    }
+
+    /// A signer with a given private key, for a server under test that runs in a process of its own
+    /// and has the public key in its configuration.
+    ///
+    /// The text is one PEM block, PKCS#8 (`PRIVATE KEY`) or PKCS#1 (`RSA PRIVATE KEY`), as
+    /// `openssl genrsa 1024` writes it. The key stays in memory until the process ends.
+    ///
+    /// ```
+    /// use oss_callback::{PublicKey, test_util::CallbackSigner};
+    ///
+    /// let signer = CallbackSigner::from_pem(
+    ///     "-----BEGIN PRIVATE KEY-----\n\
+    ///      MIIBUwIBADANBgkqhkiG9w0BAQEFAASCAT0wggE5AgEAAkEApbDLA4lP1uYOz1Ah\n\
+    ///      xgE0V65PqXT+bV6Mq7iqnyQq5lmue/eXQ440bfl33P+aZZSPkePDCs6AMIQPqSFB\n\
+    ///      acaQNQIDAQABAkA5LicRpFyKREDOKNBO/fFrZPuW9oorglq3lHZFj3zCm5hhCdeX\n\
+    ///      bUAn0i5zJtURKg7IwUx3+5pc7zH4wyskSm0tAiEA0UUsn99k6irH0ItRgpjCNjkH\n\
+    ///      fgmuRlK0lGffhZbzYXMCIQDKsGmA20LARdDuK/ZT7Rz2wu3YZWwJR5FxizOhoz69\n\
+    ///      twIgcxgkbtkiW1ekBaJZ9gWl6sR6xmr0mmCqSGTInmRi/tkCIHdgdZMOEH973zUX\n\
+    ///      sWn2wlNXtYv5GCtS+oecS9mMcxx7AiBjbVbbUubytE8QpFT4Y23Qk4OfyWk2M5FU\n\
+    ///      pdUdAnxKAg==\n\
+    ///      -----END PRIVATE KEY-----\n",
+    /// )?
+    /// .with_key_url("https://keys.example.test/callback.pem");
+    ///
+    /// // What the server under test pins.
+    /// let key = PublicKey::from_pem(signer.public_key_pem())?;
+    /// assert_eq!(key, signer.public_key());
+    /// # Ok::<(), oss_callback::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConfigError::MalformedKey`] if it is not such a text; [`ConfigError::UnusableKey`] if no
+    /// verifier would accept its public half.
+    pub fn from_pem(private_key: &str) -> Result<Self, ConfigError> {
+        let block = pem::parse(private_key).map_err(|_| ConfigError::MalformedKey)?;
+        let private = match block.tag() {
+            "PRIVATE KEY" => RsaPrivateKey::from_pkcs8_der(block.contents()).ok(),
+            "RSA PRIVATE KEY" => RsaPrivateKey::from_pkcs1_der(block.contents()).ok(),
+            _ => None,
+        };
+        let key = SigningKey::new(private.ok_or(ConfigError::MalformedKey)?)?;
+        Ok(Self {
+            key: Box::leak(Box::new(key)),
+            key_url: KEY_URL,
+        })
+    }
+
+    /// The same signer, whose callbacks name this key URL instead of one of the signer's own. It is
+    /// what the server under test pins; nothing is fetched from it here.
+    #[must_use]
+    pub fn with_key_url(self, url: impl Into<String>) -> Self {
+        Self {
+            key_url: url.into().leak(),
+            ..self
+        }
     }
 
     /// The key URL that signed callbacks name. Pin the [public key](Self::public_key) to it.
     pub fn key_url(&self) -> &'static str {
-        KEY_URL
+        self.key_url
     }
 
     /// The key that verifies what this signs.
     pub fn public_key(&self) -> PublicKey {
-        PublicKey::new(PRIVATE_KEY.to_public_key()).expect("the key was made to be usable")
+        self.key.public.clone()
+    }
+
+    /// The same key as text, for the configuration of a server under test.
+    pub fn public_key_pem(&self) -> &'static str {
+        &self.key.public_pem
     }
 
     /// A callback with a form body.
@@ -114,18 +208,21 @@ impl CallbackSigner {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, self.sign(digest));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-        headers.insert("content-md5", header_value(&content_md5));
+        headers.insert(verify::names::CONTENT_MD5, header_value(&content_md5));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         headers.insert(
             header::USER_AGENT,
             HeaderValue::from_static("aliyun-oss-callback"),
         );
         headers.insert(
-            "x-oss-pub-key-url",
-            header_value(&BASE64_STANDARD.encode(KEY_URL)),
+            verify::names::KEY_URL,
+            header_value(&BASE64_STANDARD.encode(self.key_url)),
         );
-        headers.insert("x-oss-signature-version", HeaderValue::from_static("1.0"));
-        headers.insert("x-oss-tag", HeaderValue::from_static("CALLBACK"));
+        headers.insert(
+            verify::names::SIGNATURE_VERSION,
+            HeaderValue::from_static("1.0"),
+        );
+        headers.insert(verify::names::TAG, HeaderValue::from_static("CALLBACK"));
 
         let mut request = Request::new(CallbackBody::from(body));
         *request.method_mut() = Method::POST;
@@ -139,13 +236,73 @@ impl CallbackSigner {
             hash_len: Some(digest.len()),
             prefix: verify::MD5_DIGEST_INFO.into(),
         };
-        let signature = PRIVATE_KEY
+        let signature = self
+            .key
+            .private
             .sign(scheme, &digest)
             .expect("a digest fits the key");
         header_value(&BASE64_STANDARD.encode(signature))
     }
 }
 
+impl Default for CallbackSigner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Shows no key.
+impl fmt::Debug for CallbackSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallbackSigner")
+            .field("key_url", &self.key_url)
+            .finish_non_exhaustive()
+    }
+}
+
 fn header_value(base64: &str) -> HeaderValue {
     HeaderValue::from_str(base64).expect("base64 is ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use rsa::{pkcs1::EncodeRsaPrivateKey, pkcs8::EncodePrivateKey};
+
+    use super::*;
+
+    fn pem(tag: &str, der: &[u8]) -> String {
+        pem::encode(&pem::Pem::new(tag, der))
+    }
+
+    #[test]
+    fn a_given_key_signs_in_either_encoding() {
+        let private = &FRESH_KEY.private;
+        let texts = [
+            pem("PRIVATE KEY", private.to_pkcs8_der().unwrap().as_bytes()),
+            pem(
+                "RSA PRIVATE KEY",
+                private.to_pkcs1_der().unwrap().as_bytes(),
+            ),
+        ];
+        for text in texts {
+            let signer = CallbackSigner::from_pem(&text)
+                .unwrap()
+                .with_key_url("https://keys.example.test/k.pem");
+            let request = signer.form("/cb", "size=7");
+            assert_eq!(
+                request.headers()["x-oss-pub-key-url"],
+                BASE64_STANDARD.encode("https://keys.example.test/k.pem"),
+            );
+            assert!(CallbackSigner::new().verify(request).is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_private_key_is_refused() {
+        let public = CallbackSigner::new().public_key_pem();
+        for text in ["", "x", public, &pem("PRIVATE KEY", b"x")] {
+            let error = CallbackSigner::from_pem(text).unwrap_err();
+            assert_eq!(error, ConfigError::MalformedKey);
+        }
+    }
 }

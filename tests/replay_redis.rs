@@ -330,7 +330,7 @@ fn by_ticket(store: RedisReplayStore) -> OssCallbackLayer {
 }
 
 fn ticket_key() -> TicketKey {
-    TicketKey::new([7; 32]).unwrap()
+    TicketKey::new(*b"a secret of 256 bits, for tests.").unwrap()
 }
 
 fn with_ticket(ticket: &str) -> Request<CallbackBody> {
@@ -465,10 +465,10 @@ async fn a_success_whose_reply_is_lost_is_a_success_and_remembered() {
     let proxy = Proxy::start(server.address()).await;
     let layer = usual(store_at(proxy.address));
     let effects = Effects::default();
-    let response = send(&layer, callback(1), || async {
+    let response = send(&layer, callback(1), || {
         effects.add();
         proxy.set(LOSE);
-        StatusCode::OK
+        async { StatusCode::OK }
     })
     .await;
     assert_eq!(response.status(), 200);

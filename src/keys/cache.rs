@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::{
     FetchError, KeyUrl, KeyUrlPolicy,
-    key_url::{Admitted, Origin, encode_header, name_of_config, spellings},
+    key_url::{AllowedKeyUrl, UrlScope, encode_header, name_of_config, spellings},
     purse::{FETCHER_COOL_DOWN, Failures, PRIVILEGED_VERSIONS, Purse},
 };
 use crate::{ConfigError, PublicKey};
@@ -29,7 +29,7 @@ const TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long beyond that it is used while it cannot be fetched again.
 const MAX_STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// How many fetched keys are kept, besides those of listed URLs. Only keys that an admitted host
+/// How many fetched keys are kept, besides those of listed URLs. Only keys that an allowed host
 /// served get here.
 const MAX_FETCHED: usize = 64;
 
@@ -124,8 +124,8 @@ impl Cache {
     }
 
     /// What is known now. A key that is not may be fetched only if this says so.
-    pub(super) fn look_up(&mut self, admitted: &Admitted, now: Instant) -> Known {
-        let url = &admitted.url;
+    pub(super) fn look_up(&mut self, allowed: &AllowedKeyUrl, now: Instant) -> Known {
+        let url = &allowed.url;
         match self.decision(url) {
             Some(Ok(key)) => return Known::Key(key),
             Some(Err(error)) => return Known::Unavailable(error),
@@ -137,7 +137,7 @@ impl Cache {
         if let Some(error) = self.cooling(url, now) {
             return Known::Unavailable(error.clone());
         }
-        if !self.is_privileged(admitted) && self.purse.is_empty(now) {
+        if !self.is_privileged(allowed) && self.purse.is_empty(now) {
             return Known::Unavailable(FetchError::new(
                 "too many different keys were asked for lately",
             ));
@@ -146,8 +146,8 @@ impl Cache {
     }
 
     /// Accounts for a fetch that [`look_up`](Self::look_up) allows.
-    pub(super) fn pay(&mut self, admitted: &Admitted, now: Instant) {
-        if !self.is_privileged(admitted) {
+    pub(super) fn pay(&mut self, allowed: &AllowedKeyUrl, now: Instant) {
+        if !self.is_privileged(allowed) {
             self.purse.pay(now);
         }
     }
@@ -203,9 +203,9 @@ impl Cache {
                 continue;
             }
             // Exactly as pinned, and as the policy spells the same key.
-            let admitted = spellings(name)
+            let allowed = spellings(name)
                 .filter(|url| urls.contains(url) || self.policy.admit(url).is_some());
-            keys.extend(admitted.map(|url| Entry {
+            keys.extend(allowed.map(|url| Entry {
                 header: encode_header(&url),
                 key: key.clone(),
                 fetched: None,
@@ -252,29 +252,29 @@ impl Cache {
     }
 
     /// Whether its cool-down is limit enough.
-    fn is_privileged(&self, admitted: &Admitted) -> bool {
-        match admitted.origin {
-            Origin::Listed => true,
-            Origin::Open => self.fetched.contains_key(&admitted.url),
-            Origin::Version { version, .. } => {
-                let highest = self.highest_known(admitted.origin);
-                self.fetched.contains_key(&admitted.url)
+    fn is_privileged(&self, allowed: &AllowedKeyUrl) -> bool {
+        match allowed.scope {
+            UrlScope::Listed => true,
+            UrlScope::Open => self.fetched.contains_key(&allowed.url),
+            UrlScope::Version { version, .. } => {
+                let highest = self.highest_known(allowed.scope);
+                self.fetched.contains_key(&allowed.url)
                     || version.abs_diff(highest) <= PRIVILEGED_VERSIONS
             }
         }
     }
 
     /// The highest version of the same pattern whose key is at hand, denied or not.
-    fn highest_known(&self, origin: Origin) -> u16 {
-        let Origin::Version { rule: of_rule, .. } = origin else {
+    fn highest_known(&self, scope: UrlScope) -> u16 {
+        let UrlScope::Version { rule: of_rule, .. } = scope else {
             return 0;
         };
         let pinned = self.pinned.keys().map(|name| format!("https://{name}"));
         let fetched = self.fetched.keys().map(|url| url.as_str().to_owned());
         pinned
             .chain(fetched)
-            .filter_map(|url| match self.policy.admit(&url)?.origin {
-                Origin::Version { rule, version } if rule == of_rule => Some(version),
+            .filter_map(|url| match self.policy.admit(&url)?.scope {
+                UrlScope::Version { rule, version } if rule == of_rule => Some(version),
                 _ => None,
             })
             .max()
@@ -365,9 +365,9 @@ mod tests {
     }
 
     /// The URL, if the policy admits it and it is not denied.
-    fn admission(cache: &Cache, url: &str) -> Option<Admitted> {
-        let admitted = cache.policy.admit(url);
-        admitted.filter(|admitted| !cache.is_denied(&admitted.url))
+    fn admission(cache: &Cache, url: &str) -> Option<AllowedKeyUrl> {
+        let allowed = cache.policy.admit(url);
+        allowed.filter(|allowed| !cache.is_denied(&allowed.url))
     }
 
     /// Has the key of this URL fetched.
@@ -379,10 +379,10 @@ mod tests {
 
     /// Asks as a callback would, and says whether that made a fetch.
     fn ask(cache: &mut Cache, url: &str, now: Instant) -> bool {
-        let admitted = admission(cache, url).unwrap();
-        let unknown = matches!(cache.look_up(&admitted, now), Known::Unknown);
+        let allowed = admission(cache, url).unwrap();
+        let unknown = matches!(cache.look_up(&allowed, now), Known::Unknown);
         if unknown {
-            cache.pay(&admitted, now);
+            cache.pay(&allowed, now);
         }
         unknown
     }
@@ -610,12 +610,15 @@ mod tests {
             .dangerous_allow_plain_http(plain)
             .unwrap();
         let cache = Cache::new(Arc::new(policy));
-        assert_eq!(admission(&cache, listed).unwrap().origin, Origin::Listed);
-        let admitted = admission(&cache, plain).unwrap();
-        assert_eq!(admitted.origin, Origin::Listed);
-        assert_eq!(admitted.url.as_str(), plain, "fetched as the policy says");
+        assert_eq!(admission(&cache, listed).unwrap().scope, UrlScope::Listed);
+        let allowed = admission(&cache, plain).unwrap();
+        assert_eq!(allowed.scope, UrlScope::Listed);
+        assert_eq!(allowed.url.as_str(), plain, "fetched as the policy says");
         let version = admission(&cache, "https://keys.example/v3.pem").unwrap();
-        assert!(matches!(version.origin, Origin::Version { version: 3, .. }));
+        assert!(matches!(
+            version.scope,
+            UrlScope::Version { version: 3, .. }
+        ));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::Uri;
 
 use super::aliyun;
-use crate::{ConfigError, Rejection, RejectionKind, verify::KEY_URL};
+use crate::{ConfigError, Rejection, RejectionKind, verify::names::KEY_URL};
 
 /// The longest key URL in bytes. The published one has 53.
 const MAX_URL_LEN: usize = 512;
@@ -70,7 +70,7 @@ impl fmt::Display for KeyUrl {
 /// # Ok::<(), oss_callback::ConfigError>(())
 /// ```
 ///
-/// A URL can only be admitted if it is canonical: `http` or `https`, a host in lower case, a path;
+/// A URL can only be allowed if it is canonical: `http` or `https`, a host in lower case, a path;
 /// no user information, port, query, fragment, percent sign, backslash, empty segment or dot segment.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -93,14 +93,14 @@ enum Rule {
 
 /// A key URL and how the policy came to admit it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Admitted {
+pub(crate) struct AllowedKeyUrl {
     pub(super) url: KeyUrl,
-    pub(super) origin: Origin,
+    pub(super) scope: UrlScope,
 }
 
 /// How many key URLs like this one strangers could name, the fewest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Origin {
+pub(crate) enum UrlScope {
     /// One: the application listed it.
     Listed,
     /// One of the versions that this rule admits.
@@ -174,13 +174,13 @@ impl KeyUrlPolicy {
     }
 
     /// By the most exact rule that admits the URL, in whatever order they were given.
-    pub(super) fn admit(&self, url: &str) -> Option<Admitted> {
+    pub(super) fn admit(&self, url: &str) -> Option<AllowedKeyUrl> {
         let parts = Parts::split(url)?;
         self.rules
             .iter()
             .enumerate()
             .filter_map(|(index, rule)| rule.admit(index, &parts))
-            .min_by_key(|admitted| admitted.origin)
+            .min_by_key(|allowed| allowed.scope)
     }
 
     /// The header values that name the key of this URL.
@@ -192,14 +192,14 @@ impl KeyUrlPolicy {
     /// Whether the application listed this URL, and not only others like it.
     pub(super) fn lists(&self, url: &KeyUrl) -> bool {
         self.spellings_of(url)
-            .any(|(_, admitted)| admitted.origin == Origin::Listed)
+            .any(|(_, allowed)| allowed.scope == UrlScope::Listed)
     }
 
     /// What a callback can call this URL.
-    fn spellings_of(&self, url: &KeyUrl) -> impl Iterator<Item = (String, Admitted)> {
+    fn spellings_of(&self, url: &KeyUrl) -> impl Iterator<Item = (String, AllowedKeyUrl)> {
         spellings(url.name())
-            .filter_map(|spelling| self.admit(&spelling).map(|admitted| (spelling, admitted)))
-            .filter(|(_, admitted)| admitted.url == *url)
+            .filter_map(|spelling| self.admit(&spelling).map(|allowed| (spelling, allowed)))
+            .filter(|(_, allowed)| allowed.url == *url)
     }
 }
 
@@ -213,11 +213,11 @@ impl Default for KeyUrlPolicy {
 
 impl Rule {
     /// What equals a canonical URL is one; only a function has to be kept from others.
-    fn admit(&self, index: usize, parts: &Parts<'_>) -> Option<Admitted> {
-        let (url, origin) = match self {
-            Self::Url(url) if parts.url == url => (parts.over_https(), Origin::Listed),
+    fn admit(&self, index: usize, parts: &Parts<'_>) -> Option<AllowedKeyUrl> {
+        let (url, scope) = match self {
+            Self::Url(url) if parts.url == url => (parts.over_https(), UrlScope::Listed),
             Self::PlainHttp(url) if parts.url == url => {
-                (KeyUrl(url.as_str().into()), Origin::Listed)
+                (KeyUrl(url.as_str().into()), UrlScope::Listed)
             }
             Self::Versions {
                 host,
@@ -226,18 +226,18 @@ impl Rule {
             } if parts.host == host => {
                 let rest = parts.path.strip_prefix(before.as_str())?;
                 let version = version(rest.strip_suffix(after.as_str())?)?;
-                let origin = Origin::Version {
+                let scope = UrlScope::Version {
                     rule: index,
                     version,
                 };
-                (parts.over_https(), origin)
+                (parts.over_https(), scope)
             }
             Self::Custom(admits) if parts.is_canonical() && admits(parts.url) => {
-                (parts.over_https(), Origin::Open)
+                (parts.over_https(), UrlScope::Open)
             }
             _ => return None,
         };
-        Some(Admitted { url, origin })
+        Some(AllowedKeyUrl { url, scope })
     }
 }
 
@@ -266,7 +266,7 @@ fn version(text: &str) -> Option<u16> {
     }
 }
 
-/// A URL taken apart. Not yet admitted, and not known to be canonical.
+/// A URL taken apart. Not yet allowed, and not known to be canonical.
 #[derive(Clone, Copy)]
 struct Parts<'a> {
     url: &'a str,

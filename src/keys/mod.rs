@@ -4,7 +4,7 @@
 //!    way of every genuine callback: nothing is decoded, parsed, locked or allocated.
 //! 2. Any other value is decoded, and must be a [`KeyUrl`] that the [`KeyUrlPolicy`] admits and that
 //!    was not denied.
-//! 3. A key that is admitted and not known is fetched if the [budget](purse) allows, once the whole
+//! 3. A key that is allowed and not known is fetched if the [budget](purse) allows, once the whole
 //!    body is there. All who wait for one key share one [flight](flight), which no cancelled request
 //!    can end.
 //! 4. Only a key that parsed is [kept](cache): fresh for a day, then refreshed while it is used, and
@@ -13,6 +13,7 @@
 
 mod aliyun;
 mod cache;
+mod events;
 mod fetch;
 mod flight;
 #[cfg(feature = "reqwest")]
@@ -32,7 +33,6 @@ use tokio::time::Instant;
 
 #[cfg(feature = "reqwest")]
 pub use self::https::{HttpsFetcher, HttpsFetcherBuilder};
-pub(crate) use self::{aliyun::ALIYUN_V1_PEM, flight::Flight, key_url::Admitted};
 pub use self::{
     cache::KeyStatus,
     fetch::{FetchError, FetchKey, FetchOutcome, KeyFetch},
@@ -43,7 +43,8 @@ use self::{
     flight::{FetchResult, Flights},
     key_url::{decode_header, encode_header},
 };
-use crate::{ConfigError, PublicKey, Rejection, RejectionKind, log, verify};
+pub(crate) use self::{flight::Flight, key_url::AllowedKeyUrl};
+use crate::{ConfigError, PublicKey, Rejection, RejectionKind, verify};
 
 /// The public keys that callbacks are verified with. A handle: clones share the keys, so that several
 /// layers can be given one store, and an operator can change it while they run.
@@ -67,6 +68,7 @@ struct Inner {
     policy: Arc<KeyUrlPolicy>,
     fetcher: Option<Arc<dyn FetchKey>>,
     on_fetch: Option<OnFetch>,
+    log: events::KeyLog,
     /// Read by every callback.
     snapshot: ArcSwap<Snapshot>,
     /// Behind it; locked where the snapshot was not enough, and never across an await.
@@ -84,7 +86,7 @@ struct State {
 pub(crate) enum Lookup {
     Ready(PublicKey),
     /// It can be fetched.
-    Unknown(Admitted),
+    Unknown(AllowedKeyUrl),
 }
 
 impl KeyStore {
@@ -128,7 +130,7 @@ impl KeyStore {
         let header = encode_header(url);
         match self.lookup(header.as_bytes())? {
             Lookup::Ready(_) => Ok(()),
-            Lookup::Unknown(admitted) => self.fetch(&admitted).await.map(drop),
+            Lookup::Unknown(allowed) => self.fetch(&allowed).await.map(drop),
         }
     }
 
@@ -155,7 +157,7 @@ impl KeyStore {
     pub async fn resolve(&self, headers: &HeaderMap) -> Result<PublicKey, Rejection> {
         match self.lookup(verify::key_url(headers)?)? {
             Lookup::Ready(key) => Ok(key),
-            Lookup::Unknown(admitted) => self.fetch(&admitted).await,
+            Lookup::Unknown(allowed) => self.fetch(&allowed).await,
         }
     }
 
@@ -176,41 +178,41 @@ impl KeyStore {
         }
         let url = decode_header(header)?;
         // Foreign URLs end here, without the lock.
-        let admitted = self
+        let allowed = self
             .0
             .policy
             .admit(&url)
             .ok_or(RejectionKind::KeyUrlNotAllowed)?;
         let now = Instant::now();
         let mut state = self.lock();
-        if state.cache.is_denied(&admitted.url) {
+        if state.cache.is_denied(&allowed.url) {
             return Err(RejectionKind::KeyUrlNotAllowed.into());
         }
-        if state.flights.get(&admitted.url, now).is_some() {
-            return Ok(Lookup::Unknown(admitted));
+        if state.flights.get(&allowed.url, now).is_some() {
+            return Ok(Lookup::Unknown(allowed));
         }
-        match state.cache.look_up(&admitted, now) {
+        match state.cache.look_up(&allowed, now) {
             Known::Key(key) => Ok(Lookup::Ready(key)),
             Known::Unavailable(error) => Err(error.into()),
             Known::Unknown if self.0.fetcher.is_none() => Err(no_fetcher().into()),
-            Known::Unknown => Ok(Lookup::Unknown(admitted)),
+            Known::Unknown => Ok(Lookup::Unknown(allowed)),
         }
     }
 
     /// Fetches a key that was unknown, or joins whoever does.
-    pub(crate) fn fetch(&self, admitted: &Admitted) -> Flight {
+    pub(crate) fn fetch(&self, allowed: &AllowedKeyUrl) -> Flight {
         let now = Instant::now();
         let mut state = self.lock();
-        if let Some(flight) = state.flights.get(&admitted.url, now) {
+        if let Some(flight) = state.flights.get(&allowed.url, now) {
             return flight;
         }
         // Much may have happened while the body was read.
-        match state.cache.look_up(admitted, now) {
+        match state.cache.look_up(allowed, now) {
             Known::Key(key) => return Flight::landed(Ok(key)),
             Known::Unavailable(error) => return Flight::landed(Err(error)),
-            Known::Unknown => state.cache.pay(admitted, now),
+            Known::Unknown => state.cache.pay(allowed, now),
         }
-        let (flight, pilot) = state.flights.announce(self, &admitted.url, now);
+        let (flight, pilot) = state.flights.announce(self, &allowed.url, now);
         drop(state);
         pilot.take_off();
         flight
@@ -260,7 +262,7 @@ impl KeyStore {
             elapsed: now - started,
             outcome,
         };
-        log::key_fetched(&fetch);
+        self.0.log.fetched(&fetch);
         if let Some(on_fetch) = &self.0.on_fetch {
             // A listener that panics must not keep the key from those who wait for it; and where the
             // fetch panicked before, it would end the process. The panic hook has reported it.
@@ -349,14 +351,14 @@ impl KeyStoreBuilder {
         self
     }
 
-    /// Refuses a key URL with either scheme, be it pinned, admitted or published. The sender of a
+    /// Refuses a key URL with either scheme, be it pinned, allowed or published. The sender of a
     /// callback chooses among the keys at hand, so a broken one has to be switched off.
     pub fn deny_key(mut self, url: impl Into<String>) -> Self {
         self.denied.push(url.into());
         self
     }
 
-    /// Fetches keys that are admitted and not at hand with a client of your own.
+    /// Fetches keys that are allowed and not at hand with a client of your own.
     pub fn key_fetcher(mut self, fetcher: impl FetchKey) -> Self {
         self.fetcher = Fetcher::Given(Arc::new(fetcher));
         self
@@ -401,6 +403,7 @@ impl KeyStoreBuilder {
             policy,
             fetcher,
             on_fetch: self.on_fetch,
+            log: events::KeyLog::default(),
             snapshot: ArcSwap::from_pointee(cache.snapshot()),
             state: Mutex::new(State {
                 cache,

@@ -18,6 +18,8 @@ pub enum RejectionKind {
     DuplicateHeader(&'static str),
     /// A guard could not decide (503).
     GuardUnavailable,
+    /// The application failed (500). The source says how.
+    Internal,
     /// A handler's answer cannot be sent to OSS (500).
     InvalidAnswer,
     /// A header is not what it must be (400).
@@ -41,8 +43,9 @@ pub enum RejectionKind {
     MissingHeader(&'static str),
     /// The application refused the callback (403).
     Refused(&'static str),
-    /// The callback was seen before (409). With an [answer](super::Rejection::answer), that is sent
-    /// (200).
+    /// The callback was seen before (409). It is the one kind that a renderer of the application may
+    /// answer with 200; [`ReplayGuard::answer_done`](crate::ReplayGuard::answer_done) answers copies
+    /// without refusing them.
     Replayed(Replay),
     /// The signed request id is too old, too far ahead, or not there (403). The source says which.
     Stale,
@@ -56,6 +59,8 @@ pub enum RejectionKind {
     TicketMismatch,
     /// There is no ticket where the guard looks for it (403).
     TicketMissing,
+    /// Something that the application depends on is down (503). The source says what.
+    Unavailable,
     /// The body is neither a form nor JSON, or is content-encoded (415).
     UnsupportedMediaType,
     /// The signature is of a version other than 1.0, whose rule is not public (400).
@@ -72,6 +77,21 @@ pub enum SignatureMismatch {
     /// The key made it, over another path, query or body.
     #[error("it is genuine, over another message")]
     OtherMessage,
+    /// The key made it, and fewer bytes arrived than `Content-Length` declares: something in front of
+    /// the verification read the body.
+    #[error(
+        "it is genuine, but {arrived} of {declared} bytes arrived: something in front read the body"
+    )]
+    BodyIncomplete {
+        /// The length of the body as it came to be verified.
+        arrived: u64,
+        /// The length that the sender declared.
+        declared: u64,
+    },
+    /// The key made it, and no byte of the body arrived, although `Content-MD5` is that of a body with
+    /// some: something in front of the verification read it.
+    #[error("it is genuine, but no byte of the body arrived: something in front read it")]
+    BodyMissing,
     /// The key made it, and `Content-MD5` says that the body changed on the way.
     #[error("it is genuine, and the body changed on the way")]
     BodyChanged,

@@ -16,12 +16,11 @@ use std::{error::Error, fmt, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use self::wire::Said;
+use self::wire::WireForm;
 pub use self::{
     config_error::ConfigError,
     kind::{RejectionKind, Replay, SignatureMismatch, TargetProblem},
 };
-use crate::CallbackAnswer;
 
 /// Why a callback was refused.
 ///
@@ -40,7 +39,6 @@ use crate::CallbackAnswer;
 pub struct Rejection {
     kind: RejectionKind,
     source: Option<Arc<dyn Error + Send + Sync>>,
-    answer: Option<Arc<CallbackAnswer>>,
 }
 
 impl Rejection {
@@ -55,20 +53,44 @@ impl Rejection {
         RejectionKind::GuardUnavailable.into()
     }
 
+    /// The application failed: 500. The source is for the log and never reaches the caller.
+    ///
+    /// ```
+    /// use oss_callback::{CallbackAnswer, Rejection};
+    ///
+    /// async fn uploaded() -> Result<CallbackAnswer, Rejection> {
+    ///     let rate: u64 = "twelve".parse().map_err(Rejection::internal)?;
+    ///     // The errors of files and of `dyn Error` functions need no conversion.
+    ///     std::fs::write("/var/lib/app/rate", rate.to_string())?;
+    ///     Ok(CallbackAnswer::ok())
+    /// }
+    /// ```
+    pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::caused_by(RejectionKind::Internal, source)
+    }
+
+    /// Something that the application depends on is down, a database say: 503. The source is for the
+    /// log and never reaches the caller.
+    ///
+    /// OSS does not call again: it tells the uploader that the callback failed, and the object stays
+    /// stored.
+    ///
+    /// ```
+    /// use oss_callback::Rejection;
+    ///
+    /// fn record(database: Result<(), std::io::Error>) -> Result<(), Rejection> {
+    ///     database.map_err(Rejection::unavailable)
+    /// }
+    /// # let refused = record(Err(std::io::ErrorKind::ConnectionRefused.into())).unwrap_err();
+    /// # assert_eq!(refused.status(), 503);
+    /// ```
+    pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::caused_by(RejectionKind::Unavailable, source)
+    }
+
     /// The callback was seen before: 409. For guards that keep their own record of callbacks.
     pub fn replayed(replay: Replay) -> Self {
         RejectionKind::Replayed(replay).into()
-    }
-
-    /// The callback was processed before, and its copies are answered with this: 200. OSS, and
-    /// whoever uploaded, take it for success.
-    ///
-    /// A renderer of one's own finds it in [`answer`](Self::answer).
-    pub fn answered_before(answer: CallbackAnswer) -> Self {
-        Self {
-            answer: Some(Arc::new(answer)),
-            ..Self::replayed(Replay::Done)
-        }
     }
 
     /// The same refusal with a cause for the log: why a guard could not decide, say. It never reaches
@@ -95,23 +117,41 @@ impl Rejection {
         &self.kind
     }
 
-    /// What a copy of a callback is answered with that was processed before, if that is a success.
-    pub fn answer(&self) -> Option<&CallbackAnswer> {
-        self.answer.as_deref()
-    }
-
-    /// The status that the default response carries. It is 200 if there is an
-    /// [`answer`](Self::answer).
+    /// The status that the default response carries.
     pub fn status(&self) -> StatusCode {
-        if self.answer.is_some() {
-            return StatusCode::OK;
-        }
-        Said::of(&self.kind).status
+        WireForm::of(&self.kind).status
     }
 
     /// The name of the kind, as the default response spells it.
     pub fn code(&self) -> &'static str {
-        Said::of(&self.kind).code
+        WireForm::of(&self.kind).code
+    }
+
+    /// What the default response tells the caller: a fixed phrase for each kind, without the cause.
+    ///
+    /// It is safe to send, and what an envelope of the application's own should carry. `Display` is
+    /// not: it adds the diagnosis, which belongs in a log.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use oss_callback::{OssCallbackLayer, Rejection};
+    ///
+    /// fn envelope(rejection: &Rejection) -> Response<String> {
+    ///     let body = format!(
+    ///         r#"{{"code":{},"msg":"{}"}}"#,
+    ///         rejection.status().as_u16(),
+    ///         rejection.message(),
+    ///     );
+    ///     let mut response = Response::new(body);
+    ///     *response.status_mut() = rejection.status();
+    ///     response
+    /// }
+    ///
+    /// let layer = OssCallbackLayer::builder().on_rejection(envelope).build()?;
+    /// # Ok::<(), oss_callback::ConfigError>(())
+    /// ```
+    pub fn message(&self) -> &'static str {
+        WireForm::of(&self.kind).message
     }
 
     /// The default response: `{"Status":"error","code":"..","message":".."}` with an exact length,
@@ -135,18 +175,11 @@ impl Rejection {
 
     /// The same without the rejection in its extensions.
     pub(crate) fn to_bare_response<B: From<Bytes>>(&self) -> Response<B> {
-        match &self.answer {
-            Some(answer) => CallbackAnswer::clone(answer).into_http(),
-            None => self.to_error_response(),
-        }
-    }
-
-    fn to_error_response<B: From<Bytes>>(&self) -> Response<B> {
-        let said = Said::of(&self.kind);
-        let body = said.body();
+        let wire = WireForm::of(&self.kind);
+        let body = wire.body();
         let length = body.len();
         let mut response = Response::new(B::from(body));
-        *response.status_mut() = said.status;
+        *response.status_mut() = wire.status;
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -165,18 +198,27 @@ impl Rejection {
     ) -> Self {
         Self::from(kind).with_source(source)
     }
-
-    fn phrase(&self) -> &'static str {
-        Said::of(&self.kind).phrase
-    }
 }
 
 impl From<RejectionKind> for Rejection {
     fn from(kind: RejectionKind) -> Self {
-        Self {
-            kind,
-            source: None,
-            answer: None,
+        Self { kind, source: None }
+    }
+}
+
+/// A failure of the application, as [`Rejection::internal`].
+impl From<std::io::Error> for Rejection {
+    fn from(error: std::io::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+/// A failure of the application, as [`Rejection::internal`]; a [`Rejection`] in the box stays itself.
+impl From<Box<dyn Error + Send + Sync>> for Rejection {
+    fn from(error: Box<dyn Error + Send + Sync>) -> Self {
+        match error.downcast::<Self>() {
+            Ok(rejection) => *rejection,
+            Err(error) => Self::internal(error),
         }
     }
 }
@@ -207,12 +249,12 @@ impl fmt::Display for Rejection {
             RejectionKind::LayerMissing => f.write_str(
                 "the request carries no verified callback: is OssCallbackLayer around this handler?",
             ),
-            RejectionKind::InvalidSignature(cause) => write!(f, "{}: {cause}", self.phrase()),
-            RejectionKind::InvalidTarget(cause) => write!(f, "{}: {cause}", self.phrase()),
+            RejectionKind::InvalidSignature(cause) => write!(f, "{}: {cause}", self.message()),
+            RejectionKind::InvalidTarget(cause) => write!(f, "{}: {cause}", self.message()),
             RejectionKind::DuplicateHeader(name)
             | RejectionKind::InvalidHeader(name)
-            | RejectionKind::MissingHeader(name) => write!(f, "{} ({name})", self.phrase()),
-            _ => f.write_str(self.phrase()),
+            | RejectionKind::MissingHeader(name) => write!(f, "{} ({name})", self.message()),
+            _ => f.write_str(self.message()),
         }
     }
 }
@@ -225,6 +267,8 @@ impl Error for Rejection {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// One of every kind, with its documented status.
@@ -239,6 +283,7 @@ mod tests {
             (DuplicateHeader("x-oss-pub-key-url"), 400),
             (DuplicateHeader("content-type"), 400),
             (GuardUnavailable, 503),
+            (Internal, 500),
             (InvalidAnswer, 500),
             (InvalidHeader("authorization"), 400),
             (InvalidHeader("x-oss-pub-key-url"), 400),
@@ -261,6 +306,7 @@ mod tests {
             (TicketInvalid, 403),
             (TicketMismatch, 403),
             (TicketMissing, 403),
+            (Unavailable, 503),
             (UnsupportedMediaType, 415),
             (UnsupportedSignatureVersion, 400),
         ]
@@ -284,7 +330,7 @@ mod tests {
             let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
             assert_eq!(body["Status"], "error");
             assert_eq!(body["code"], rejection.code());
-            assert_eq!(body["message"], rejection.phrase());
+            assert_eq!(body["message"], rejection.message());
             assert_eq!(response.extensions().get(), Some(&rejection));
             assert!(format!("{kind:?}").starts_with(rejection.code()));
         }
@@ -296,7 +342,7 @@ mod tests {
             SignatureMismatch::BodyChanged,
         ));
         assert!(body_changed.to_string().contains("body changed"));
-        assert!(!body_changed.phrase().contains("body changed"));
+        assert!(!body_changed.message().contains("body changed"));
 
         let unread = Rejection::caused_by(RejectionKind::BodyRead, "connection reset");
         assert_eq!(unread.source().unwrap().to_string(), "connection reset");
@@ -305,6 +351,75 @@ mod tests {
             "a chain must not print twice"
         );
         assert!(format!("{unread:?}").contains("reset"));
+    }
+
+    /// The rows of the tables that users read, as (status, code).
+    fn documented(text: &str) -> BTreeSet<(u16, String)> {
+        text.lines()
+            .filter_map(|line| {
+                let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
+                let status: u16 = cells.next()?.parse().ok()?;
+                Some((status, cells.next()?))
+            })
+            .flat_map(|(status, codes)| {
+                codes
+                    .split(',')
+                    .map(move |code| (status, code.trim().trim_matches('`').to_owned()))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_table_in_the_readme_lists_every_kind_with_its_status() {
+        let kinds: BTreeSet<_> = all()
+            .into_iter()
+            .map(|(kind, status)| (status, Rejection::from(kind).code().to_owned()))
+            .collect();
+        assert_eq!(documented(include_str!("../../README.md")), kinds);
+    }
+
+    #[test]
+    fn the_list_of_these_tests_is_complete() {
+        let listed: BTreeSet<_> = all()
+            .into_iter()
+            .map(|(kind, _)| Rejection::from(kind).code())
+            .collect();
+        let rendered = include_str!("wire.rs").lines().filter_map(|line| {
+            let (_, arguments) = line.split_once("=> wire!(")?;
+            arguments.split('"').nth(1)
+        });
+        assert_eq!(rendered.chain(["Refused"]).collect::<BTreeSet<_>>(), listed);
+    }
+
+    #[test]
+    fn failures_of_the_application_keep_their_source_from_the_wire() {
+        let question_mark = || -> Result<(), Rejection> {
+            Err(std::io::Error::other("disk full"))?;
+            Ok(())
+        };
+        let boxed = || -> Result<(), Rejection> {
+            Err(Box::<dyn Error + Send + Sync>::from("disk full"))?;
+            Ok(())
+        };
+        let failures = [
+            (Rejection::internal("disk full"), 500),
+            (question_mark().unwrap_err(), 500),
+            (boxed().unwrap_err(), 500),
+            (Rejection::unavailable("disk full"), 503),
+        ];
+        for (failure, status) in failures {
+            assert_eq!(failure.status(), status);
+            assert_eq!(failure.source().unwrap().to_string(), "disk full");
+            let response = failure.to_response::<Bytes>();
+            assert!(!String::from_utf8_lossy(response.body()).contains("disk"));
+            assert!(!failure.message().contains("disk"));
+        }
+    }
+
+    #[test]
+    fn a_rejection_that_was_boxed_stays_itself() {
+        let boxed: Box<dyn Error + Send + Sync> = Rejection::refused("no").into();
+        assert_eq!(Rejection::from(boxed), Rejection::refused("no"));
     }
 
     #[test]

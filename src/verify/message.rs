@@ -77,7 +77,7 @@ impl SignedTarget {
     }
 
     /// Settles on the reading whose message has this digest; false if none has.
-    pub(crate) fn settle_reading(&mut self, digest: &[u8; 16], body: &[u8]) -> bool {
+    pub(crate) fn pick_reading(&mut self, digest: &[u8; 16], body: &[u8]) -> bool {
         let reading = Reading::ALL
             .into_iter()
             .filter(|reading| reading.applies_to(&self.raw))
@@ -166,7 +166,7 @@ mod tests {
     fn covers(message: &str, target: &str) -> bool {
         SignedTarget::parse(target)
             .unwrap()
-            .settle_reading(&digest(message.as_bytes()), b"")
+            .pick_reading(&digest(message.as_bytes()), b"")
     }
 
     fn problem(target: &str) -> Option<TargetProblem> {
@@ -189,7 +189,7 @@ mod tests {
         assert!(!covers("/cb\n", "/cb/"));
         assert!(!covers("/cb?a\n", "/cb?a&"));
         let mut latin1 = SignedTarget::parse("/%e4").unwrap();
-        assert!(latin1.settle_reading(&digest(b"/\xe4\n"), b""));
+        assert!(latin1.pick_reading(&digest(b"/\xe4\n"), b""));
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         assert!(!covers("/a+b\n", "/a%20b"));
         assert!(!covers("/a?b c\n", "/a?b+c"), "the query is raw");
         let mut read = SignedTarget::parse("/a+b").unwrap();
-        assert!(read.settle_reading(&digest(b"/a b\n"), b""));
+        assert!(read.pick_reading(&digest(b"/a b\n"), b""));
         assert_eq!(read.decoded_path(), b"/a b");
         assert_eq!(read.path(), "/a+b");
     }

@@ -6,6 +6,7 @@
 mod support;
 
 mod age;
+mod architecture;
 #[cfg(feature = "ticket")]
 mod attacks;
 #[cfg(feature = "axum")]
@@ -15,6 +16,11 @@ mod bucket;
 #[cfg(feature = "upload")]
 mod callback_params;
 mod canary;
+#[cfg(feature = "diagnose")]
+mod diagnose;
+#[cfg(feature = "ticket")]
+mod field_guards;
+mod guard_config;
 mod guard_timeout;
 mod guards;
 mod http;
@@ -34,6 +40,8 @@ mod replay;
 mod replay_hangup;
 #[cfg(all(feature = "test-util", feature = "ticket"))]
 mod replay_ticket;
+#[cfg(feature = "test-util")]
+mod run_to_end;
 mod targets;
 #[cfg(feature = "ticket")]
 mod ticket_interop;

@@ -63,3 +63,16 @@ async fn a_service_can_be_erased() {
     assert_eq!(on_another_task.await.unwrap().unwrap().status(), 200);
     assert_eq!(erased.oneshot(callback("/cb")).await.unwrap().status(), 200);
 }
+
+/// `use oss_callback::*` leaves the names of the frameworks that it is used with alone.
+#[cfg(feature = "axum")]
+#[test]
+fn a_glob_import_stands_beside_axum() {
+    use axum::{Router, routing::post};
+    use oss_callback::*;
+
+    async fn uploaded(_: OssCallback) -> Result<CallbackAnswer, Rejection> {
+        Ok(CallbackAnswer::ok())
+    }
+    let _: Router = Router::new().route("/cb", post(uploaded).route_layer(OssCallbackLayer::new()));
+}

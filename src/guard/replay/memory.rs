@@ -10,6 +10,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::{ReplayClaim, ReplayStore, ReplayStoreError, Reservation};
+use crate::ConfigError;
 
 const DEFAULT_LIMIT: usize = 1_000_000;
 
@@ -41,7 +42,8 @@ impl MemoryReplayStore {
         Self::with_limit(DEFAULT_LIMIT)
     }
 
-    /// A store for so many callbacks. The memory is taken as they come.
+    /// A store for so many callbacks. The memory is taken as they come. One for none admits nothing,
+    /// and is a [`ConfigError`] when the layer is built.
     pub fn with_limit(callbacks: usize) -> Self {
         Self(Arc::new(Mutex::new(Table {
             limit: callbacks,
@@ -92,6 +94,13 @@ impl ReplayStore for MemoryReplayStore {
     async fn release(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
         self.table().release(claim);
         Ok(())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        match self.table().limit {
+            0 => Err(ConfigError::Zero("MemoryReplayStore::with_limit")),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -378,7 +387,7 @@ mod tests {
                 Outcome::Accepted => self.set(claim, State::Done),
                 Outcome::Abandoned if state == Some(State::Done) => {}
                 Outcome::Abandoned => self.reserve_for(claim, claim.keep()),
-                Outcome::Failed => {
+                Outcome::Failed | Outcome::Answered => {
                     if matches!(state, Some(State::Reserved(owner, _)) if owner == claim.owner()[0])
                     {
                         self.0.remove(claim.id());
@@ -431,7 +440,7 @@ mod tests {
                         match outcome {
                             Outcome::Accepted => table.confirm(claim),
                             Outcome::Abandoned => table.hold(claim),
-                            Outcome::Failed => table.release(claim),
+                            Outcome::Failed | Outcome::Answered => table.release(claim),
                         }
                         model.settle(claim, outcome);
                     }

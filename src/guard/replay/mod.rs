@@ -149,6 +149,9 @@ impl ReplayGuard {
     /// For several callback URLs that lead to one application, and for senders that repeat what they
     /// got no answer to. A copy of one that is in progress gets its 409 all the same: nobody knows
     /// yet whether it will succeed.
+    ///
+    /// A layer with [`on_rejection`](crate::OssCallbackLayerBuilder::on_rejection) also needs
+    /// [`on_answer`](crate::OssCallbackLayerBuilder::on_answer).
     pub fn answer_done(mut self, answer: CallbackAnswer) -> Self {
         self.answer_done = Some(answer);
         self
@@ -198,13 +201,6 @@ impl ReplayGuard {
             keep,
         )))
     }
-
-    fn replayed(&self, replay: Replay) -> Rejection {
-        match &self.answer_done {
-            Some(answer) if replay == Replay::Done => Rejection::answered_before(answer.clone()),
-            _ => Rejection::replayed(replay),
-        }
-    }
 }
 
 #[async_trait]
@@ -219,17 +215,20 @@ impl Guard for ReplayGuard {
             Ok(Reservation::Fresh) => {}
             Ok(Reservation::InProgress) => {
                 undo.disarm();
-                return Err(self.replayed(Replay::InProgress));
+                return Err(Rejection::replayed(Replay::InProgress));
             }
             Ok(Reservation::Done) => {
                 undo.disarm();
-                return Err(self.replayed(Replay::Done));
+                return match &self.answer_done {
+                    Some(answer) => Ok(Admission::answered(answer.clone())),
+                    None => Err(Rejection::replayed(Replay::Done)),
+                };
             }
             Err(error) if self.fail_open => log::replay_store_failed(&error),
             Err(error) => return Err(error.into()),
         }
         undo.disarm();
-        Ok(Admission::until_answered(|outcome| entry.settle(outcome)))
+        Ok(Admission::until_finished(|outcome| entry.settle(outcome)))
     }
 
     fn role(&self) -> Role {
@@ -240,11 +239,15 @@ impl Guard for ReplayGuard {
         }
     }
 
+    fn answers(&self) -> bool {
+        self.answer_done.is_some()
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         if self.lease.is_zero() {
             return Err(ConfigError::Zero("lease"));
         }
-        Ok(())
+        self.store.check()
     }
 }
 
@@ -301,7 +304,7 @@ impl Entry {
         loop {
             let recorded = match outcome {
                 Outcome::Accepted => self.store.confirm(&self.claim).await,
-                Outcome::Failed => self.store.release(&self.claim).await,
+                Outcome::Failed | Outcome::Answered => self.store.release(&self.claim).await,
                 Outcome::Abandoned => self.store.hold(&self.claim).await,
             };
             let Err(error) = recorded else { return };

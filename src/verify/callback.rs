@@ -6,13 +6,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderValue;
 use serde::de::DeserializeOwned;
 
+use super::{Signature, SignedTarget, UnsignedMetadata};
 use crate::{
     Rejection,
     vars::{BodyKind, Vars},
-    verify::{Signature, SignedTarget},
 };
 
 /// A callback that OSS signed.
@@ -24,9 +23,9 @@ use crate::{
 /// The layer puts it into the extensions of the request. Clones are cheap and share everything,
 /// the decoded variables included.
 #[derive(Clone)]
-pub struct VerifiedCallback(Arc<Inner>);
+pub struct VerifiedCallback(Arc<CallbackData>);
 
-struct Inner {
+struct CallbackData {
     target: SignedTarget,
     body: Bytes,
     body_kind: BodyKind,
@@ -38,16 +37,16 @@ struct Inner {
 
 /// A callback without its body, and so without a proof. It is written where it will stay, as it is
 /// handed on several times until the body is there.
-pub(crate) struct Draft(Arc<Inner>);
+pub(crate) struct PendingCallback(Arc<CallbackData>);
 
-impl Draft {
+impl PendingCallback {
     pub(crate) fn new(
         target: SignedTarget,
         body_kind: BodyKind,
         signature: Signature,
         unsigned: UnsignedMetadata,
     ) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(CallbackData {
             target,
             body: Bytes::new(),
             body_kind,
@@ -67,18 +66,20 @@ impl Draft {
         digest: &[u8; 16],
         body: Bytes,
     ) -> Result<VerifiedCallback, Bytes> {
-        let inner = Arc::get_mut(&mut self.0).expect("nobody shares a draft");
-        if !inner.target.settle_reading(digest, &body) {
+        let data = Arc::get_mut(&mut self.0).expect("a pending callback is not shared");
+        if !data.target.pick_reading(digest, &body) {
             return Err(body);
         }
-        inner.body = body;
+        data.body = body;
         Ok(VerifiedCallback(self.0))
     }
 }
 
-impl fmt::Debug for Draft {
+impl fmt::Debug for PendingCallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Draft").field(&self.0.target).finish()
+        f.debug_tuple("PendingCallback")
+            .field(&self.0.target)
+            .finish()
     }
 }
 
@@ -115,6 +116,11 @@ impl VerifiedCallback {
     /// `UnsupportedMediaType` if it is neither a form nor JSON.
     pub fn var(&self, name: &str) -> Result<Option<&str>, Rejection> {
         Ok(self.vars()?.get(name))
+    }
+
+    /// Whether the body names this variable, whatever its value.
+    pub(crate) fn has_var(&self, name: &str) -> Result<bool, Rejection> {
+        Ok(self.vars()?.contains(name))
     }
 
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, Rejection> {
@@ -163,61 +169,4 @@ impl fmt::Debug for VerifiedCallback {
             .field("signature", &self.0.signature)
             .finish()
     }
-}
-
-pub(crate) const REQUEST_ID: &str = "x-oss-request-id";
-
-/// What the headers of a callback say about it. **Unsigned**: whoever repeats a captured callback
-/// writes here what he likes.
-#[derive(Clone, Default)]
-pub struct UnsignedMetadata {
-    request_id: Option<HeaderValue>,
-    bucket: Option<HeaderValue>,
-    requester: Option<HeaderValue>,
-    date: Option<HeaderValue>,
-}
-
-impl UnsignedMetadata {
-    /// Keeps the value if it is the first of a name that is kept.
-    pub(crate) fn add(&mut self, name: &str, value: &HeaderValue) {
-        let kept = match name {
-            REQUEST_ID => &mut self.request_id,
-            "x-oss-bucket" => &mut self.bucket,
-            "x-oss-requester" => &mut self.requester,
-            "date" => &mut self.date,
-            _ => return,
-        };
-        kept.get_or_insert_with(|| value.clone());
-    }
-
-    /// `x-oss-request-id`: 24 hexadecimal digits, the first 8 of which are the Unix time of the
-    /// upload.
-    pub fn request_id(&self) -> Option<&str> {
-        text(&self.request_id)
-    }
-
-    /// `x-oss-bucket`: the bucket of the upload.
-    pub fn bucket(&self) -> Option<&str> {
-        text(&self.bucket)
-    }
-
-    /// `x-oss-requester`: the account that uploaded.
-    pub fn requester(&self) -> Option<&str> {
-        text(&self.requester)
-    }
-
-    /// `date`: when the callback was sent.
-    pub fn date(&self) -> Option<&str> {
-        text(&self.date)
-    }
-}
-
-impl fmt::Debug for UnsignedMetadata {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnsignedMetadata").finish_non_exhaustive()
-    }
-}
-
-fn text(value: &Option<HeaderValue>) -> Option<&str> {
-    value.as_ref()?.to_str().ok()
 }

@@ -3,7 +3,7 @@
 //! The layer refuses whatever is not a callback, so the path is looked at before it.
 //!
 //! ```text
-//! cargo run --example hyper
+//! cargo run -p example-hyper
 //! curl -i http://127.0.0.1:3000/health
 //! curl -i -X POST http://127.0.0.1:3000/oss/callback
 //! ```

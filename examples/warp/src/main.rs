@@ -4,7 +4,7 @@
 //! refused, not handed to the next route.
 //!
 //! ```text
-//! cargo run --example warp --features warp
+//! cargo run -p example-warp
 //! curl -i http://127.0.0.1:3000/health
 //! curl -i -X POST http://127.0.0.1:3000/oss/callback
 //! ```

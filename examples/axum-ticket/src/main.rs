@@ -10,7 +10,7 @@
 //!    anything: only that answer says what was uploaded.
 //!
 //! ```text
-//! cargo run --example axum_ticket --features ticket
+//! cargo run -p example-axum-ticket
 //! ```
 //!
 //! sends the app what an honest user and some attackers would have OSS send.
@@ -249,7 +249,7 @@ mod demo {
 
     /// A real one comes from the app's secrets: 32 random bytes, for this purpose alone.
     pub(super) fn tickets() -> TicketKey {
-        TicketKey::new([7; 32]).expect("it has 256 bits")
+        TicketKey::new(*b"a secret of 256 bits, for tests.").expect("it has 256 bits")
     }
 }
 

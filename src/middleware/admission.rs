@@ -1,10 +1,10 @@
-//! What has to be there before the inner service gets a request.
+//! What a request needs before the inner service gets it.
 //!
 //! 1. Its body, up to a limit.
-//! 2. Its key, if that was not at hand. Then there is a verdict.
-//! 3. The word of the guards, one after the other.
-//! 4. All of these come before one deadline. Then the inner service gets ready, which it may take its
-//!    time for, and is called.
+//! 2. Its key, if the store did not have it yet. Then the signature is judged.
+//! 3. The consent of the guards, which are asked one after the other.
+//! 4. All of these within one deadline. After that the inner service becomes ready, for which it may
+//!    take its time, and is called.
 
 use std::{
     future::poll_fn,
@@ -25,24 +25,23 @@ use tokio::{
 };
 use tower::{BoxError, Service};
 
-use super::{CallbackBody, body::Collector, layer::Config};
+use super::{CallbackBody, body::Collector, config::Config, events};
 use crate::{
-    Admission, Guard, GuardContext, Rejection, RejectionKind, VerifiedCallback,
-    guard::{Guards, Settlements},
-    keys::{Admitted, Flight},
-    log,
-    verify::{Claim, Opened},
+    Admission, CallbackAnswer, Guard, GuardContext, Rejection, RejectionKind, VerifiedCallback,
+    guard::{Guards, OutcomeNotifier},
+    keys::{AllowedKeyUrl, Flight},
+    verify::{OpenedSignature, UnopenedSignature},
 };
 
-const POLLED_AGAIN: &str = "a vetting was polled after it had ended";
+const POLLED_AGAIN: &str = "an admission was polled after it had ended";
 
 pin_project! {
     /// A request on its way to the inner service.
-    pub(super) struct Vetting<S, B> {
+    pub(super) struct PendingRequest<S, B> {
         inner: S,
-        // With the guards while they are asked.
+        // `None` while the guards have it, and after the call.
         parts: Option<Parts>,
-        // In a box, as few requests wait, and all are moved about.
+        // Boxed, because few requests wait and every future is moved around.
         timer: Option<Pin<Box<Sleep>>>,
         #[pin]
         stage: Stage<B>,
@@ -57,12 +56,12 @@ pin_project! {
             #[pin]
             body: B,
             collector: Collector,
-            seal: Option<Seal>,
+            signature: Option<SignatureState>,
         },
         /// The key is being fetched.
         Key {
             flight: Flight,
-            claim: Option<Claim>,
+            signature: Option<UnopenedSignature>,
             body: Bytes,
         },
         /// The guards are being asked.
@@ -75,23 +74,60 @@ pin_project! {
 }
 
 /// What is known of the signature before the body is.
-pub(super) enum Seal {
-    Opened(Opened),
-    Unknown(Claim, Admitted),
+pub(super) enum SignatureState {
+    Opened(OpenedSignature),
+    Unknown(UnopenedSignature, AllowedKeyUrl),
 }
 
-type Asking = BoxFuture<'static, (Settlements, Result<Parts, Rejection>)>;
+type Asking = BoxFuture<'static, (OutcomeNotifier, Result<Parts, Ended>)>;
 
-/// What is left of a request whatever becomes of it.
-pub(super) struct Findings {
+/// Why the inner service does not get a request.
+pub(super) enum Ended {
+    Refused(Rejection),
+    /// A guard answered it.
+    Answered(CallbackAnswer),
+}
+
+impl From<Rejection> for Ended {
+    fn from(rejection: Rejection) -> Self {
+        Self::Refused(rejection)
+    }
+}
+
+/// State that outlives the stages: the proof, and the guards still to be notified.
+pub(super) struct Progress {
+    /// Whether the signature opened under an accepted key: OSS made it, for whatever message.
+    pub(super) is_genuine: bool,
     /// The proof, once there is one.
     pub(super) callback: Option<VerifiedCallback>,
     /// The guards that wait for the outcome.
-    pub(super) settlements: Settlements,
+    pub(super) notifier: OutcomeNotifier,
 }
 
-impl<S, B> Vetting<S, B> {
-    pub(super) fn new(inner: S, parts: Parts, body: B, body_limit: usize, seal: Seal) -> Self {
+impl Progress {
+    pub(super) fn new(is_genuine: bool) -> Self {
+        Self {
+            is_genuine,
+            callback: None,
+            notifier: OutcomeNotifier::new(),
+        }
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new(false)
+    }
+}
+
+impl<S, B> PendingRequest<S, B> {
+    pub(super) fn new(
+        inner: S,
+        parts: Parts,
+        body: B,
+        body_limit: usize,
+        signature: SignatureState,
+    ) -> Self {
         Self {
             inner,
             parts: Some(parts),
@@ -99,35 +135,35 @@ impl<S, B> Vetting<S, B> {
             stage: Stage::Body {
                 body,
                 collector: Collector::new(body_limit),
-                seal: Some(seal),
+                signature: Some(signature),
             },
         }
     }
 
-    /// The head of the request, if it is not with the guards.
-    pub(super) fn parts(&self) -> Option<&Parts> {
-        self.parts.as_ref()
+    /// The head of the request, unless the guards have it.
+    pub(super) fn parts_mut(self: Pin<&mut Self>) -> Option<&mut Parts> {
+        self.project().parts.as_mut()
     }
 }
 
-impl<S, B> Vetting<S, B>
+impl<S, B> PendingRequest<S, B>
 where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    /// Whether the inner service may have the request, said before the deadline.
+    /// Decides before the deadline whether the inner service may have the request.
     pub(super) fn poll_admit<R>(
         mut self: Pin<&mut Self>,
         config: &Config<R>,
-        findings: &mut Findings,
+        progress: &mut Progress,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Rejection>> {
-        let admitted = match self.as_mut().poll_stages(config, findings, cx) {
+    ) -> Poll<Result<(), Ended>> {
+        let admitted = match self.as_mut().poll_stages(config, progress, cx) {
             Poll::Ready(admitted) => admitted,
             Poll::Pending => {
                 let this = self.as_mut().project();
                 ready!(poll_timer(this.timer, config.deadline, cx));
-                Err(this.stage.late())
+                Err(this.stage.late().into())
             }
         };
         *self.project().timer = None;
@@ -137,24 +173,24 @@ where
     fn poll_stages<R>(
         self: Pin<&mut Self>,
         config: &Config<R>,
-        findings: &mut Findings,
+        progress: &mut Progress,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Rejection>> {
+    ) -> Poll<Result<(), Ended>> {
         let mut this = self.project();
         loop {
             let (opened, body) = match this.stage.as_mut().project() {
                 StageProj::Body {
                     body,
                     collector,
-                    seal,
+                    signature,
                 } => {
                     let body = ready!(collector.poll_collect(body, cx))?;
-                    match seal.take().expect(POLLED_AGAIN) {
-                        Seal::Opened(opened) => (opened, body),
-                        Seal::Unknown(claim, key) => {
+                    match signature.take().expect(POLLED_AGAIN) {
+                        SignatureState::Opened(opened) => (opened, body),
+                        SignatureState::Unknown(signature, key) => {
                             this.stage.set(Stage::Key {
                                 flight: config.keys.fetch(&key),
-                                claim: Some(claim),
+                                signature: Some(signature),
                                 body,
                             });
                             continue;
@@ -163,16 +199,18 @@ where
                 }
                 StageProj::Key {
                     flight,
-                    claim,
+                    signature,
                     body,
                 } => {
                     let key = ready!(flight.poll_unpin(cx))?;
-                    let claim = claim.take().expect(POLLED_AGAIN);
-                    (claim.open(&key)?, std::mem::take(body))
+                    let signature = signature.take().expect(POLLED_AGAIN);
+                    let opened = signature.open(&key)?;
+                    progress.is_genuine = true;
+                    (opened, std::mem::take(body))
                 }
                 StageProj::Guards { asking } => {
-                    let (settlements, admitted) = ready!(asking.poll_unpin(cx));
-                    findings.settlements = settlements;
+                    let (notifier, admitted) = ready!(asking.poll_unpin(cx));
+                    progress.notifier = notifier;
                     *this.parts = Some(admitted?);
                     this.stage.set(Stage::Admitted);
                     continue;
@@ -181,7 +219,7 @@ where
             };
             let parts = this.parts.as_mut().expect(POLLED_AGAIN);
             let callback = config.verify(opened, body, parts)?;
-            findings.callback = Some(callback.clone());
+            progress.callback = Some(callback.clone());
             this.stage.set(if config.guards.list.is_empty() {
                 Stage::Admitted
             } else {
@@ -212,15 +250,15 @@ where
 }
 
 impl<B> Stage<B> {
-    /// What it means that no time is left: only a slow body is the sender's fault.
+    /// What running out of time means in this stage: only a slow body is the sender's fault.
     fn late(&self) -> Rejection {
         match self {
             Self::Body { .. } => RejectionKind::Deadline.into(),
             Self::Key { .. } => Rejection::caused_by(
                 RejectionKind::KeyUnavailable,
-                "the key was not there before the deadline",
+                "the key did not arrive before the deadline",
             ),
-            // Who was admitted is never late.
+            // An admitted request is never late.
             Self::Guards { .. } | Self::Admitted => Rejection::caused_by(
                 RejectionKind::GuardUnavailable,
                 "the guards did not decide before the deadline",
@@ -230,32 +268,32 @@ impl<B> Stage<B> {
 }
 
 impl<R> Config<R> {
-    /// Verifies the whole request, and leaves the proof for everybody inside.
+    /// Verifies the whole request, and leaves the proof for everything inside.
     fn verify(
         &self,
-        opened: Opened,
+        opened: OpenedSignature,
         body: Bytes,
         parts: &mut Parts,
     ) -> Result<VerifiedCallback, Rejection> {
         let callback = opened.verify(&parts.headers, body)?;
         parts.extensions.insert(callback.clone());
-        // Not earlier: at the first genuine callback the process surely has its logging.
+        // Not at construction: by the first genuine callback the process has set up its logging.
         if let Some(warning) = &self.unbound_warning {
-            warning.call_once(log::unbound);
+            warning.call_once(events::unbound);
         }
         Ok(callback)
     }
 }
 
-/// Asks the guards one after the other, until one refuses. Those before it still wait for the
-/// outcome.
+/// Asks the guards one after the other until one refuses or answers. The guards before that one
+/// still wait for the outcome.
 async fn ask(
     guards: Arc<Guards>,
     callback: VerifiedCallback,
     mut parts: Parts,
     now: SystemTime,
-) -> (Settlements, Result<Parts, Rejection>) {
-    let mut settlements = Settlements::new();
+) -> (OutcomeNotifier, Result<Parts, Ended>) {
+    let mut notifier = OutcomeNotifier::new();
     let mut context = GuardContext::new(
         &callback,
         &guards.var_names,
@@ -265,15 +303,19 @@ async fn ask(
     );
     for guard in &guards.list {
         match admit_in_time(&**guard, &mut context, guards.timeout).await {
-            Ok(admission) => settlements.add(admission),
-            Err(rejection) => return (settlements, Err(rejection)),
+            Ok(admission) => {
+                if let Some(answer) = admission.register(&mut notifier) {
+                    return (notifier, Err(Ended::Answered(answer)));
+                }
+            }
+            Err(rejection) => return (notifier, Err(rejection.into())),
         }
     }
-    (settlements, Ok(parts))
+    (notifier, Ok(parts))
 }
 
-/// A guard's decision, if it comes in time. As with the deadline, only a guard that waits costs a
-/// timer.
+/// A guard that times out refuses the callback with 503. As with the deadline, only a guard that
+/// waits costs a timer.
 async fn admit_in_time(
     guard: &dyn Guard,
     context: &mut GuardContext<'_>,
@@ -294,7 +336,7 @@ async fn admit_in_time(
     .await
 }
 
-/// Whether the time is over. Most requests never wait, and so never make a timer.
+/// Completes when the time is over. Most requests never wait, and so never make a timer.
 fn poll_timer(
     timer: &mut Option<Pin<Box<Sleep>>>,
     deadline: Duration,

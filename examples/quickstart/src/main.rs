@@ -1,7 +1,7 @@
 //! Receives a genuine callback over TCP, then altered copies of it, and prints what became of each.
 //!
 //! ```text
-//! cargo run --example quickstart
+//! cargo run -p example-quickstart
 //! ```
 
 use std::{io, net::SocketAddr};

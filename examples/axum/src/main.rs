@@ -7,7 +7,7 @@
 //!    guard.
 //!
 //! ```text
-//! cargo run --example axum
+//! cargo run -p example-axum
 //! curl -X POST http://127.0.0.1:3000/uploads
 //! ```
 

@@ -1,7 +1,7 @@
 //! How many callbacks this machine verifies.
 //!
 //! ```text
-//! cargo run --release --example throughput
+//! cargo run --release -p example-throughput
 //! ```
 //!
 //! 1. Each thread verifies the callback of the service's documentation, and copies of it that are
