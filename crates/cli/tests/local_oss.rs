@@ -6,6 +6,10 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -228,13 +232,17 @@ fn a_kill_leaves_no_half_object_and_loses_no_acknowledged_one() {
             );
         }
         let address = server.address().to_owned();
+        let answered = Arc::new(AtomicUsize::new(0));
         let uploads: Vec<_> = (0..4)
             .map(|thread| {
-                let address = address.clone();
-                std::thread::spawn(move || upload_until_killed(&address, kill, thread))
+                let (address, answered) = (address.clone(), answered.clone());
+                std::thread::spawn(move || upload_until_killed(&address, kill, thread, &answered))
             })
             .collect();
-        std::thread::sleep(Duration::from_millis(30 + 7 * (kill as u64 % 20)));
+        while answered.load(Ordering::Relaxed) < 4 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(kill as u64 % 20));
         // SIGKILL.
         server.child.kill().unwrap();
         server.child.wait().unwrap();
@@ -264,7 +272,12 @@ fn a_kill_leaves_no_half_object_and_loses_no_acknowledged_one() {
 type Object = (String, Vec<u8>);
 
 /// Those that were answered with 200, and the one that was not.
-fn upload_until_killed(address: &str, kill: usize, thread: usize) -> (Vec<Object>, Object) {
+fn upload_until_killed(
+    address: &str,
+    kill: usize,
+    thread: usize,
+    answered: &AtomicUsize,
+) -> (Vec<Object>, Object) {
     let mut done = Vec::new();
     for number in 0.. {
         let key = format!("{kill}-{thread}-{number}");
@@ -285,6 +298,7 @@ fn upload_until_killed(address: &str, kill: usize, thread: usize) -> (Vec<Object
             return (done, (key, body));
         }
         done.push((key, body));
+        answered.fetch_add(1, Ordering::Relaxed);
     }
     unreachable!("the server is killed")
 }
