@@ -117,6 +117,8 @@ pub(crate) struct Config {
     pub(crate) key: Option<CallbackKey>,
     pub(crate) callback_timeout: Option<Duration>,
     pub(crate) callback_http: CallbackHttp,
+    pub(crate) sign_plus_as_space: bool,
+    pub(crate) sign_without_empty_query: bool,
     pub(crate) strict: bool,
     pub(crate) fault: Option<Fault>,
     pub(crate) fill: FillOptions,
@@ -139,6 +141,8 @@ impl LocalOssBuilder {
                 key: None,
                 callback_timeout: Some(CALLBACK_TIMEOUT),
                 callback_http: CallbackHttp::default(),
+                sign_plus_as_space: false,
+                sign_without_empty_query: false,
                 strict: false,
                 fault: None,
                 fill: FillOptions::new(),
@@ -229,6 +233,20 @@ impl LocalOssBuilder {
     /// The version of HTTP that callbacks are sent with.
     pub fn callback_http(mut self, version: CallbackHttp) -> Self {
         self.config.callback_http = version;
+        self
+    }
+
+    /// Signs a `+` in the path of a callback URL as a space. Default: as a plus. Which of them the
+    /// service does is not known; a layer takes either.
+    pub fn sign_plus_as_space(mut self) -> Self {
+        self.config.sign_plus_as_space = true;
+        self
+    }
+
+    /// Signs a callback URL that ends in a bare `?` without it. Default: with it. Which of them the
+    /// service does is not known; a layer takes either.
+    pub fn sign_without_empty_query(mut self) -> Self {
+        self.config.sign_without_empty_query = true;
         self
     }
 

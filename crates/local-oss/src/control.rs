@@ -119,9 +119,11 @@ async fn replay(
 async fn events(
     State(shared): State<Arc<Shared>>,
 ) -> Sse<impl Stream<Item = Result<sse::Event, axum::Error>>> {
-    let events = stream::unfold(shared.events.subscribe(), |mut events| async {
-        let event = events.next().await?;
-        Some((sse::Event::default().json_data(event), events))
+    // A stream that did not end would hold a shutdown up.
+    let state = (shared.events.subscribe(), shared.stopping.clone());
+    let events = stream::unfold(state, |(mut events, stopping)| async {
+        let event = stopping.run_until_cancelled(events.next()).await??;
+        Some((sse::Event::default().json_data(event), (events, stopping)))
     });
     Sse::new(events).keep_alive(KeepAlive::default())
 }

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -85,13 +85,24 @@ pub(crate) async fn receive(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Received, OssError> {
-    let declared = declared_length(headers)?;
-    if declared.is_some_and(|len| len > MAX_OBJECT) {
+    let mut frames = body.into_data_stream();
+    let result = receive_frames(store, headers, &mut frames).await;
+    if result.is_err() && !headers.contains_key(header::EXPECT) {
+        drain(frames).await;
+    }
+    result
+}
+
+async fn receive_frames(
+    store: &Store,
+    headers: &HeaderMap,
+    frames: &mut BodyDataStream,
+) -> Result<Received, OssError> {
+    if declared_length(headers)?.is_some_and(|len| len > MAX_OBJECT) {
         return Err(OssError::too_large(MAX_OBJECT));
     }
     let expected = expected_md5(headers)?;
     let mut ingest = Ingest::begin(store, MAX_OBJECT).await?;
-    let mut frames = body.into_data_stream();
     while let Some(chunk) = next(frames.next()).await? {
         ingest.write(&chunk.map_err(|_| incomplete())?).await?;
     }
@@ -116,10 +127,9 @@ pub(crate) async fn read_small(body: Body, limit: usize) -> Result<Vec<u8>, OssE
 
 /// Reads what a client still sends of a request that was refused, as most clients read an answer
 /// only once they have sent theirs. Little, and not for long.
-pub(crate) async fn drain(body: Body) {
+pub(crate) async fn drain(mut frames: BodyDataStream) {
     let drained = async {
         let mut left = DRAIN_BYTES;
-        let mut frames = body.into_data_stream();
         while let Some(Ok(chunk)) = frames.next().await {
             left = match left.checked_sub(chunk.len()) {
                 Some(left) => left,

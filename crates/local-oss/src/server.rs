@@ -18,7 +18,7 @@ use hyper_util::{
 use oss_callback::{KeyStore, OssCallbackLayer, PublicKey};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::Semaphore,
     task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,6 @@ use crate::{
 pub struct LocalOss {
     shared: Arc<Shared>,
     address: SocketAddr,
-    stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -115,17 +114,16 @@ impl LocalOss {
             journal: Journal::default(),
             events: EventSender::default(),
             faults: Mutex::default(),
+            stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
         });
         let router = control::router()
             .fallback(service::serve)
             .with_state(shared.clone());
-        let (stop, stopping) = watch::channel(false);
-        let task = tokio::spawn(accept(listener, router, stopping));
+        let task = tokio::spawn(accept(listener, router, shared.stopping.clone()));
         Ok(Self {
             shared,
             address,
-            stop,
             task,
         })
     }
@@ -227,7 +225,7 @@ impl LocalOss {
     /// Stops to listen, and ends when the requests that are being answered were. Not later than
     /// after 10 s.
     pub async fn shutdown(mut self) {
-        self.stop.send_replace(true);
+        self.shared.stopping.cancel();
         // An error would be a panic of the task, which has ended then, too.
         let _ = tokio::time::timeout(GRACE, &mut self.task).await;
     }
@@ -236,6 +234,7 @@ impl LocalOss {
 impl Drop for LocalOss {
     fn drop(&mut self) {
         self.task.abort();
+        self.shared.stopping.cancel();
         self.shared.stopped.cancel();
     }
 }
@@ -256,6 +255,9 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) events: EventSender,
     faults: Mutex<VecDeque<Fault>>,
+    /// No new requests are taken.
+    pub(crate) stopping: CancellationToken,
+    /// Nothing goes on any more.
     stopped: CancellationToken,
 }
 
@@ -299,7 +301,7 @@ impl Shared {
     }
 }
 
-async fn accept(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, router: Router, stopping: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // Dropped with this task, and its connections with it.
@@ -311,7 +313,7 @@ async fn accept(listener: TcpListener, router: Router, mut stopping: watch::Rece
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
-            _ = stopping.wait_for(|stop| *stop) => break,
+            () = stopping.cancelled() => break,
         };
         let Ok((stream, peer)) = accepted else {
             // Out of file descriptors, most likely: some will come back.

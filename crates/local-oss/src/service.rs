@@ -221,7 +221,7 @@ impl Context {
     /// Reads on what was refused, unless the client waits to be told to send it.
     pub(crate) async fn discard(&self, body: Body) {
         if !self.parts.headers.contains_key(header::EXPECT) {
-            ingest::drain(body).await;
+            ingest::drain(body.into_data_stream()).await;
         }
     }
 

@@ -9,6 +9,7 @@ use oss_callback::upload::CallbackUrl;
 use percent_encoding::percent_decode_str;
 
 use super::{CallbackKey, Fault};
+use crate::config::Config;
 
 /// A signed request, whole: it can be sent again as it is.
 #[derive(Clone, Debug)]
@@ -37,11 +38,12 @@ pub(super) struct Message<'a> {
 pub(super) fn sign(
     url: &CallbackUrl,
     message: Message<'_>,
+    config: &Config,
     key: &CallbackKey,
     fault: Option<Fault>,
 ) -> SignedRequest {
     let target = url.target();
-    let signed = signed_text(&target, message.body.as_bytes());
+    let signed = signed_text(&target, message.body.as_bytes(), config);
     let mut signature = match fault {
         Some(Fault::WrongKey) => CallbackKey::generate().sign(&signed),
         _ => key.sign(&signed),
@@ -88,15 +90,23 @@ pub(super) fn sign(
     }
 }
 
-/// The path decoded once, the query as it is with its `?`, a line feed, the body. Whether the
-/// service reads a `+` in the path as a space, and signs the `?` of an empty query, is not known:
-/// here a plus stays one, and the `?` is signed.
-fn signed_text(target: &str, body: &[u8]) -> Vec<u8> {
+/// The path decoded once, the query as it is with its `?`, a line feed, the body. Two of its readings
+/// are not known of the service, and are settings.
+fn signed_text(target: &str, body: &[u8], config: &Config) -> Vec<u8> {
     let (path, query) = match target.find('?') {
         Some(at) => target.split_at(at),
         None => (target, ""),
     };
-    let mut text: Vec<u8> = percent_decode_str(path).collect();
+    let query = match query {
+        "?" if config.sign_without_empty_query => "",
+        query => query,
+    };
+    let path = if config.sign_plus_as_space {
+        path.replace('+', " ")
+    } else {
+        path.to_owned()
+    };
+    let mut text: Vec<u8> = percent_decode_str(&path).collect();
     text.extend_from_slice(query.as_bytes());
     text.push(b'\n');
     text.extend_from_slice(body);

@@ -140,7 +140,7 @@ async fn attempts(
     };
     let mut failure = Failure::status(502);
     for url in plan.params.urls() {
-        let signed = request::sign(url, message, &shared.key, fault);
+        let signed = request::sign(url, message, &shared.config, &shared.key, fault);
         let (attempt, verdict) = exchange(shared, signed, fault).await;
         let content_type = attempt
             .answer

@@ -303,3 +303,24 @@ async fn the_clock_dates_request_ids() {
     assert_eq!(app.seen()[0].var("id").as_deref(), Some(id));
     assert_eq!(oss.callbacks()[0].outcome, CallbackOutcome::Answered);
 }
+
+/// Which of them the service does is not known, so a layer has to take either.
+#[tokio::test]
+async fn either_reading_of_plus_and_empty_query_is_verified() {
+    for (plus, empty) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut builder = builder();
+        if plus {
+            builder = builder.sign_plus_as_space();
+        }
+        if empty {
+            builder = builder.sign_without_empty_query();
+        }
+        let oss = builder.start().await.unwrap();
+        let app = App::start(&oss).await;
+        for target in ["/a+b%2B%20c", "/callback?", "/a+b?", "/callback?a=+"] {
+            let url = format!("http://{}{target}", app.address);
+            let reply = put(address(&oss), "a.txt", &url, b"hello").await;
+            assert_eq!(reply.text(), ANSWER, "{target} {plus} {empty}");
+        }
+    }
+}

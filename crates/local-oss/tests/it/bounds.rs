@@ -304,11 +304,17 @@ async fn a_server_that_is_dropped_is_gone_and_one_that_is_shut_down_answers_firs
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let stopping = tokio::spawn(oss.shutdown());
+    // A page that listens to events does not hold it up.
+    let mut page = TcpStream::connect(address(&oss)).await.unwrap();
+    page.write_all(b"GET /_oss/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        .await
+        .unwrap();
+    page.read_exact(&mut [0; 12]).await.unwrap();
+    let stopping = tokio::spawn(timeout(Duration::from_secs(5), oss.shutdown()));
     tokio::time::sleep(Duration::from_millis(50)).await;
     stream.write_all(b"x").await.unwrap();
     assert_eq!(read_reply(&mut stream).await.unwrap().status, 200);
-    stopping.await.unwrap();
+    stopping.await.unwrap().unwrap();
 }
 
 #[tokio::test]
