@@ -238,6 +238,8 @@ impl<'a> Signed<'a> {
 
     fn token(&self) -> Option<&'a str> {
         self.header("x-oss-security-token")
+            // The second Python SDK's, with version 1.
+            .or_else(|| self.header("security-token"))
             .or_else(|| self.query.get("x-oss-security-token"))
             .or_else(|| self.query.get("security-token"))
     }
