@@ -170,6 +170,8 @@ fn invalid_name() -> OssError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn first(host: &str, path: &str) -> (String, String) {
@@ -265,6 +267,33 @@ mod tests {
             &"a".repeat(64),
         ] {
             assert!(!is_bucket_name(name), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_has_readings_that_spell_it_out(
+            host in "[a-z0-9.:\\[\\]-]{0,30}|bucket-1\\.(localhost|oss\\.aliyuncs\\.com|test)(:9000)?",
+            path in "/(bucket-1|%62|%2F|%2f|%ff|%00|%|\\+|/|\\.\\.|[a-z]|示){0,12}",
+            domain in proptest::option::of(Just("bucket-1")),
+        ) {
+            let Ok(found) = candidates(&host, &path, domain) else {
+                let decoded: Vec<u8> = percent_decode_str(&path).collect();
+                prop_assert!(decoded.contains(&0) || std::str::from_utf8(&decoded).is_err());
+                return Ok(());
+            };
+            prop_assert!(!found.is_empty() && found.len() <= 6);
+            for address in found {
+                let bucket = address.bucket.unwrap_or_default();
+                let key = address.key.unwrap_or_default();
+                prop_assert!(!bucket.contains('/') && !key.contains('\0'));
+                let decoded = percent_decode_str(&path[1..]).decode_utf8_lossy();
+                let spells = |text: &str| {
+                    text == key || text == format!("{bucket}/{key}") || (text == bucket && key.is_empty())
+                };
+                let spaced = path[1..].replace('+', " ");
+                prop_assert!(spells(&decoded) || spells(&percent_decode_str(&spaced).decode_utf8_lossy()));
+            }
         }
     }
 }

@@ -152,6 +152,8 @@ const MAX_DEPTH: usize = 8;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -194,5 +196,57 @@ mod tests {
             xml.into_string()
                 .ends_with("<Key>a&lt;b&gt;&amp;&quot;\u{fffd}\u{fffd}用&#13;</Key>")
         );
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_that_was_written_is_read(
+            parts in proptest::collection::vec((any::<u32>(), "[A-F0-9<>&\"' ]{0,40}"), 1..20),
+            space in "[ \n\t]{0,3}",
+        ) {
+            let mut xml = Xml::document();
+            xml.element("CompleteMultipartUpload", |xml| {
+                for (number, etag) in &parts {
+                    xml.0.push_str(&space);
+                    xml.element("Part", |xml| {
+                        xml.text("ETag", etag);
+                        xml.text("Unknown", "1");
+                        xml.text("PartNumber", &number.to_string());
+                    });
+                }
+            });
+            let read = read_parts(xml.into_string().as_bytes()).unwrap();
+            let expected: Vec<ListedPart> = parts
+                .into_iter()
+                .map(|(number, etag)| ListedPart {
+                    number,
+                    etag: etag.trim().trim_matches('"').to_owned(),
+                })
+                .collect();
+            prop_assert_eq!(read, expected);
+        }
+
+        #[test]
+        fn nothing_else_panics(
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    Just("<CompleteMultipartUpload>".to_owned()), Just("</CompleteMultipartUpload>".to_owned()),
+                    Just("<Part>".to_owned()), Just("</Part>".to_owned()), Just("<PartNumber>1".to_owned()),
+                    Just("</PartNumber>".to_owned()), Just("<ETag>".to_owned()), Just("&quot;".to_owned()),
+                    Just("&#x0;".to_owned()), Just("<![CDATA[".to_owned()), Just("]]>".to_owned()),
+                    Just("<!DOCTYPE a [<!ENTITY b \"c\">]>".to_owned()), Just("&b;".to_owned()), ".{0,4}",
+                ],
+                0..40,
+            ),
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let text = pieces.concat();
+            let bytes = text.as_bytes();
+            for bytes in [bytes, &bytes[..cut.index(bytes.len() + 1)]] {
+                if let Ok(parts) = read_parts(bytes) {
+                    prop_assert!(!parts.is_empty());
+                }
+            }
+        }
     }
 }

@@ -283,3 +283,48 @@ const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
 pub(crate) fn is_sub_resource(name: &str) -> bool {
     v1::SUB_RESOURCES.contains(&name)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::LocalOssBuilder;
+
+    proptest! {
+        #[test]
+        fn no_authorization_panics_and_none_counts_without_the_secret(
+            scheme in "OSS |OSS4-HMAC-SHA256 |OSS2 |.{0,6}",
+            pieces in proptest::collection::vec(
+                "Credential=|Signature=|AdditionalHeaders=|local-oss-access-key-id|/20261122|/cn-hangzhou|/oss|/aliyun_v4_request|host;date|,|, |:|=|[ -~]{0,6}",
+                0..12,
+            ),
+            dates in proptest::collection::vec(
+                ("date|x-oss-date|content-type|x-oss-security-token", "20261122T103159Z|Sun, 22 Nov 2026 10:31:59 GMT|[ -~]{0,8}"),
+                0..3,
+            ),
+            query in "(x-oss-signature-version=OSS4-HMAC-SHA256|x-oss-credential=a%2Fb%2Fc%2Foss%2Faliyun_v4_request|x-oss-date=20261122T103159Z|x-oss-expires=[0-9]{0,8}|x-oss-signature=a|Signature=a|Expires=[0-9]{0,30}|OSSAccessKeyId=local-oss-access-key-id|%|&|=|\\+){0,10}",
+            in_header in any::<bool>(),
+        ) {
+            let mut headers = HeaderMap::new();
+            if in_header {
+                let text = format!("{scheme}{}", pieces.concat());
+                if let Ok(value) = HeaderValue::from_str(&text) {
+                    headers.insert(header::AUTHORIZATION, value);
+                }
+            }
+            for (name, value) in &dates {
+                if let (Ok(name), Ok(value)) = (name.parse::<http::HeaderName>(), HeaderValue::from_str(value)) {
+                    headers.append(name, value);
+                }
+            }
+            let mut config = LocalOssBuilder::new().any_date().config;
+            config.credentials.push(Credentials::default());
+            let address = Address { bucket: Some("bucket-1".to_owned()), key: Some("a".to_owned()) };
+            let query = Query::parse(Some(&query));
+            let signed = Signed { method: &Method::PUT, headers: &headers, query: &query };
+            let result = authorize(&config, signed, vec![address], SystemTime::now());
+            prop_assert!(result.is_err());
+        }
+    }
+}

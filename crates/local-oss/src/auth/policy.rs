@@ -292,6 +292,8 @@ fn invalid(why: &str) -> OssError {
 mod tests {
     use std::collections::HashMap;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     impl Fields for HashMap<&str, &str> {
@@ -360,5 +362,49 @@ mod tests {
             assert_eq!(error.code, "InvalidPolicyDocument", "{conditions}");
         }
         assert!(Policy::parse("%").is_err());
+    }
+
+    /// JSON of the kinds that policies are made of, and of others.
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "eq|in|not-in|starts-with|content-length-range|\\$key|\\$|\\$bucket|bucket-1|.{0,6}"
+                .prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::hash_map("key|bucket|.{0,4}", inner, 0..3)
+                    .prop_map(|map| map.into_iter().collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_policy_panics_and_none_counts_unsigned(
+            conditions in json(),
+            expiration in "20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:00:00(\\.[0-9]{0,12})?Z|.{0,20}",
+            fields in proptest::collection::hash_map(
+                "key|callback|signature|x-oss-signature|x-oss-credential|x-oss-date|x-oss-signature-version|OSSAccessKeyId|x:a",
+                "local-oss-access-key-id|local-oss-access-key-id/2026/r/oss/aliyun_v4_request|2026|OSS4-HMAC-SHA256|.{0,8}",
+                0..9,
+            ),
+        ) {
+            let text = serde_json::json!({ "expiration": expiration, "conditions": conditions });
+            let policy = BASE64_STANDARD.encode(text.to_string());
+            let mut form: HashMap<&str, &str> =
+                fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            form.insert("policy", &policy);
+            let mut config = crate::config::LocalOssBuilder::new().config;
+            config.credentials.push(crate::config::Credentials::default());
+            prop_assert!(judge(&config, &form, "bucket-1", SystemTime::UNIX_EPOCH).is_err());
+            config.open = true;
+            if let Ok(demand) = judge(&config, &form, "bucket-1", SystemTime::UNIX_EPOCH) {
+                prop_assert!(conditions.as_array().is_some_and(|all| !all.is_empty()), "{demand:?}");
+            }
+        }
     }
 }

@@ -362,3 +362,92 @@ const MAX_AHEAD: u64 = 1 << 20;
 const MAX_DRAIN: usize = 8 << 20;
 
 const DRAIN_TIME: std::time::Duration = std::time::Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The fields and the file of a form that arrives in these pieces.
+    fn read(body: &[u8], cuts: &[usize]) -> Result<(Vec<(String, String)>, Vec<u8>), &'static str> {
+        let mut pieces = Vec::new();
+        let mut rest = body;
+        for cut in cuts {
+            let (piece, later) = rest.split_at((*cut).min(rest.len()));
+            pieces.push(Bytes::copy_from_slice(piece));
+            rest = later;
+        }
+        pieces.push(Bytes::copy_from_slice(rest));
+        let pieces = stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let content_type = Some("multipart/form-data; boundary=b");
+            let mut form =
+                Form::of(content_type, Body::from_stream(pieces)).map_err(|error| error.code)?;
+            let (fields, mut file) = form.fields().await.map_err(|error| error.code)?;
+            let mut content = Vec::new();
+            while let Some(chunk) = form
+                .chunk(&mut file.field)
+                .await
+                .map_err(|error| error.code)?
+            {
+                content.extend_from_slice(&chunk);
+            }
+            Ok((fields.0, content))
+        })
+    }
+
+    fn written(fields: &[(String, String)], file: &[u8]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (name, value) in fields {
+            body.extend_from_slice(
+                format!(
+                    "--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+                )
+                .as_bytes(),
+            );
+        }
+        body.extend_from_slice(b"--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n");
+        body.extend_from_slice(file);
+        body.extend_from_slice(b"\r\n--b--\r\n");
+        body
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_form_is_read_however_it_arrives(
+            fields in proptest::collection::vec(("[a-eg-z:-]{1,8}", "[a-z示\r\n -]{0,20}"), 0..5),
+            file in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'-'), any::<u8>()], 0..60),
+            cuts in proptest::collection::vec(0usize..30, 0..20),
+        ) {
+            let is_cut = |text: &[u8]| text.windows(5).any(|five| five == b"\r\n--b");
+            prop_assume!(!is_cut(&file) && fields.iter().all(|(_, value)| !is_cut(value.as_bytes())));
+            let body = written(&fields, &file);
+            let whole = read(&body, &[]);
+            prop_assert_eq!(&whole, &read(&body, &cuts));
+            prop_assert_eq!(whole, Ok((fields, file)));
+        }
+
+        #[test]
+        fn what_is_broken_is_refused_without_a_panic(
+            fields in proptest::collection::vec(("[a-z]{1,8}", "[ -~]{0,20}"), 0..4),
+            at in any::<proptest::sample::Index>(),
+            instead in proptest::collection::vec(any::<u8>(), 0..4),
+            cuts in proptest::collection::vec(0usize..30, 0..20),
+        ) {
+            let mut body = written(&fields, b"hello");
+            let at = at.index(body.len());
+            let end = (at + instead.len()).min(body.len());
+            body.splice(at..end, instead);
+            let _ = read(&body, &cuts);
+            let _ = read(&body[..at], &cuts);
+        }
+    }
+}
