@@ -12,7 +12,7 @@
 //!    in [`REFILL`].
 //! 4. While there is no token, the URLs that are named wait, and are remembered. A new token goes, in
 //!    turn, to the one that was **named most often** lately, and to the one that **has waited
-//!    longest**, whoever's request brings the token to light. The first lets a busy genuine key pass by
+//!    longest**, whichever of them the request names that finds the token. The first lets a busy genuine key pass by
 //!    any number of URLs that are each named seldom; the second lets it pass by a few that are named
 //!    all the time. A URL keeps its place for [`PATIENCE`] after it was last named.
 //!
@@ -305,9 +305,9 @@ mod tests {
         assert_eq!(budget.try_take(start + REFILL), Some(url(7)));
     }
 
-    /// How long a genuine URL that is named once in so many seconds waits for its fetch, with strangers
-    /// who name one of theirs every 20 ms, if `strangers` says one for this tick. Theirs fail, and are
-    /// not named while they cool down.
+    /// How long a genuine URL that is named once in so many seconds waits for its fetch, among strangers:
+    /// 50 times a second, `strangers` says which URL they name, if any. Theirs fail, and do not wait
+    /// while they cool down.
     fn wait_among(every: f64, mut strangers: impl FnMut(u32) -> Option<KeyUrl>) -> Duration {
         let genuine = url(20);
         let start = Instant::now();
