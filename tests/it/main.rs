@@ -20,6 +20,8 @@ mod canary;
 mod diagnose;
 #[cfg(feature = "ticket")]
 mod field_guards;
+#[cfg(feature = "axum")]
+mod field_variables;
 mod guard_config;
 mod guard_timeout;
 mod guards;
