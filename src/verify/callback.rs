@@ -17,7 +17,7 @@ use crate::{
 /// A callback that OSS signed.
 ///
 /// Only verification makes one: holding it is the proof that OSS sent exactly this path, query and
-/// body. It proves no more than that. OSS signs with one key for all its customers, so whoever has a
+/// body. It proves no more than that. OSS signs with one key for all its customers, so anyone with a
 /// bucket can have it send any body to any URL; see the [threat model](crate#threat-model).
 ///
 /// The layer puts it into the extensions of the request. Clones are cheap and share everything,
@@ -31,12 +31,12 @@ struct CallbackData {
     body_kind: BodyKind,
     signature: Signature,
     unsigned: UnsignedMetadata,
-    /// Decoded by whoever asks first; a guard and a handler read the same values.
+    /// Decoded at the first use, so that a guard and a handler read the same values.
     vars: OnceLock<Result<Vars, Rejection>>,
 }
 
-/// A callback without its body, and so without a proof. It is written where it will stay, as it is
-/// handed on several times until the body is there.
+/// A callback without its body, and so not yet a proof. It is allocated here and not when it becomes
+/// one, as it is moved several times before.
 pub(crate) struct PendingCallback(Arc<CallbackData>);
 
 impl PendingCallback {
