@@ -59,7 +59,7 @@ impl IntoResponse for Rejection {
 #[cfg(feature = "ticket")]
 impl IntoResponse for crate::TicketError {
     fn into_response(self) -> Response {
-        crate::log::ticket_not_issued(&self);
+        self.log();
         Rejection::from(self).into_response()
     }
 }

@@ -258,7 +258,7 @@ impl Reject for Rejection {}
 #[cfg(feature = "ticket")]
 impl Reply for crate::TicketError {
     fn into_response(self) -> Response {
-        crate::log::ticket_not_issued(&self);
+        self.log();
         Rejection::from(self).into_response()
     }
 }

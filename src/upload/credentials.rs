@@ -169,15 +169,20 @@ impl OssEndpoint {
         &self.region
     }
 
+    /// The `Host` of requests for a bucket.
+    pub(super) fn host(&self, bucket: &str) -> String {
+        match self.style {
+            Style::VirtualHost => format!("{bucket}.{}", self.authority),
+            Style::Path | Style::CustomDomain => self.authority.clone(),
+        }
+    }
+
     /// The URL of a bucket, with a slash at its end.
     pub(super) fn bucket_url(&self, bucket: &str) -> String {
-        let Self {
-            scheme, authority, ..
-        } = self;
+        let (scheme, host) = (self.scheme, self.host(bucket));
         match self.style {
-            Style::VirtualHost => format!("{scheme}://{bucket}.{authority}/"),
-            Style::Path => format!("{scheme}://{authority}/{bucket}/"),
-            Style::CustomDomain => format!("{scheme}://{authority}/"),
+            Style::Path => format!("{scheme}://{host}/{bucket}/"),
+            Style::VirtualHost | Style::CustomDomain => format!("{scheme}://{host}/"),
         }
     }
 }

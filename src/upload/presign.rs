@@ -19,7 +19,7 @@ use super::{
     CallbackParams, Credentials, OssEndpoint, SignatureVersion, UploadError,
     credentials::{check_bucket, check_key},
     policy::{DEFAULT_LIFE, expiry},
-    sign::{CanonicalRequest, V4, V4_ALGORITHM, unix_seconds, url, v1_signature},
+    sign::{CanonicalRequest, HOST, V4, V4_ALGORITHM, unix_seconds, url, v1_signature},
 };
 
 /// One upload by PUT.
@@ -57,6 +57,7 @@ pub struct PresignedPut {
     life: Duration,
     may_overwrite: bool,
     version: SignatureVersion,
+    signs_host: bool,
 }
 
 impl PresignedPut {
@@ -75,6 +76,7 @@ impl PresignedPut {
             life: DEFAULT_LIFE,
             may_overwrite: false,
             version: SignatureVersion::default(),
+            signs_host: false,
         }
     }
 
@@ -105,6 +107,13 @@ impl PresignedPut {
     /// Signs with another version than 4.
     pub fn signature_version(mut self, version: SignatureVersion) -> Self {
         self.version = version;
+        self
+    }
+
+    /// Signs the host, too, so that the URL is good at no other endpoint of the service. Version 1
+    /// cannot do that, and ignores it.
+    pub fn sign_host(mut self) -> Self {
+        self.signs_host = true;
         self
     }
 
@@ -156,7 +165,14 @@ impl PresignedPut {
                 if let Some(token) = credentials.token() {
                     query.push(("x-oss-security-token", token.to_owned()));
                 }
-                let signature = v4.request_signature(&self.canonical(&query, &headers));
+                let host = self.signs_host.then(|| endpoint.host(&self.bucket));
+                if host.is_some() {
+                    query.push(("x-oss-additional-headers", HOST.to_owned()));
+                }
+                let signature = v4.request_signature(&CanonicalRequest {
+                    host: host.as_deref(),
+                    ..self.canonical(&query, &headers)
+                });
                 query.push(("x-oss-signature", signature));
             }
             SignatureVersion::V1 => {
@@ -195,6 +211,7 @@ impl PresignedPut {
             key: &self.key,
             query,
             headers,
+            host: None,
         }
     }
 }

@@ -32,6 +32,9 @@ const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
 
 pub(super) const V4_ALGORITHM: &str = "OSS4-HMAC-SHA256";
 
+/// The one further header that version 4 can be made to sign here.
+pub(super) const HOST: &str = "host";
+
 /// The version of a signature that this crate makes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -119,6 +122,8 @@ pub(super) struct CanonicalRequest<'a> {
     pub(super) key: &'a str,
     pub(super) query: &'a [(&'a str, String)],
     pub(super) headers: &'a [(&'a str, String)],
+    /// The `Host`, if version 4 is to sign it.
+    pub(super) host: Option<&'a str>,
 }
 
 impl CanonicalRequest<'_> {
@@ -136,19 +141,24 @@ impl CanonicalRequest<'_> {
                 value => format!("{name}={value}"),
             })
             .collect();
-        let mut headers: Vec<_> = self.headers.iter().collect();
-        headers.sort();
+        let mut headers: Vec<(&str, &str)> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, value.trim()))
+            .chain(self.host.map(|host| (HOST, host)))
+            .collect();
+        headers.sort_unstable();
         let headers: String = headers
             .into_iter()
-            .map(|(name, value)| format!("{name}:{}\n", value.trim()))
+            .map(|(name, value)| format!("{name}:{value}\n"))
             .collect();
-        // No further header is signed, so the last line but one is empty.
         format!(
-            "{}\n/{}/{}\n{}\n{headers}\n\nUNSIGNED-PAYLOAD",
+            "{}\n/{}/{}\n{}\n{headers}\n{}\nUNSIGNED-PAYLOAD",
             self.method,
             self.bucket,
             encode_key(self.key),
             query.join("&"),
+            self.host.map_or("", |_| HOST),
         )
     }
 

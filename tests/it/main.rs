@@ -52,6 +52,8 @@ mod tickets;
 mod types;
 #[cfg(feature = "tracing")]
 mod unbound;
+#[cfg(feature = "upload")]
+mod upload_signatures;
 #[cfg(feature = "axum")]
 mod variables;
 #[cfg(feature = "axum")]
