@@ -13,7 +13,6 @@ mod rate_limit;
 use std::{error::Error, fmt};
 
 pub(crate) use self::rate_limit::{LeftOut, RateLimit};
-use crate::ReplayStoreError;
 
 /// How much of a path is written. Prefixes are what proxies change, so the beginning is what counts.
 const MAX_PATH_LEN: usize = 128;
@@ -65,7 +64,7 @@ pub(crate) fn layer_missing(hint: &'static str) {
 }
 
 /// A replay store failed. Callbacks go on; what it does not know may be repeated.
-pub(crate) fn replay_store_failed(error: &ReplayStoreError) {
+pub(crate) fn replay_store_failed(error: &dyn Error) {
     event!(warn, "the replay store failed", {}, error);
 }
 
