@@ -55,6 +55,15 @@ impl IntoResponse for Rejection {
     }
 }
 
+/// 500. Nothing else logs it, as a handler that issues tickets is not behind the layer.
+#[cfg(feature = "ticket")]
+impl IntoResponse for crate::TicketError {
+    fn into_response(self) -> Response {
+        self.log();
+        Rejection::from(self).into_response()
+    }
+}
+
 impl IntoResponse for CallbackAnswer {
     fn into_response(self) -> Response {
         self.into_http::<Body>()

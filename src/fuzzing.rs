@@ -3,9 +3,8 @@
 use bytes::Bytes;
 
 use crate::{
-    BodyType, VerifiedCallback,
-    callback::{Draft, UnsignedMetadata},
-    verify::{Signature, SignedTarget},
+    BodyType, UnsignedMetadata, VerifiedCallback,
+    verify::{PendingCallback, Signature, SignedTarget},
 };
 
 /// A callback that nobody signed, for what decodes bodies: signing one takes a thousand times as
@@ -15,7 +14,7 @@ pub fn unsigned_callback(body: Bytes, body_type: BodyType) -> VerifiedCallback {
     let digest = target.digest(&body);
     let signature = Signature::from_base64(b"AAAA").expect("it is base64");
     let body_kind = body_type.resolve(None);
-    Draft::new(target, body_kind, signature, UnsignedMetadata::default())
+    PendingCallback::new(target, body_kind, signature, UnsignedMetadata::default())
         .verify(&digest, body)
         .expect("the digest is that of the message")
 }

@@ -136,8 +136,12 @@
 //! | `tracing` | ✔ | the [events](#events) |
 //! | `diagnose` | | [`diagnose`]: why a callback does not verify |
 //! | `redis` | | [`RedisReplayStore`], for replay guards of several servers |
+//! | `redis-cluster` | | the same on Redis Cluster |
+//! | `redis-tls` | | the same over `rediss://`, with aws-lc (needs a C compiler) |
+//! | `redis-tls-no-provider` | | the same, with a rustls provider that the application chooses |
 //! | `test-util` | | [`test_util::CallbackSigner`], which signs callbacks for tests |
 //! | `ticket` | | [`TicketGuard`], and the tickets that it asks for |
+//! | `upload` | | [`upload`]: callback parameters, policies, presigned URLs and tickets for uploaders, and questions to OSS |
 //! | `warp` | | [`warp::route`], filters, answers and refusals for warp |
 //! | `full` | | all of the above |
 //!
@@ -150,7 +154,6 @@
 mod answer;
 #[cfg(feature = "axum")]
 mod axum;
-mod callback;
 mod clock;
 #[cfg(feature = "diagnose")]
 pub mod diagnose;
@@ -164,8 +167,12 @@ mod keys;
 mod log;
 mod middleware;
 mod rejection;
+#[cfg(any(feature = "test-util", feature = "upload"))]
+mod substitution;
 #[cfg(feature = "test-util")]
 pub mod test_util;
+#[cfg(feature = "upload")]
+pub mod upload;
 mod vars;
 mod verify;
 #[cfg(feature = "warp")]
@@ -173,19 +180,23 @@ pub mod warp;
 
 pub use async_trait::async_trait;
 
+#[cfg(feature = "redis-tls-no-provider")]
+pub use self::guard::RedisTls;
 #[cfg(feature = "redis")]
-pub use self::guard::RedisReplayStore;
+pub use self::guard::{
+    RedisCredentials, RedisFault, RedisHealth, RedisReplayStore, RedisReplayStoreBuilder,
+};
 #[cfg(feature = "ticket")]
-pub use self::guard::{Ticket, TicketClaims, TicketGuard, TicketKey};
+pub use self::guard::{Ticket, TicketClaims, TicketError, TicketGuard, TicketKey, TicketObjects};
 #[cfg(feature = "reqwest")]
 pub use self::keys::{HttpsFetcher, HttpsFetcherBuilder};
 pub use self::{
     answer::CallbackAnswer,
-    callback::{UnsignedMetadata, VerifiedCallback},
     extract::OssCallback,
     guard::{
         Admission, AgeGuard, BucketGuard, Guard, GuardContext, MemoryReplayStore, Outcome,
-        ReplayClaim, ReplayGuard, ReplayStore, ReplayStoreError, Reservation, VarNames, guard_fn,
+        ReplayClaim, ReplayEntry, ReplayGuard, ReplayId, ReplayState, ReplayStore,
+        ReplayStoreError, Reservation, VarNames, guard_fn,
     },
     handler::{HandlerFn, HandlerFuture, handler_fn},
     keys::{
@@ -198,8 +209,8 @@ pub use self::{
         RunningHandlers, WithAnswers,
     },
     rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
-    vars::{BodyType, CallbackVars},
-    verify::{MAX_TARGET_LEN, PublicKey, Verifier},
+    vars::{BodyType, CallbackVars, from_text},
+    verify::{MAX_TARGET_LEN, PublicKey, UnsignedMetadata, VerifiedCallback, Verifier},
 };
 
 /// The examples of the README are tested.

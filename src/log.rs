@@ -63,11 +63,6 @@ pub(crate) fn layer_missing(hint: &'static str) {
     let _ = hint;
 }
 
-/// A replay store failed. Callbacks go on; what it does not know may be repeated.
-pub(crate) fn replay_store_failed(error: &dyn Error) {
-    event!(warn, "the replay store failed", {}, error);
-}
-
 /// The span in which something began, to be entered by the task that goes on with it.
 #[derive(Clone)]
 pub(crate) struct Span {

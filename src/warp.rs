@@ -218,14 +218,14 @@ pub fn verified() -> impl Filter<Extract = (VerifiedCallback,), Error = warp::Re
 ///     CallbackAnswer::json(&(ticket.user, &upload.object))
 /// }
 ///
-/// let secret = [7; 32]; // A real one is random.
+/// let secret = "q4O9wXWtPx4ZrrXm1vHk7d3cJm0n8bqkE5G7yFzUuYI="; // From `openssl rand -base64 32`.
 /// let routes = warp::path!("oss" / "callback")
 ///     .and(ticket::<Grant>())
 ///     .and(callback())
 ///     .then(uploaded)
 ///     .recover(recover);
 /// let app = OssCallbackLayer::builder()
-///     .guard(TicketGuard::new(TicketKey::new(secret)?))
+///     .guard(TicketGuard::new(TicketKey::from_base64(secret)?))
 ///     .build()?
 ///     .layer(warp::service(routes));
 /// # Ok::<(), oss_callback::ConfigError>(())
@@ -236,7 +236,7 @@ where
     C: DeserializeOwned + Send + 'static,
 {
     warp::ext::optional().and_then(|admitted: Option<TicketExtension>| {
-        future::ready(crate::Ticket::from_admitted(admitted.as_ref()).map_err(custom))
+        future::ready(crate::Ticket::from_extension(admitted.as_ref()).map_err(custom))
     })
 }
 
@@ -253,6 +253,15 @@ pub async fn recover(rejection: warp::Rejection) -> Result<Response, warp::Rejec
 }
 
 impl Reject for Rejection {}
+
+/// 500. Nothing else logs it, as a handler that issues tickets is not behind the layer.
+#[cfg(feature = "ticket")]
+impl Reply for crate::TicketError {
+    fn into_response(self) -> Response {
+        self.log();
+        Rejection::from(self).into_response()
+    }
+}
 
 impl Reply for Rejection {
     fn into_response(self) -> Response {

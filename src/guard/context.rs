@@ -1,11 +1,18 @@
 //! What a guard sees of a callback.
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use http::{Extensions, HeaderMap};
 
-use super::VarNames;
-use crate::{Rejection, VerifiedCallback};
+use super::{
+    VarNames,
+    var_names::Variable,
+    var_problem::{VarProblem, twin},
+};
+use crate::{Rejection, RejectionKind, VerifiedCallback};
 
 /// What a guard sees.
 pub struct GuardContext<'a> {
@@ -14,6 +21,7 @@ pub struct GuardContext<'a> {
     headers: &'a HeaderMap,
     extensions: &'a mut Extensions,
     now: SystemTime,
+    time_limit: Duration,
     valid_until: Option<SystemTime>,
     /// The id of the ticket that was admitted.
     #[cfg(feature = "ticket")]
@@ -31,6 +39,7 @@ impl<'a> GuardContext<'a> {
         headers: &'a HeaderMap,
         extensions: &'a mut Extensions,
         now: SystemTime,
+        time_limit: Duration,
     ) -> Self {
         Self {
             callback,
@@ -38,6 +47,7 @@ impl<'a> GuardContext<'a> {
             headers,
             extensions,
             now,
+            time_limit,
             valid_until: None,
             #[cfg(feature = "ticket")]
             ticket_id: None,
@@ -59,7 +69,7 @@ impl<'a> GuardContext<'a> {
     /// # Errors
     /// As [`VerifiedCallback::var`].
     pub fn bucket(&self) -> Result<Option<&str>, Rejection> {
-        self.text(&self.var_names.bucket)
+        self.text(Variable::Bucket)
     }
 
     /// The key of the object.
@@ -67,7 +77,7 @@ impl<'a> GuardContext<'a> {
     /// # Errors
     /// As [`VerifiedCallback::var`].
     pub fn object(&self) -> Result<Option<&str>, Rejection> {
-        self.text(&self.var_names.object)
+        self.text(Variable::Object)
     }
 
     /// The size of the object in bytes; `None` also if it is not a plain decimal number.
@@ -75,11 +85,8 @@ impl<'a> GuardContext<'a> {
     /// # Errors
     /// As [`VerifiedCallback::var`].
     pub fn size(&self) -> Result<Option<u64>, Rejection> {
-        let size = self.callback.var(&self.var_names.size)?;
-        // `parse` takes a plus sign.
-        Ok(size
-            .filter(|size| size.bytes().all(|byte| byte.is_ascii_digit()))
-            .and_then(|size| size.parse().ok()))
+        let size = self.callback.var(self.var_names.name(Variable::Size))?;
+        Ok(size.and_then(number))
     }
 
     /// The media type that the uploader declared.
@@ -87,7 +94,7 @@ impl<'a> GuardContext<'a> {
     /// # Errors
     /// As [`VerifiedCallback::var`].
     pub fn mime_type(&self) -> Result<Option<&str>, Rejection> {
-        self.text(&self.var_names.mime_type)
+        self.text(Variable::MimeType)
     }
 
     /// The id of the upload's request, as it is signed.
@@ -95,21 +102,77 @@ impl<'a> GuardContext<'a> {
     /// # Errors
     /// As [`VerifiedCallback::var`].
     pub fn req_id(&self) -> Result<Option<&str>, Rejection> {
-        self.text(&self.var_names.req_id)
+        self.text(Variable::ReqId)
     }
 
-    fn text(&self, name: &str) -> Result<Option<&str>, Rejection> {
-        let text = self.callback.text(name)?;
+    fn text(&self, variable: Variable) -> Result<Option<&str>, Rejection> {
+        let text = self.callback.text(self.var_names.name(variable))?;
         Ok(text.filter(|text| !text.is_empty()))
     }
 
-    /// The time at which the guards began to run. One for all of them.
+    /// The text of a variable that this callback must have, or a refusal that says what is wrong
+    /// with it.
+    pub(super) fn expect_text(
+        &self,
+        variable: Variable,
+        kind: RejectionKind,
+    ) -> Result<&str, Rejection> {
+        match self.text(variable)? {
+            Some(text) => Ok(text),
+            None => Err(Rejection::caused_by(kind, self.problem(variable)?)),
+        }
+    }
+
+    /// The same for a plain decimal number.
+    #[cfg(feature = "ticket")]
+    pub(super) fn expect_number(
+        &self,
+        variable: Variable,
+        kind: RejectionKind,
+    ) -> Result<u64, Rejection> {
+        let name = self.var_names.name(variable);
+        let problem = match self.callback.var(name)?.filter(|text| !text.is_empty()) {
+            None => self.problem(variable)?,
+            Some(text) => match number(text) {
+                Some(number) => return Ok(number),
+                None => VarProblem::NotNumber { name: name.into() },
+            },
+        };
+        Err(Rejection::caused_by(kind, problem))
+    }
+
+    /// What is wrong with a variable that has no text, or is empty.
+    pub(super) fn problem(&self, variable: Variable) -> Result<VarProblem, Rejection> {
+        let name = self.var_names.name(variable).to_owned();
+        if !self.callback.has_var(&name)? {
+            let twin = twin(&name);
+            let twin = self.callback.has_var(&twin)?.then_some(twin);
+            return Ok(VarProblem::Absent {
+                variable,
+                name,
+                twin,
+            });
+        }
+        Ok(match self.callback.var(&name)? {
+            None | Some("") => VarProblem::Empty { variable, name },
+            Some(_) => VarProblem::NotText { variable, name },
+        })
+    }
+
+    /// The time at which the guards began to run, by the layer's clock: the same for all of them.
     pub fn now(&self) -> SystemTime {
         self.now
     }
 
-    /// When this callback will no longer pass the guards so far; `None` if it always will. What has
-    /// to be remembered of it has to be remembered until then.
+    /// How long each guard may take: a guard that waits for something should give up a little earlier,
+    /// so that it can say why. It is the layer's
+    /// [`guard_timeout`](crate::OssCallbackLayerBuilder::guard_timeout).
+    pub fn time_limit(&self) -> Duration {
+        self.time_limit
+    }
+
+    /// The last moment at which this callback passes the guards so far; `None` if it always will. A
+    /// guard that remembers callbacks has to remember this one until then.
     pub fn valid_until(&self) -> Option<SystemTime> {
         self.valid_until
     }
@@ -133,6 +196,12 @@ impl<'a> GuardContext<'a> {
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         self.extensions
     }
+}
+
+/// Digits alone: `parse` takes a plus sign.
+fn number(text: &str) -> Option<u64> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain.then(|| text.parse().ok()).flatten()
 }
 
 impl fmt::Debug for GuardContext<'_> {

@@ -37,6 +37,17 @@ impl Guards {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.list.iter().try_for_each(|guard| guard.check())?;
         let roles: Vec<Role> = self.list.iter().map(|guard| guard.role()).collect();
+        let count = |role| roles.iter().filter(|other| **other == role).count();
+        // Each would have to find the same ticket, in its place and by its keys.
+        if count(Role::Ticket) > 1 {
+            return Err(ConfigError::TwoTicketGuards);
+        }
+        // A guess at "one or the other", where both have to admit.
+        if count(Role::Bucket) > 1 {
+            return Err(ConfigError::Guard(
+                "a layer has one `BucketGuard`: give it all buckets, `BucketGuard::new([..])`",
+            ));
+        }
         replay::check_order(&roles)
     }
 

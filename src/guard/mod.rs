@@ -30,16 +30,23 @@ mod replay;
 #[cfg(feature = "ticket")]
 mod ticket;
 mod var_names;
+mod var_problem;
 
 use async_trait::async_trait;
 
 use self::guards::Role;
+#[cfg(feature = "redis-tls-no-provider")]
+pub use self::replay::RedisTls;
+#[cfg(feature = "test-util")]
+pub use self::replay::check_replay_store;
 #[cfg(feature = "redis")]
-pub use self::replay::RedisReplayStore;
+pub use self::replay::{
+    RedisCredentials, RedisFault, RedisHealth, RedisReplayStore, RedisReplayStoreBuilder,
+};
 #[cfg(all(feature = "ticket", feature = "warp"))]
 pub(crate) use self::ticket::TicketExtension;
 #[cfg(feature = "ticket")]
-pub use self::ticket::{Ticket, TicketClaims, TicketGuard, TicketKey};
+pub use self::ticket::{Ticket, TicketClaims, TicketError, TicketGuard, TicketKey, TicketObjects};
 pub use self::{
     admission::Admission,
     age::AgeGuard,
@@ -48,7 +55,8 @@ pub use self::{
     guard_fn::guard_fn,
     outcome::Outcome,
     replay::{
-        MemoryReplayStore, ReplayClaim, ReplayGuard, ReplayStore, ReplayStoreError, Reservation,
+        MemoryReplayStore, ReplayClaim, ReplayEntry, ReplayGuard, ReplayId, ReplayState,
+        ReplayStore, ReplayStoreError, Reservation,
     },
     var_names::VarNames,
 };
@@ -83,10 +91,11 @@ use crate::{ConfigError, Rejection};
 /// ```
 #[async_trait]
 pub trait Guard: Send + Sync + 'static {
-    /// Admits the callback or refuses it.
+    /// Admits the callback, refuses it, or [answers](Admission::answered) it.
     ///
     /// # Errors
-    /// Any rejection; [`Rejection::refused`] and [`Rejection::guard_unavailable`] are made for this.
+    /// Any rejection: [`Rejection::refused`] for a callback that is not ours,
+    /// [`Rejection::guard_unavailable`] for a guard that cannot decide.
     async fn admit(&self, cx: &mut GuardContext<'_>) -> Result<Admission, Rejection>;
 
     /// What the layer's builder has to know of this crate's own guards, to judge their order and
@@ -102,7 +111,7 @@ pub trait Guard: Send + Sync + 'static {
         false
     }
 
-    /// What is wrong with this guard, whatever stands around it.
+    /// What is wrong with this guard itself, whatever guards stand beside it.
     #[doc(hidden)]
     fn check(&self) -> Result<(), ConfigError> {
         Ok(())

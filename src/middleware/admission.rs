@@ -29,8 +29,8 @@ use super::{CallbackBody, body::Collector, config::Config, events};
 use crate::{
     Admission, CallbackAnswer, Guard, GuardContext, Rejection, RejectionKind, VerifiedCallback,
     guard::{Guards, OutcomeNotifier},
-    keys::{Admitted, Flight},
-    verify::{Claim, Opened},
+    keys::{AllowedKeyUrl, DenialEpoch, Flight, named_url},
+    verify::{OpenedSignature, UnopenedSignature},
 };
 
 const POLLED_AGAIN: &str = "an admission was polled after it had ended";
@@ -61,7 +61,7 @@ pin_project! {
         /// The key is being fetched.
         Key {
             flight: Flight,
-            claim: Option<Claim>,
+            signature: Option<UnopenedSignature>,
             body: Bytes,
         },
         /// The guards are being asked.
@@ -75,8 +75,9 @@ pin_project! {
 
 /// What is known of the signature before the body is.
 pub(super) enum SignatureState {
-    Opened(Opened),
-    Unknown(Claim, Admitted),
+    /// With the denials of keys that were known when the key was looked up.
+    Opened(OpenedSignature, DenialEpoch),
+    Unknown(UnopenedSignature, AllowedKeyUrl),
 }
 
 type Asking = BoxFuture<'static, (OutcomeNotifier, Result<Parts, Ended>)>;
@@ -186,11 +187,16 @@ where
                 } => {
                     let body = ready!(collector.poll_collect(body, cx))?;
                     match signature.take().expect(POLLED_AGAIN) {
-                        SignatureState::Opened(opened) => (opened, body),
-                        SignatureState::Unknown(claim, key) => {
+                        SignatureState::Opened(opened, epoch) => {
+                            let parts = this.parts.as_ref().expect(POLLED_AGAIN);
+                            let url = || named_url(&parts.headers);
+                            config.keys.refuse_if_denied_since(epoch, url)?;
+                            (opened, body)
+                        }
+                        SignatureState::Unknown(signature, key) => {
                             this.stage.set(Stage::Key {
                                 flight: config.keys.fetch(&key),
-                                claim: Some(claim),
+                                signature: Some(signature),
                                 body,
                             });
                             continue;
@@ -199,12 +205,12 @@ where
                 }
                 StageProj::Key {
                     flight,
-                    claim,
+                    signature,
                     body,
                 } => {
                     let key = ready!(flight.poll_unpin(cx))?;
-                    let claim = claim.take().expect(POLLED_AGAIN);
-                    let opened = claim.open(&key)?;
+                    let signature = signature.take().expect(POLLED_AGAIN);
+                    let opened = signature.open(&key)?;
                     progress.is_genuine = true;
                     (opened, std::mem::take(body))
                 }
@@ -271,7 +277,7 @@ impl<R> Config<R> {
     /// Verifies the whole request, and leaves the proof for everything inside.
     fn verify(
         &self,
-        opened: Opened,
+        opened: OpenedSignature,
         body: Bytes,
         parts: &mut Parts,
     ) -> Result<VerifiedCallback, Rejection> {
@@ -300,6 +306,7 @@ async fn ask(
         &parts.headers,
         &mut parts.extensions,
         now,
+        guards.timeout,
     );
     for guard in &guards.list {
         match admit_in_time(&**guard, &mut context, guards.timeout).await {

@@ -16,8 +16,8 @@ use http_body::Body;
 
 use crate::{
     Outcome, Rejection, RejectionKind, SignatureMismatch, TargetProblem, VerifiedCallback,
-    callback::REQUEST_ID,
     log::{Causes, LeftOut, Path, RateLimit, event, hexadecimal, warnings_are_heard},
+    verify::names,
 };
 
 /// Often enough for an alarm, and too rarely for a flood.
@@ -439,5 +439,5 @@ fn request_id(callback: &VerifiedCallback) -> Option<&str> {
 }
 
 fn unverified_id(parts: &Parts) -> Option<&str> {
-    hexadecimal(parts.headers.get(REQUEST_ID)?.to_str().ok()?)
+    hexadecimal(parts.headers.get(names::REQUEST_ID)?.to_str().ok()?)
 }

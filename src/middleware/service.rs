@@ -16,7 +16,9 @@ use super::{
     admission::SignatureState, config::Config,
 };
 use crate::{
-    Rejection, RejectionKind, VerifiedCallback, guard, keys::Lookup, verify::CallbackHeaders,
+    Rejection, RejectionKind, VerifiedCallback, guard,
+    keys::KeyLookup,
+    verify::{CallbackHeaders, UnopenedSignature},
 };
 
 /// Verifies callbacks, and calls the inner service with those that are genuine and admitted.
@@ -109,10 +111,10 @@ impl<R> Config<R> {
             return Err(RejectionKind::BodyTooLarge.into());
         }
         let key = self.keys.lookup(headers.key_url())?;
-        let claim = headers.claim(target, self.body_type)?;
+        let signature = UnopenedSignature::new(target, headers, self.body_type)?;
         Ok(match key {
-            Lookup::Ready(key) => SignatureState::Opened(claim.open(&key)?),
-            Lookup::Unknown(key) => SignatureState::Unknown(claim, key),
+            KeyLookup::Ready(key, epoch) => SignatureState::Opened(signature.open(&key)?, epoch),
+            KeyLookup::Fetchable(key) => SignatureState::Unknown(signature, key),
         })
     }
 }

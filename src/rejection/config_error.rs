@@ -49,6 +49,14 @@ pub enum ConfigError {
     /// text says what is wrong with it.
     #[error("{0}")]
     Ticket(&'static str),
+    /// A guard that could admit nothing, or everything by accident. The text names the setting.
+    #[error("{0}")]
+    Guard(&'static str),
+    /// Two ticket guards in one layer, which cannot both find their ticket.
+    #[error(
+        "a layer has one `TicketGuard`: to rotate keys, give it several, `TicketGuard::with_keys([new, old])`, each with its `kid`"
+    )]
+    TwoTicketGuards,
     /// A template name is empty, or stands for two things.
     #[error("`{0}` of `var_names` is empty, or has the name of another one")]
     VarNames(&'static str),
@@ -58,6 +66,12 @@ pub enum ConfigError {
     /// There is no guard before a replay guard that limits how long it has to remember.
     #[error("this `ReplayGuard` needs a guard before it: `{0}`")]
     ReplayGuardWithout(&'static str),
+    /// The text is not the id of a remembered callback: 64 hexadecimal digits.
+    #[error("not a replay id: it has 64 hexadecimal digits")]
+    ReplayId,
+    /// TLS to a Redis server that cannot work as it is configured. The text says what to do.
+    #[error("{0}")]
+    RedisTls(&'static str),
     /// The text is not the URL of a Redis server. It is not shown, as it may have a password in it.
     #[error("not a URL of a Redis server: `redis://host:port/db` is")]
     RedisUrl,

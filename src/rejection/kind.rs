@@ -54,10 +54,11 @@ pub enum RejectionKind {
     /// The ticket was not made with a key of the guard, or is not what this crate issues (403). The
     /// source says why.
     TicketInvalid,
-    /// The ticket is valid, for another upload than the signed one (403). The source names the
-    /// claim.
+    /// The ticket is valid, for another upload than the signed one (403). The source names what
+    /// differs, or the variable that the body does not have.
     TicketMismatch,
-    /// There is no ticket where the guard looks for it (403).
+    /// There is no ticket where the guard looks for it (403). The source says under which name it
+    /// looked, and where else a ticket seems to be.
     TicketMissing,
     /// Something that the application depends on is down (503). The source says what.
     Unavailable,
@@ -121,8 +122,11 @@ pub enum TargetProblem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Replay {
-    /// It has not been answered yet.
-    InProgress,
     /// It was answered with success.
     Done,
+    /// It has not been answered yet.
+    InProgress,
+    /// Its handler was cut off, by a sender that hung up or by an outer timeout. Whether it did its
+    /// work is not known, so no copy runs it again until an operator frees it.
+    Interrupted,
 }

@@ -300,6 +300,7 @@ mod tests {
             (MissingHeader("content-type"), 400),
             (Refused("it says \"no\""), 403),
             (Replayed(Replay::InProgress), 409),
+            (Replayed(Replay::Interrupted), 409),
             (Replayed(Replay::Done), 409),
             (Stale, 403),
             (TicketExpired, 403),

@@ -77,13 +77,19 @@ impl SignedTarget {
     }
 
     /// Settles on the reading whose message has this digest; false if none has.
-    pub(crate) fn settle_reading(&mut self, digest: &[u8; 16], body: &[u8]) -> bool {
+    pub(crate) fn pick_reading(&mut self, digest: &[u8; 16], body: &[u8]) -> bool {
         let reading = Reading::ALL
             .into_iter()
             .filter(|reading| reading.applies_to(&self.raw))
             .find(|reading| reading.digest(self, body) == *digest);
         if reading.is_some_and(|reading| reading.plus_is_space) {
             self.decoded = Some(plus_as_space(self.path()).into_boxed_slice());
+        }
+        // `query` says what was signed: one message has one query, however its target was spelt.
+        if reading.is_some_and(|reading| reading.empty_query_is_dropped) {
+            if let Ok(raw) = PathAndQuery::try_from(self.raw.path()) {
+                self.raw = raw;
+            }
         }
         reading.is_some()
     }
@@ -166,7 +172,7 @@ mod tests {
     fn covers(message: &str, target: &str) -> bool {
         SignedTarget::parse(target)
             .unwrap()
-            .settle_reading(&digest(message.as_bytes()), b"")
+            .pick_reading(&digest(message.as_bytes()), b"")
     }
 
     fn problem(target: &str) -> Option<TargetProblem> {
@@ -189,7 +195,7 @@ mod tests {
         assert!(!covers("/cb\n", "/cb/"));
         assert!(!covers("/cb?a\n", "/cb?a&"));
         let mut latin1 = SignedTarget::parse("/%e4").unwrap();
-        assert!(latin1.settle_reading(&digest(b"/\xe4\n"), b""));
+        assert!(latin1.pick_reading(&digest(b"/\xe4\n"), b""));
     }
 
     #[test]
@@ -202,7 +208,7 @@ mod tests {
         assert!(!covers("/a+b\n", "/a%20b"));
         assert!(!covers("/a?b c\n", "/a?b+c"), "the query is raw");
         let mut read = SignedTarget::parse("/a+b").unwrap();
-        assert!(read.settle_reading(&digest(b"/a b\n"), b""));
+        assert!(read.pick_reading(&digest(b"/a b\n"), b""));
         assert_eq!(read.decoded_path(), b"/a b");
         assert_eq!(read.path(), "/a+b");
     }
@@ -213,6 +219,11 @@ mod tests {
         assert!(covers("/cb\n", "/cb?"));
         assert!(covers("/c b\n", "/c+b?"));
         assert!(!covers("/cb?\n", "/cb"), "no query is no empty query");
+        for (message, query) in [("/cb?\n", Some("")), ("/cb\n", None)] {
+            let mut read = SignedTarget::parse("/cb?").unwrap();
+            assert!(read.pick_reading(&digest(message.as_bytes()), b""));
+            assert_eq!(read.query(), query, "as it was signed");
+        }
         assert!(!covers("/cb\n", "/cb?a"));
     }
 

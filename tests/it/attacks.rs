@@ -95,7 +95,7 @@ async fn every_attack_has_its_outcome() {
 
     let genuine = || with_ticket(&issue(&claims()));
     let ticket = issue(&claims());
-    let other_secret = [7; 32];
+    let other_secret = *b"another secret of 256 bits, too.";
     let payload = |exp: &str| format!(r#"{{"exp":{exp},"jti":"1","object":"mallory/1.jpg"}}"#);
     let live = payload(&(NOW + 600).to_string());
     let unsigned = {

@@ -13,9 +13,14 @@ mod attacks;
 mod bodies;
 mod body_types;
 mod bucket;
+#[cfg(feature = "upload")]
+mod callback_params;
 mod canary;
 #[cfg(feature = "diagnose")]
 mod diagnose;
+#[cfg(feature = "ticket")]
+mod field_guards;
+mod guard_config;
 mod guard_timeout;
 mod guards;
 mod http;
@@ -47,6 +52,8 @@ mod tickets;
 mod types;
 #[cfg(feature = "tracing")]
 mod unbound;
+#[cfg(feature = "upload")]
+mod upload_signatures;
 #[cfg(feature = "axum")]
 mod variables;
 #[cfg(feature = "axum")]

@@ -249,7 +249,7 @@ mod demo {
 
     /// A real one comes from the app's secrets: 32 random bytes, for this purpose alone.
     pub(super) fn tickets() -> TicketKey {
-        TicketKey::new([7; 32]).expect("it has 256 bits")
+        TicketKey::new(*b"a secret of 256 bits, for tests.").expect("it has 256 bits")
     }
 }
 

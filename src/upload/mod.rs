@@ -1,0 +1,30 @@
+//! The sending side: what an uploader needs, so that the callback will be recognised.
+
+mod callback_url;
+mod check;
+mod credentials;
+mod error;
+mod params;
+mod places;
+mod policy;
+mod presign;
+mod rules;
+mod sign;
+mod template;
+
+pub use self::{
+    callback_url::CallbackUrl,
+    credentials::{Credentials, OssEndpoint},
+    error::UploadError,
+    params::{CallbackParams, CallbackParamsBuilder},
+    places::{CALLBACK_HEADER, CALLBACK_VAR_HEADER},
+    policy::{PostForm, PostPolicy},
+    presign::{PresignedPut, PresignedRequest},
+    rules::{ParamsError, ParamsRule},
+    sign::SignatureVersion,
+    template::{BodyTemplate, BodyTemplateBuilder, TemplateError, Var},
+};
+pub use crate::substitution::{
+    EmptyText, FillError, FillOptions, FormEncoding, JsonText, MissingCustom, TemplateSyntax,
+    UnknownVariable, UploadedObject,
+};
