@@ -304,7 +304,10 @@ pub(super) fn poll_handler<F: Future>(
 ///
 /// It counts the handlers behind a [`ReplayGuard`](crate::ReplayGuard), or all of them with
 /// [`run_to_end`](super::OssCallbackLayerBuilder::run_to_end): those whose sender still waits, and
-/// those that run on without one.
+/// those that run on without one. Where the guard's store is a database, [drain] the guard after
+/// that.
+///
+/// [drain]: crate::ReplayGuard::drain
 ///
 /// ```no_run
 /// # use axum::{Router, routing::post};
