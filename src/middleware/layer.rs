@@ -24,10 +24,10 @@ use crate::{
 /// variables too.
 const DEFAULT_BODY_LIMIT: usize = 64 * 1024;
 
-/// OSS gives up after 5 s: what comes later answers nobody.
+/// OSS gives up after 5 s: a later answer reaches nobody.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(4);
 
-/// A guard looks something up, near by. Several of them fit into the deadline.
+/// A guard looks something up in a store nearby. Several of them fit into the deadline.
 const DEFAULT_GUARD_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A handler holds what one upload needs, some kilobytes: together, tens of megabytes. Genuine and
@@ -171,13 +171,14 @@ impl<R, M> OssCallbackLayerBuilder<R, M> {
         self
     }
 
-    /// Adds a guard behind those added before.
+    /// Adds a guard after those added before.
     pub fn guard(mut self, guard: impl Guard) -> Self {
         self.settings.guards.push(Arc::new(guard));
         self
     }
 
-    /// How long each guard may take; 500 ms by default. One that takes longer has not decided: 503.
+    /// How long each guard may take; 500 ms by default. A guard that times out refuses the callback
+    /// with 503.
     pub fn guard_timeout(mut self, timeout: Duration) -> Self {
         self.settings.guard_timeout = timeout;
         self
