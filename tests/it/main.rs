@@ -30,6 +30,8 @@ mod hyper;
 mod key_budget;
 mod key_urls;
 mod keys;
+#[cfg(feature = "tracing")]
+mod logs;
 mod opening;
 #[cfg(feature = "axum")]
 mod placements;

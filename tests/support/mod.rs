@@ -4,6 +4,8 @@
 pub mod app;
 pub mod doubles;
 pub mod guards;
+#[cfg(feature = "tracing")]
+pub mod log;
 pub mod replay;
 pub mod wire;
 
