@@ -64,6 +64,22 @@ impl IntoResponse for crate::TicketError {
     }
 }
 
+/// 400 for a key that the caller chose and that is not one, else 500. Nothing else logs the latter, as
+/// a handler that authorizes uploads is not behind the layer.
+#[cfg(feature = "upload")]
+impl IntoResponse for crate::upload::UploadError {
+    fn into_response(self) -> Response {
+        if let Self::Key(_) = self {
+            let json = [(http::header::CONTENT_TYPE, "application/json")];
+            let body =
+                r#"{"Status":"error","code":"InvalidKey","message":"not a key of an object"}"#;
+            return (http::StatusCode::BAD_REQUEST, json, body).into_response();
+        }
+        crate::log::upload_not_authorized(&self);
+        Rejection::from(self).into_response()
+    }
+}
+
 impl IntoResponse for CallbackAnswer {
     fn into_response(self) -> Response {
         self.into_http::<Body>()

@@ -70,6 +70,12 @@ pub(crate) fn ticket_not_issued(error: &crate::TicketError) {
     event!(error, "a ticket was not issued", {}, error);
 }
 
+/// A handler answers 500, as it asked for an upload that cannot be authorized.
+#[cfg(all(feature = "upload", feature = "axum"))]
+pub(crate) fn upload_not_authorized(error: &(impl std::error::Error + 'static)) {
+    event!(error, "an upload was not authorized", {}, error);
+}
+
 /// A replay store failed. Callbacks go on; what it does not know may be repeated.
 pub(crate) fn replay_store_failed(error: &ReplayStoreError) {
     event!(warn, "the replay store failed", {}, error);

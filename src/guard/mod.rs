@@ -41,6 +41,8 @@ pub use self::replay::RedisReplayStore;
 pub(crate) use self::ticket::TicketExtension;
 #[cfg(feature = "ticket")]
 pub use self::ticket::{Ticket, TicketClaims, TicketError, TicketGuard, TicketKey, TicketObjects};
+#[cfg(feature = "upload")]
+pub(crate) use self::var_names::Variable;
 pub use self::{
     admission::Admission,
     age::AgeGuard,

@@ -3,6 +3,7 @@
 mod callback_url;
 mod check;
 mod credentials;
+mod direct;
 mod error;
 mod params;
 mod places;
@@ -15,6 +16,7 @@ mod template;
 pub use self::{
     callback_url::CallbackUrl,
     credentials::{Credentials, OssEndpoint},
+    direct::{Authorization, DirectUpload, DirectUploadBuilder},
     error::UploadError,
     params::{CallbackParams, CallbackParamsBuilder},
     places::{CALLBACK_HEADER, CALLBACK_VAR_HEADER},

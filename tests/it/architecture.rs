@@ -17,13 +17,14 @@ use std::{
 use proc_macro2::{Delimiter, TokenStream, TokenTree, token_stream::IntoIter};
 
 /// From the bottom to the top. `docs/architecture.md` says what each module is for.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "clock",
     "log",
     "metrics",
     "rejection",
     "answer",
     "vars",
+    "substitution",
     "verify",
     "extract",
     "keys",
