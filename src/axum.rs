@@ -49,6 +49,18 @@ where
     }
 }
 
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+impl<S> FromRequestParts<S> for crate::upload::ObjectFacts
+where
+    S: Send + Sync,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        Self::from_extensions(&parts.extensions)
+    }
+}
+
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         self.to_response::<Body>()
@@ -59,7 +71,7 @@ impl IntoResponse for Rejection {
 #[cfg(feature = "ticket")]
 impl IntoResponse for crate::TicketError {
     fn into_response(self) -> Response {
-        crate::log::ticket_not_issued(&self);
+        self.log();
         Rejection::from(self).into_response()
     }
 }
@@ -75,7 +87,7 @@ impl IntoResponse for crate::upload::UploadError {
                 r#"{"Status":"error","code":"InvalidKey","message":"not a key of an object"}"#;
             return (http::StatusCode::BAD_REQUEST, json, body).into_response();
         }
-        crate::log::upload_not_authorized(&self);
+        self.log();
         Rejection::from(self).into_response()
     }
 }

@@ -64,18 +64,6 @@ pub(crate) fn layer_missing(hint: &'static str) {
     let _ = hint;
 }
 
-/// A handler answers 500, as it asked for a ticket that no guard would admit.
-#[cfg(all(feature = "ticket", any(feature = "axum", feature = "warp")))]
-pub(crate) fn ticket_not_issued(error: &crate::TicketError) {
-    event!(error, "a ticket was not issued", {}, error);
-}
-
-/// A handler answers 500, as it asked for an upload that cannot be authorized.
-#[cfg(all(feature = "upload", feature = "axum"))]
-pub(crate) fn upload_not_authorized(error: &(impl std::error::Error + 'static)) {
-    event!(error, "an upload was not authorized", {}, error);
-}
-
 /// A replay store failed. Callbacks go on; what it does not know may be repeated.
 pub(crate) fn replay_store_failed(error: &ReplayStoreError) {
     event!(warn, "the replay store failed", {}, error);

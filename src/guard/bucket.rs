@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{Admission, Guard, GuardContext, Role, var_names::Variable};
 use crate::{ConfigError, Rejection, RejectionKind};
 
-/// Refuses callbacks whose signed `${bucket}` is not one of the application's.
+/// Refuses callbacks whose signed `${bucket}` is not one of the application's buckets.
 ///
 /// **This is hygiene, not authentication.** It keeps uploads apart that meet at one URL, those of
 /// staging and production say. The body is whatever its author's template makes of it: anybody with
@@ -29,7 +29,9 @@ use crate::{ConfigError, Rejection, RejectionKind};
 pub struct BucketGuard(Vec<String>);
 
 impl BucketGuard {
-    /// Accepts these buckets and no other. An empty list, and what cannot be a bucket's name, is a
+    /// Accepts these buckets and no other.
+    ///
+    /// An empty list, what cannot be a bucket's name, and a second `BucketGuard` in one layer are a
     /// [`ConfigError`] when the layer is built.
     pub fn new<B: Into<String>>(buckets: impl IntoIterator<Item = B>) -> Self {
         Self(buckets.into_iter().map(Into::into).collect())

@@ -19,6 +19,7 @@ pub enum Role {
     Bucket,
     Age,
     Ticket,
+    Object,
     ReplayByTicket,
     ReplayBySignature,
 }
@@ -37,9 +38,24 @@ impl Guards {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.list.iter().try_for_each(|guard| guard.check())?;
         let roles: Vec<Role> = self.list.iter().map(|guard| guard.role()).collect();
+        let count = |role| roles.iter().filter(|other| **other == role).count();
         // Each would have to find the same ticket, in its place and by its keys.
-        if roles.iter().filter(|role| **role == Role::Ticket).count() > 1 {
+        if count(Role::Ticket) > 1 {
             return Err(ConfigError::TwoTicketGuards);
+        }
+        // A guess at "one or the other", where both have to admit.
+        if count(Role::Bucket) > 1 {
+            return Err(ConfigError::Guard(
+                "a layer has one `BucketGuard`: give it all buckets, `BucketGuard::new([..])`",
+            ));
+        }
+        // Else strangers could have it ask OSS, on the application's account.
+        let object = roles.iter().position(|role| *role == Role::Object);
+        if object.is_some_and(|object| !roles[..object].iter().copied().any(binds)) {
+            return Err(ConfigError::Guard(
+                "an `ObjectCheck` stands behind a guard that says on whose behalf callbacks come: a \
+                 `TicketGuard`, or one of the application's own",
+            ));
         }
         replay::check_order(&roles)
     }
@@ -52,10 +68,13 @@ impl Guards {
     /// Whether one of them says on whose behalf the callback comes. What a guard of the application
     /// does cannot be known, so it counts.
     pub(crate) fn bind(&self) -> bool {
-        self.list
-            .iter()
-            .any(|guard| matches!(guard.role(), Role::Custom | Role::Ticket))
+        self.list.iter().any(|guard| binds(guard.role()))
     }
+}
+
+/// What a guard of the application does cannot be known, so it counts.
+fn binds(role: Role) -> bool {
+    matches!(role, Role::Custom | Role::Ticket)
 }
 
 impl fmt::Debug for Guards {
@@ -73,6 +92,8 @@ impl fmt::Debug for Guards {
 pub(crate) fn remove_outputs(extensions: &mut Extensions) {
     #[cfg(feature = "ticket")]
     ticket::remove_extension(extensions);
+    #[cfg(all(feature = "reqwest", feature = "upload"))]
+    extensions.remove::<super::ObjectFacts>();
     #[cfg(not(feature = "ticket"))]
     let _ = extensions;
 }

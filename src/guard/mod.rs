@@ -25,6 +25,8 @@ mod bucket;
 mod context;
 mod guard_fn;
 mod guards;
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+mod object_facts;
 mod outcome;
 mod replay;
 #[cfg(feature = "ticket")]
@@ -34,7 +36,9 @@ mod var_problem;
 
 use async_trait::async_trait;
 
-use self::guards::Role;
+pub(crate) use self::guards::Role;
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+pub use self::object_facts::ObjectFacts;
 #[cfg(feature = "redis")]
 pub use self::replay::RedisReplayStore;
 #[cfg(all(feature = "ticket", feature = "warp"))]
@@ -86,10 +90,11 @@ use crate::{ConfigError, Rejection};
 /// ```
 #[async_trait]
 pub trait Guard: Send + Sync + 'static {
-    /// Admits the callback or refuses it.
+    /// Admits the callback, refuses it, or [answers](Admission::answered) it.
     ///
     /// # Errors
-    /// Any rejection; [`Rejection::refused`] and [`Rejection::guard_unavailable`] are made for this.
+    /// Any rejection: [`Rejection::refused`] for a callback that is not ours,
+    /// [`Rejection::guard_unavailable`] for a guard that cannot decide.
     async fn admit(&self, cx: &mut GuardContext<'_>) -> Result<Admission, Rejection>;
 
     /// What the layer's builder has to know of this crate's own guards, to judge their order and
@@ -105,7 +110,7 @@ pub trait Guard: Send + Sync + 'static {
         false
     }
 
-    /// What is wrong with this guard, whatever stands around it.
+    /// What is wrong with this guard itself, whatever guards stand beside it.
     #[doc(hidden)]
     fn check(&self) -> Result<(), ConfigError> {
         Ok(())

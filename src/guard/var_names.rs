@@ -8,7 +8,11 @@ use crate::ConfigError;
 ///
 /// A template is free in its names: `filename=${object}&size=${size}` calls the object `filename`.
 /// Guards read exactly the name given here and nothing else, so a constant that a template calls
-/// `object` beside it means nothing to them.
+/// `object` beside it means nothing to them. A guard that misses a variable refuses the callback, and
+/// the cause in the log says which name it looked for.
+///
+/// A name that is empty, that two variables share, or that is a placeholder (`${object}`) is a
+/// [`ConfigError`] when the layer is built.
 ///
 /// ```
 /// use oss_callback::{OssCallbackLayer, VarNames};

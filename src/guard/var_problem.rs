@@ -24,6 +24,7 @@ pub(super) enum VarProblem {
     Empty { variable: Variable, name: String },
     #[error("the variable `{name}` is not text: a JSON template has `\"{name}\":{}`", .variable.placeholder())]
     NotText { variable: Variable, name: String },
+    #[cfg(feature = "ticket")]
     #[error("the variable `{name}` is not a plain decimal number")]
     NotNumber { name: String },
 }

@@ -29,7 +29,7 @@ use super::{CallbackBody, body::Collector, config::Config, events};
 use crate::{
     Admission, CallbackAnswer, Guard, GuardContext, Rejection, RejectionKind, VerifiedCallback,
     guard::{Guards, OutcomeNotifier},
-    keys::{AllowedKeyUrl, Flight},
+    keys::{AllowedKeyUrl, DenialEpoch, Flight, named_url},
     verify::{OpenedSignature, UnopenedSignature},
 };
 
@@ -75,7 +75,8 @@ pin_project! {
 
 /// What is known of the signature before the body is.
 pub(super) enum SignatureState {
-    Opened(OpenedSignature),
+    /// With the denials of keys that were known when the key was looked up.
+    Opened(OpenedSignature, DenialEpoch),
     Unknown(UnopenedSignature, AllowedKeyUrl),
 }
 
@@ -186,7 +187,12 @@ where
                 } => {
                     let body = ready!(collector.poll_collect(body, cx))?;
                     match signature.take().expect(POLLED_AGAIN) {
-                        SignatureState::Opened(opened) => (opened, body),
+                        SignatureState::Opened(opened, epoch) => {
+                            let parts = this.parts.as_ref().expect(POLLED_AGAIN);
+                            let url = || named_url(&parts.headers);
+                            config.keys.refuse_if_denied_since(epoch, url)?;
+                            (opened, body)
+                        }
                         SignatureState::Unknown(signature, key) => {
                             this.stage.set(Stage::Key {
                                 flight: config.keys.fetch(&key),

@@ -140,7 +140,7 @@ where
         body: B,
         signature: SignatureState,
     ) -> Self {
-        let is_genuine = matches!(signature, SignatureState::Opened(_));
+        let is_genuine = matches!(signature, SignatureState::Opened(..));
         let pending = PendingRequest::new(inner, parts, body, config.body_limit, signature);
         Self::new(config, Phase::Admission { pending }, is_genuine)
     }

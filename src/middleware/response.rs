@@ -154,8 +154,12 @@ impl<R> Config<R> {
         R: RejectionResponse<B>,
     {
         self.rejection_response.answer(answer).unwrap_or_else(|| {
-            self.log.answer_not_rendered();
-            self.render(Rejection::replayed(Replay::Done))
+            let response = self.render(Rejection::replayed(Replay::Done));
+            // A renderer may make a success of this one kind.
+            if !response.status().is_success() {
+                self.log.answer_not_rendered();
+            }
+            response
         })
     }
 }

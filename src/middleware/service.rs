@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Rejection, RejectionKind, VerifiedCallback, guard,
-    keys::Lookup,
+    keys::KeyLookup,
     verify::{CallbackHeaders, UnopenedSignature},
 };
 
@@ -113,8 +113,8 @@ impl<R> Config<R> {
         let key = self.keys.lookup(headers.key_url())?;
         let signature = UnopenedSignature::new(target, headers, self.body_type)?;
         Ok(match key {
-            Lookup::Ready(key) => SignatureState::Opened(signature.open(&key)?),
-            Lookup::Unknown(key) => SignatureState::Unknown(signature, key),
+            KeyLookup::Ready(key, epoch) => SignatureState::Opened(signature.open(&key)?, epoch),
+            KeyLookup::Fetchable(key) => SignatureState::Unknown(signature, key),
         })
     }
 }

@@ -41,6 +41,8 @@ pub enum RejectionKind {
     MethodNotAllowed,
     /// A header that every callback carries is absent (400).
     MissingHeader(&'static str),
+    /// The stored object is not what the callback says (403), as OSS answers an `ObjectCheck`.
+    ObjectMismatch(ObjectMismatch),
     /// The application refused the callback (403).
     Refused(&'static str),
     /// The callback was seen before (409). It is the one kind that a renderer of the application may
@@ -54,10 +56,11 @@ pub enum RejectionKind {
     /// The ticket was not made with a key of the guard, or is not what this crate issues (403). The
     /// source says why.
     TicketInvalid,
-    /// The ticket is valid, for another upload than the signed one (403). The source names the
-    /// claim.
+    /// The ticket is valid, for another upload than the signed one (403). The source names what
+    /// differs, or the variable that the body does not have.
     TicketMismatch,
-    /// There is no ticket where the guard looks for it (403).
+    /// There is no ticket where the guard looks for it (403). The source says under which name it
+    /// looked, and where else a ticket seems to be.
     TicketMissing,
     /// Something that the application depends on is down (503). The source says what.
     Unavailable,
@@ -115,6 +118,27 @@ pub enum TargetProblem {
     /// `signed_target` of the layer's builder says what OSS called.
     #[error("it was rewritten inside this server: say what was signed with `signed_target`")]
     Rewritten,
+}
+
+/// How a stored object differs from what a callback says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObjectMismatch {
+    /// It is not there.
+    #[error("OSS has no such object")]
+    Absent,
+    /// It has another media type.
+    #[error("it has another media type")]
+    ContentType,
+    /// It has another CRC-64.
+    #[error("it has another CRC-64")]
+    Crc64,
+    /// It has another ETag: other content, or the same uploaded in another way.
+    #[error("it has another ETag")]
+    Etag,
+    /// It has another size.
+    #[error("it has another size")]
+    Size,
 }
 
 /// How far the first copy of a repeated callback has come.

@@ -23,7 +23,7 @@ use serde::{Serialize, Serializer, de::DeserializeOwned, ser::SerializeStruct};
 use super::{
     BodyTemplate, CallbackParams, CallbackParamsBuilder, Credentials, OssEndpoint, PostForm,
     PostPolicy, PresignedPut, PresignedRequest, SignatureVersion, TemplateError, UploadError, Var,
-    credentials::check_bucket,
+    credentials::{CredentialsSource, check_bucket},
     policy::{DEFAULT_LIFE, expiry},
     sign::unix_seconds,
 };
@@ -99,21 +99,6 @@ enum Method {
     Post,
     Put,
     PutWithQuery,
-}
-
-#[derive(Clone)]
-enum CredentialsSource {
-    Fixed(Credentials),
-    Function(Arc<dyn Fn() -> Credentials + Send + Sync>),
-}
-
-impl CredentialsSource {
-    fn get(&self) -> Credentials {
-        match self {
-            Self::Fixed(credentials) => credentials.clone(),
-            Self::Function(credentials) => credentials(),
-        }
-    }
 }
 
 impl DirectUpload {

@@ -29,6 +29,9 @@ pub enum UploadError {
     /// The key of the object is not one.
     #[error("the key of an object {0}")]
     Key(&'static str),
+    /// The HTTP client that asks OSS cannot be made, as on a machine without TLS roots.
+    #[error("no HTTP client can be made: {0}")]
+    HttpClient(String),
     /// Something that an upload cannot do without was not said.
     #[error("`{0}` was not said")]
     Incomplete(&'static str),
@@ -67,6 +70,28 @@ pub enum UploadError {
     /// Names of variables that guards could not work with.
     #[error(transparent)]
     VarNames(ConfigError),
+}
+
+impl UploadError {
+    /// Tells operators why a handler answers 500: it is not behind the layer, so nothing else does.
+    /// What a user asks for may be the cause, so it is rate-limited.
+    #[cfg(feature = "axum")]
+    pub(crate) fn log(&self) {
+        #[cfg(feature = "tracing")]
+        if tracing::enabled!(target: "oss_callback", tracing::Level::ERROR) {
+            use std::{mem::discriminant, sync::LazyLock, time::Duration};
+
+            use crate::log::{RateLimit, event};
+
+            static LIMIT: LazyLock<RateLimit> =
+                LazyLock::new(|| RateLimit::one_in(Duration::from_secs(60)));
+            if let Some(left_out) = LIMIT.pass("UploadError", discriminant(self)) {
+                event!(error, "an upload was not authorized", {
+                    left_out: left_out.if_any(),
+                }, self);
+            }
+        }
+    }
 }
 
 /// A failure of the application, as [`Rejection::internal`]: 500.

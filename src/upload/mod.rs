@@ -5,6 +5,10 @@ mod check;
 mod credentials;
 mod direct;
 mod error;
+#[cfg(feature = "reqwest")]
+mod object;
+#[cfg(feature = "reqwest")]
+mod object_check;
 mod params;
 mod places;
 mod policy;
@@ -26,6 +30,13 @@ pub use self::{
     sign::SignatureVersion,
     template::{BodyTemplate, BodyTemplateBuilder, TemplateError, Var},
 };
+#[cfg(feature = "reqwest")]
+pub use self::{
+    object::{ObjectClient, ObjectClientBuilder, ObjectError},
+    object_check::ObjectCheck,
+};
+#[cfg(feature = "reqwest")]
+pub use crate::guard::ObjectFacts;
 pub use crate::substitution::{
     EmptyText, FillError, FillOptions, FormEncoding, JsonText, MissingCustom, TemplateSyntax,
     UnknownVariable, UploadedObject,

@@ -9,7 +9,7 @@ use serde::{
 
 use super::{
     flat::{Flat, unfit},
-    names::{FEW, is_digits},
+    names::FEW,
 };
 
 /// The callback variables under their documented names, and everything else in
@@ -76,6 +76,9 @@ impl<'de> Deserialize<'de> for CallbackVars {
     }
 }
 
+/// What is reserved for variables that are only promised: another format may promise anything.
+const MOST_RESERVED: usize = 1024;
+
 struct CallbackVarsVisitor;
 
 impl<'de> Visitor<'de> for CallbackVarsVisitor {
@@ -88,8 +91,12 @@ impl<'de> Visitor<'de> for CallbackVarsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<CallbackVars, A::Error> {
         let mut vars = CallbackVars::default();
         // A tree of many names is built at once, at a fraction of what it takes name by name.
+        let hint = map.size_hint();
+        let are_many = hint.is_none_or(|count| count > FEW);
         let mut many = Vec::new();
-        let are_many = map.size_hint().is_none_or(|count| count > FEW);
+        if are_many {
+            many.reserve(hint.unwrap_or_default().min(MOST_RESERVED));
+        }
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
                 "bucket" => vars.bucket = map.next_value::<Text>()?.0,
@@ -189,8 +196,12 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
+/// As the decoder reads it: digits alone.
 fn number(text: &str) -> Option<u64> {
-    is_digits(text).then(|| text.parse().ok()).flatten()
+    Some(text)
+        .filter(|text| !text.starts_with('+'))?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]

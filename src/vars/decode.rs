@@ -183,8 +183,7 @@ fn locate(vars: &Vars, found: Found) -> Option<usize> {
 /// another one, while a map sees it under any; so the type is tried with two other names, one that begins
 /// alike and one that ends alike.
 fn asked_name<T: DeserializeOwned>(vars: &Vars, index: usize) -> Option<Cow<'static, str>> {
-    let entry = vars.entries[index];
-    let name = &vars.text[entry.start..entry.name_end];
+    let name = vars.name(index);
     if let Some(known) = names::known(name) {
         return Some(known.into());
     }
@@ -212,22 +211,13 @@ fn rename(vars: &Vars, index: usize, name: &str) -> Vars {
         text: vars.text.clone(),
         entries: vars.entries.clone(),
     };
-    let VarEntry {
-        name_end,
-        end,
-        kind,
-        ..
-    } = vars.entries[index];
+    let value = vars.entries[index].value(&vars.text);
     let start = renamed.text.len();
     renamed.text.push_str(name);
-    let value_start = renamed.text.len();
-    renamed.text.push_str(&vars.text[name_end..end]);
-    renamed.entries[index] = VarEntry {
-        start,
-        name_end: value_start,
-        end: renamed.text.len(),
-        kind,
-    };
+    let name_end = renamed.text.len();
+    renamed.text.push_str(value.text);
+    let end = renamed.text.len();
+    renamed.entries[index] = VarEntry::new(start, name_end, end, value.kind);
     renamed
 }
 

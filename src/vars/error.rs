@@ -41,6 +41,8 @@ pub(crate) enum VarsError {
     Marker,
     #[error("the body has text that is not UTF-8")]
     NotUtf8,
+    #[error("the body is too long for variables")]
+    TooLong,
     /// Boxed, as each value that is read is a result with this error.
     #[error(transparent)]
     Type(Box<TypeError>),

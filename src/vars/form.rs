@@ -49,21 +49,19 @@ pub(super) fn parse(body: &[u8]) -> Result<Vars, VarsError> {
             is_pair = true;
         }
         if is_pair {
-            vars.entries.push(VarEntry {
-                start,
-                name_end: name_end.unwrap_or(text.len()),
-                end: text.len(),
-                kind: ValueKind::Text,
-            });
+            let name_end = name_end.unwrap_or(text.len());
+            let kind = ValueKind::Text;
+            vars.entries
+                .push(VarEntry::new(start, name_end, text.len(), kind));
         }
     }
     vars.text = String::from_utf8(text).map_err(|_| VarsError::NotUtf8)?;
     // Neither a name nor a value may end within a character that the next one continues.
-    let ends = vars
+    if !vars
         .entries
         .iter()
-        .flat_map(|entry| [entry.name_end, entry.end]);
-    if !ends.into_iter().all(|end| vars.text.is_char_boundary(end)) {
+        .all(|entry| entry.is_within_characters(&vars.text))
+    {
         return Err(VarsError::NotUtf8);
     }
     vars.with_checked_names()

@@ -72,12 +72,8 @@ impl Parser<'_> {
             let name_end = vars.text.len();
             self.colon()?;
             let kind = self.append_value(&mut vars.text)?;
-            vars.entries.push(VarEntry {
-                start,
-                name_end,
-                end: vars.text.len(),
-                kind,
-            });
+            let end = vars.text.len();
+            vars.entries.push(VarEntry::new(start, name_end, end, kind));
             previous = match kind {
                 ValueKind::Text => Previous::String,
                 _ => Previous::Other,
@@ -168,7 +164,8 @@ impl Parser<'_> {
                 self.value(depth)?
             };
         }
-        names::check(self.names[outer..].iter().map(|name| &**name))?;
+        let names = &self.names[outer..];
+        names::check(names.len(), |index| &*names[index])?;
         self.names.truncate(outer);
         Ok(())
     }

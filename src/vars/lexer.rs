@@ -2,6 +2,9 @@
 //!
 //! Each byte is looked at once, and nothing is copied: a string is a slice of the text, whose escapes
 //! are known to be well formed and are decoded when the string is wanted.
+//!
+//! The short methods are `#[inline]`: what reads a nested value is generic, and so compiled in the crate
+//! whose type it is.
 
 use std::borrow::Cow;
 
@@ -26,33 +29,40 @@ pub(super) struct JsonStr<'a> {
 }
 
 impl<'a> Lexer<'a> {
+    #[inline]
     pub(super) fn new(text: &'a str) -> Self {
         Self { text, at: 0 }
     }
 
+    #[inline]
     pub(super) fn position(&self) -> usize {
         self.at
     }
 
     /// What was read from a position on.
+    #[inline]
     pub(super) fn since(&self, start: usize) -> &'a str {
         self.between(start, self.at)
     }
 
+    #[inline]
     pub(super) fn between(&self, start: usize, end: usize) -> &'a str {
         &self.text[start..end]
     }
 
     /// What is still to be read.
+    #[inline]
     pub(super) fn rest(&self) -> &'a [u8] {
         &self.text.as_bytes()[self.at..]
     }
 
+    #[inline]
     pub(super) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
     /// Skips blanks and looks at what follows them.
+    #[inline]
     pub(super) fn peek_token(&mut self) -> Option<u8> {
         loop {
             let byte = self.peek();
@@ -64,17 +74,24 @@ impl<'a> Lexer<'a> {
     }
 
     /// Passes a byte that was looked at. It is one of JSON's own, and thus a whole character.
+    #[inline]
     pub(super) fn pass(&mut self) {
         self.at += 1;
     }
 
     /// Passes a token if it is this one.
+    #[inline]
     pub(super) fn pass_if(&mut self, token: u8) -> bool {
         let is_next = self.peek_token() == Some(token);
         if is_next {
             self.pass();
         }
         is_next
+    }
+
+    /// Passes everything.
+    pub(super) fn pass_all(&mut self) {
+        self.at = self.text.len();
     }
 
     /// A string whose opening quote is next.
@@ -134,31 +151,31 @@ impl<'a> Lexer<'a> {
     }
 
     /// A number whose first byte, `-` or a digit, is next.
-    pub(super) fn number(&mut self) -> Result<&'a str, VarsError> {
-        let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.pass();
-        }
-        // A zero in front is a number of its own, which no other digit may follow.
-        let is_whole = match self.peek() {
-            Some(b'0') => {
-                self.pass();
-                !self.peek().is_some_and(|next| next.is_ascii_digit())
+    fn number(&mut self) -> Result<&'a str, VarsError> {
+        let bytes = self.text.as_bytes();
+        let byte = |at: usize| bytes.get(at).copied().unwrap_or_default();
+        let after_digits = |mut at: usize| {
+            while byte(at).is_ascii_digit() {
+                at += 1;
             }
-            _ => self.digits(),
+            at
         };
-        let mut is_number = is_whole;
-        if self.peek() == Some(b'.') {
-            self.pass();
-            is_number &= self.digits();
+        let start = self.at;
+        let whole = start + usize::from(byte(start) == b'-');
+        let mut end = after_digits(whole);
+        // A zero in front stands alone.
+        let mut is_number = end > whole && (byte(whole) != b'0' || end == whole + 1);
+        if byte(end) == b'.' {
+            let fraction = end + 1;
+            end = after_digits(fraction);
+            is_number &= end > fraction;
         }
-        if let Some(b'e' | b'E') = self.peek() {
-            self.pass();
-            if let Some(b'+' | b'-') = self.peek() {
-                self.pass();
-            }
-            is_number &= self.digits();
+        if matches!(byte(end), b'e' | b'E') {
+            let exponent = end + 1 + usize::from(matches!(byte(end + 1), b'+' | b'-'));
+            end = after_digits(exponent);
+            is_number &= end > exponent;
         }
+        self.at = end;
         if is_number {
             Ok(self.since(start))
         } else {
@@ -166,16 +183,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Passes digits, and says whether there are any.
-    fn digits(&mut self) -> bool {
-        let rest = self.rest();
-        let end = rest.iter().position(|byte| !byte.is_ascii_digit());
-        let count = end.unwrap_or(rest.len());
-        self.at += count;
-        count > 0
-    }
-
     /// A number, boolean or null.
+    #[inline]
     pub(super) fn bare_value(&mut self) -> Result<(ValueKind, &'a str), VarsError> {
         let (kind, literal) = match self.peek() {
             Some(b'-' | b'0'..=b'9') => return Ok((ValueKind::Number, self.number()?)),
@@ -207,6 +216,7 @@ impl<'a> JsonStr<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn decode(self) -> Cow<'a, str> {
         if self.has_escapes {
             let mut text = String::with_capacity(self.raw.len());

@@ -28,7 +28,7 @@ pub(super) const NAMES: &[&str] = &[
 const SAMPLE_NAMES: &[&str] = &["filename", "format", "height", "imageInfo", "width"];
 
 /// The name of a newtype that takes numbers and booleans as their own text, and everything else as it
-/// is. serde has no word for it: a visitor of any value would be shown `1.50` as the number 1.5, and
+/// is, objects and arrays as an empty array. serde has no word for it: a visitor of any value would be shown `1.50` as the number 1.5, and
 /// write another text than a guard reads.
 pub(super) const OWN_TEXT: &str = "$oss_callback::OwnText";
 
@@ -45,21 +45,23 @@ pub(super) fn known(name: &str) -> Option<&'static str> {
     known.find(|known| **known == name).copied()
 }
 
-/// Refuses such names in the time that sorting takes, whatever the names are. The order of the names
-/// comes with it, if they are many.
+/// Refuses such names in linear time, but for names that share their first eight bytes, which are sorted.
+/// The order of the names comes with it, if they are many.
 pub(super) fn check<'a>(
-    names: impl ExactSizeIterator<Item = &'a str>,
-) -> Result<Option<Vec<usize>>, VarsError> {
-    if names.len() > FEW {
-        return sort(&names.collect::<Vec<_>>()).map(Some);
+    count: usize,
+    name: impl Fn(usize) -> &'a str,
+) -> Result<Option<Order>, VarsError> {
+    if count > FEW {
+        return sort(count, name).map(Some);
     }
     let mut seen = [""; FEW];
-    for (count, name) in names.enumerate() {
+    for index in 0..count {
+        let name = name(index);
         check_marker(name)?;
-        if seen[..count].contains(&name) {
+        if seen[..index].contains(&name) {
             return Err(VarsError::Duplicate(known(name)));
         }
-        seen[count] = name;
+        seen[index] = name;
     }
     Ok(None)
 }
@@ -72,32 +74,79 @@ fn check_marker(name: &str) -> Result<(), VarsError> {
     }
 }
 
-/// The order of the names. Numbers are sorted several times as fast as names, so they are sorted by
-/// their first eight bytes, and by the whole of them only where these are the same.
-fn sort(names: &[&str]) -> Result<Vec<usize>, VarsError> {
-    let mut keys = Vec::with_capacity(names.len());
-    for (index, name) in names.iter().enumerate() {
+/// The order of the names: by their first eight bytes, which numbers hold, and by the whole of them only
+/// where these are the same.
+fn sort<'a>(count: usize, name: impl Fn(usize) -> &'a str) -> Result<Order, VarsError> {
+    let mut keys = Vec::with_capacity(count);
+    for index in 0..count {
+        let name = name(index);
         check_marker(name)?;
-        keys.push(u128::from(prefix(name)) << 64 | index as u128);
+        keys.push(Key {
+            prefix: prefix(name),
+            index,
+        });
     }
-    keys.sort_unstable();
-    let prefix_of = |key: &u128| (key >> 64) as u64;
-    let mut order: Vec<usize> = keys.iter().map(|key| *key as u64 as usize).collect();
-    let mut start = 0;
-    for alike in keys.chunk_by(|one, next| prefix_of(one) == prefix_of(next)) {
-        let alike = &mut order[start..start + alike.len()];
-        start += alike.len();
+    sort_by_prefix(&mut keys);
+    for alike in keys.chunk_by_mut(|one, next| one.prefix == next.prefix) {
         if alike.len() > 1 {
-            alike.sort_unstable_by_key(|index| names[*index]);
-            let twice = alike
-                .windows(2)
-                .find(|pair| names[pair[0]] == names[pair[1]]);
-            if let Some(twice) = twice {
-                return Err(VarsError::Duplicate(known(names[twice[0]])));
+            alike.sort_unstable_by_key(|key| name(key.index));
+            let mut pairs = alike.windows(2);
+            let is_twice = |pair: &&[Key]| name(pair[0].index) == name(pair[1].index);
+            if let Some(twice) = pairs.find(is_twice) {
+                return Err(VarsError::Duplicate(known(name(twice[0].index))));
             }
         }
     }
-    Ok(order)
+    Ok(Order(keys))
+}
+
+/// The order of many names.
+pub(super) struct Order(Vec<Key>);
+
+impl Order {
+    /// The places that the names have in the body, from the first name to the last.
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.0.iter().map(|key| key.index)
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Key {
+    prefix: u64,
+    index: usize,
+}
+
+/// Sorts by one byte after the other, from the last to the first, which is linear. Most names share most
+/// of their bytes, the lack of them too, and a byte that all names share is skipped.
+fn sort_by_prefix(keys: &mut Vec<Key>) {
+    let byte = |key: &Key, shift: u32| usize::from((key.prefix >> shift) as u8);
+    let differing = match keys.first() {
+        Some(first) => keys
+            .iter()
+            .fold(0, |bits, key| bits | (key.prefix ^ first.prefix)),
+        None => 0,
+    };
+    let mut sorted = vec![Key::default(); keys.len()];
+    for shift in (0..u64::BITS).step_by(8) {
+        if (differing >> shift) as u8 == 0 {
+            continue;
+        }
+        // First how many keys have each byte, then where the next of them goes.
+        let mut places = [0_usize; 256];
+        for key in keys.iter() {
+            places[byte(key, shift)] += 1;
+        }
+        let mut next = 0;
+        for place in &mut places {
+            next += std::mem::replace(place, next);
+        }
+        for key in keys.iter() {
+            let place = &mut places[byte(key, shift)];
+            sorted[*place] = *key;
+            *place += 1;
+        }
+        std::mem::swap(keys, &mut sorted);
+    }
 }
 
 /// The first eight bytes as a number that is ordered as they are.
@@ -108,11 +157,6 @@ fn prefix(name: &str) -> u64 {
     u64::from_be_bytes(prefix)
 }
 
-/// `+1`, ` 1` and `1_000` are numbers to some readers and not to others.
-pub(super) fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -120,9 +164,11 @@ mod tests {
     use super::*;
 
     fn checked(names: &[&str]) -> Result<(), VarsError> {
-        let order = check(names.iter().copied())?;
+        let order = check(names.len(), |index| names[index])?;
         assert_eq!(order.is_some(), names.len() > FEW);
         if let Some(order) = order {
+            let order: Vec<usize> = order.iter().collect();
+            assert_eq!(order.len(), names.len());
             assert!(order.is_sorted_by(|one, next| names[*one] < names[*next]));
         }
         Ok(())

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use serde::de::{Error, Unexpected, Visitor};
 
-use super::{VarsError, names::is_digits, variables::ValueKind};
+use super::{VarsError, variables::ValueKind};
 
 /// A value that is neither an object nor an array.
 pub(super) struct Scalar<'de> {
@@ -29,10 +29,10 @@ impl<'de> Scalar<'de> {
             ValueKind::Null | ValueKind::Nested => visitor.visit_unit(),
             ValueKind::Bool => self.read_bool(visitor),
             ValueKind::Number => {
-                let is_integer = self.text.parse::<u64>().is_ok()
-                    || (self.text.parse::<i64>().is_ok() && self.text != "-0");
-                if is_integer {
-                    self.read_signed(visitor)
+                if let Ok(number) = self.text.parse() {
+                    visitor.visit_u64(number)
+                } else if let (true, Ok(number)) = (self.text != "-0", self.text.parse()) {
+                    visitor.visit_i64(number)
                 } else {
                     self.read_float(f64::is_finite, visitor)
                 }
@@ -50,7 +50,7 @@ impl<'de> Scalar<'de> {
     }
 
     pub(super) fn read_unsigned<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, VarsError> {
-        if !self.may_be_number() || !is_digits(&self.text) {
+        if !self.may_be_number() {
             return Err(self.unfit(&visitor));
         }
         if let Ok(number) = self.text.parse() {
@@ -63,10 +63,10 @@ impl<'de> Scalar<'de> {
     }
 
     pub(super) fn read_signed<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, VarsError> {
-        let Some(digits) = self.text.strip_prefix('-') else {
+        if !self.text.starts_with('-') {
             return self.read_unsigned(visitor);
-        };
-        if !self.may_be_number() || !is_digits(digits) {
+        }
+        if !self.may_be_number() {
             return Err(self.unfit(&visitor));
         }
         if let Ok(number) = self.text.parse() {
@@ -84,7 +84,7 @@ impl<'de> Scalar<'de> {
         is_held: impl Fn(f64) -> bool,
         visitor: V,
     ) -> Result<V::Value, VarsError> {
-        // Rust also reads `inf`, `.5` and `+1`.
+        // Rust also reads `inf` and `.5`.
         let digits = self.text.strip_prefix('-').unwrap_or(&self.text);
         let starts_as_number = digits.as_bytes().first().is_some_and(u8::is_ascii_digit);
         match self.text.parse::<f64>() {
@@ -118,7 +118,8 @@ impl<'de> Scalar<'de> {
         VarsError::invalid_type(Unexpected::Other("a variable"), visitor)
     }
 
+    /// Rust reads `+1` as a number. Some readers do so and some do not, so here it is none.
     fn may_be_number(&self) -> bool {
-        matches!(self.kind, ValueKind::Number | ValueKind::Text)
+        matches!(self.kind, ValueKind::Number | ValueKind::Text) && !self.text.starts_with('+')
     }
 }

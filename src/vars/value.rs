@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
-    value::{CowStrDeserializer, MapDeserializer},
+    value::{CowStrDeserializer, MapDeserializer, SeqDeserializer},
 };
 
 use super::{
@@ -106,6 +106,11 @@ fn next_scalar<'de>(lexer: &mut Lexer<'de>) -> Result<Option<Scalar<'de>>, VarsE
 
 /// Passes an object or array that begins here: brackets outside strings come in pairs.
 fn skip_nested(lexer: &mut Lexer<'_>) -> Result<(), VarsError> {
+    // The value of a variable is all of its text.
+    if lexer.position() == 0 {
+        lexer.pass_all();
+        return Ok(());
+    }
     let mut open = 0_usize;
     loop {
         match lexer.peek_token() {
@@ -237,6 +242,10 @@ impl<'de> Deserializer<'de> for AnyValue<'_, 'de> {
                     && matches!(scalar.kind, ValueKind::Bool | ValueKind::Number) =>
             {
                 scalar.read_text(visitor)
+            }
+            Self::Nested(lexer) if name == OWN_TEXT => {
+                skip_nested(lexer)?;
+                visitor.visit_seq(SeqDeserializer::new(std::iter::empty::<()>()))
             }
             value if name == RAW_VALUE => {
                 let json = value.into_json()?;

@@ -16,13 +16,18 @@ pub(crate) struct Vars {
 }
 
 /// One variable, by the places of its name and value in the text. The value begins where the name ends.
+/// Places are small, as a body can name twenty thousand variables.
 #[derive(Clone, Copy)]
 pub(super) struct VarEntry {
-    pub(super) start: usize,
-    pub(super) name_end: usize,
-    pub(super) end: usize,
-    pub(super) kind: ValueKind,
+    start: u32,
+    name_end: u32,
+    end: u32,
+    kind: ValueKind,
 }
+
+/// The longest body that is read. A `null` is written for each missing value, which makes a text twice as
+/// long at most, and its places must fit.
+const MAX_BODY: usize = u32::MAX as usize / 2;
 
 /// Room for as many variables as a template commonly has.
 const COMMON_ENTRIES: usize = 8;
@@ -48,6 +53,7 @@ pub(super) struct Value<'a> {
 impl Vars {
     pub(crate) fn parse(kind: BodyKind, body: &[u8]) -> Result<Self, Rejection> {
         let vars = match kind {
+            _ if body.len() > MAX_BODY => Err(VarsError::TooLong),
             BodyKind::Form => form::parse(body),
             BodyKind::Json => json::parse(body),
             BodyKind::Unsupported => return Err(body_type::unsupported()),
@@ -87,35 +93,63 @@ impl Vars {
     }
 
     pub(super) fn with_checked_names(mut self) -> Result<Self, VarsError> {
-        if let Some(order) = names::check(self.iter().map(|(name, _)| name))? {
-            self.entries = order.into_iter().map(|index| self.entries[index]).collect();
+        if let Some(order) = names::check(self.entries.len(), |index| self.name(index))? {
+            self.entries = order.iter().map(|index| self.entries[index]).collect();
         }
         Ok(self)
     }
 
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Value<'_>)> + Clone {
-        self.entries.iter().map(|entry| self.show(entry))
+        self.entries
+            .iter()
+            .map(|entry| (entry.name(&self.text), entry.value(&self.text)))
+    }
+
+    pub(super) fn name(&self, index: usize) -> &str {
+        self.entries[index].name(&self.text)
     }
 
     fn find(&self, name: &str) -> Option<Value<'_>> {
-        let name_of = |entry: &VarEntry| &self.text[entry.start..entry.name_end];
-        let entry = if self.entries.len() <= names::FEW {
-            self.entries.iter().find(|entry| name_of(entry) == name)?
+        let entries = &self.entries;
+        let entry = if entries.len() <= names::FEW {
+            entries
+                .iter()
+                .find(|entry| entry.name(&self.text) == name)?
         } else {
-            let found = self
-                .entries
-                .binary_search_by(|entry| name_of(entry).cmp(name));
-            &self.entries[found.ok()?]
+            let found = entries.binary_search_by(|entry| entry.name(&self.text).cmp(name));
+            &entries[found.ok()?]
         };
-        Some(self.show(entry).1)
+        Some(entry.value(&self.text))
+    }
+}
+
+impl VarEntry {
+    /// A variable at these places of a text that is no longer than [`MAX_BODY`] allows for.
+    pub(super) fn new(start: usize, name_end: usize, end: usize, kind: ValueKind) -> Self {
+        Self {
+            start: start as u32,
+            name_end: name_end as u32,
+            end: end as u32,
+            kind,
+        }
     }
 
-    fn show(&self, entry: &VarEntry) -> (&str, Value<'_>) {
-        let value = Value {
-            kind: entry.kind,
-            text: &self.text[entry.name_end..entry.end],
-        };
-        (&self.text[entry.start..entry.name_end], value)
+    /// Whether both are whole characters.
+    pub(super) fn is_within_characters(self, text: &str) -> bool {
+        [self.name_end, self.end]
+            .iter()
+            .all(|end| text.is_char_boundary(*end as usize))
+    }
+
+    pub(super) fn name(self, text: &str) -> &str {
+        &text[self.start as usize..self.name_end as usize]
+    }
+
+    pub(super) fn value(self, text: &str) -> Value<'_> {
+        Value {
+            kind: self.kind,
+            text: &text[self.name_end as usize..self.end as usize],
+        }
     }
 }
 

@@ -225,6 +225,28 @@ async fn a_missing_ticket_is_told_with_the_name_that_was_looked_for_and_the_one_
 }
 
 #[tokio::test]
+async fn an_audience_that_one_side_lacks_is_told_from_another_audience() {
+    let ticket = |audience: Option<&str>| {
+        let claims = TicketClaims::any_object();
+        let ticket = issue(&match audience {
+            Some(audience) => claims.audience(audience),
+            None => claims,
+        });
+        format!("ticket={ticket}")
+    };
+    let own = || layer().guard(guard().audience("uploads"));
+    let mismatch = RejectionKind::TicketMismatch;
+    let cause = told(own(), &ticket(None), mismatch.clone()).await;
+    assert_names(&cause, &["no audience", "TicketClaims::audience"]);
+    let bare = layer().guard(guard());
+    let cause = told(bare, &ticket(Some("uploads")), mismatch.clone()).await;
+    assert_names(&cause, &["TicketGuard::audience"]);
+    let cause = told(own(), &ticket(Some("avatars")), mismatch).await;
+    assert_names(&cause, &["another audience"]);
+    assert!(!cause.contains("avatars"), "{cause}");
+}
+
+#[tokio::test]
 async fn a_ticket_in_the_other_place_is_told_as_such() {
     let ticket = issue(&TicketClaims::any_object());
     let signer = CallbackSigner::new();
@@ -273,6 +295,26 @@ async fn every_guard_passes_on_that_the_body_does_not_decode() {
         for layer in layers() {
             let refused = refusal(layer, signer.form(&target, body)).await;
             assert_eq!(refused, Some(RejectionKind::InvalidVariables), "{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_is_json_text_is_told_as_such_by_whichever_guard_reads_it_first() {
+    let ticket = issue(&TicketClaims::object("a/b.jpg"));
+    let target = format!("/cb?ticket={ticket}");
+    let rendered = format!(r#"{{"bucket":photos,"object":a%2Fb.jpg,"size":7,"ticket":{ticket}}}"#);
+    for body in [&*rendered, r#"{"object":"a","size":7}"#] {
+        for guarded in [
+            layer().guard(guard()),
+            layer().guard(guard().from_query()),
+            layer().guard(BucketGuard::new(["photos"])),
+            layer().guard(AgeGuard::new()),
+        ] {
+            let request = CallbackSigner::new().form(&target, body.to_owned());
+            let (kind, cause) = cause(guarded, request).await.expect(body);
+            assert_eq!(kind, RejectionKind::InvalidVariables, "{body}");
+            assert_names(&cause, &["callbackBodyType", "JSON"]);
         }
     }
 }
@@ -517,7 +559,8 @@ async fn in_axum_an_issuing_error_is_a_response_that_says_nothing_of_the_ticket(
     use tower::ServiceExt;
 
     async fn authorize() -> Result<String, TicketError> {
-        Ok(key().issue(&TicketClaims::object("/hush"), HOUR)?)
+        let ticket = key().issue(&TicketClaims::object("/hush"), HOUR)?;
+        Ok(format!("x:ticket={ticket}"))
     }
 
     let app = Router::new().route("/authorize", get(authorize));
@@ -549,4 +592,84 @@ fn claims_can_be_read_back_where_the_upload_is_authorized() {
     assert_eq!(any.granted_objects(), TicketObjects::Any);
     assert_eq!((any.granted_bucket(), any.granted_size()), (None, None));
     assert_eq!(any.granted_content_types(), None);
+}
+
+/// What operators see with the defaults of `tracing-subscriber`.
+#[cfg(all(feature = "axum", feature = "tracing"))]
+mod logged {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use axum::response::IntoResponse;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Log {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    impl Log {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    fn listen() -> (Log, tracing::subscriber::DefaultGuard) {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(log.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    #[tokio::test]
+    async fn a_refusal_by_a_guard_names_the_variable_that_is_absent() {
+        let (log, _guard) = listen();
+        let ticket = issue(&TicketClaims::object("u/a"));
+        let body = format!("filename=u/a&ticket={ticket}");
+        refusal(layer().guard(guard()), form(&body)).await.unwrap();
+        let log = log.text();
+        for name in ["WARN", "TicketMismatch", "`object`", "var_names"] {
+            assert!(log.contains(name), "{name}: {log}");
+        }
+        assert!(!log.contains("u/a") && !log.contains(&ticket), "{log}");
+    }
+
+    #[test]
+    fn a_ticket_that_is_not_issued_is_an_error_with_the_claim_and_bounded() {
+        let (log, _guard) = listen();
+        for number in 0..1000 {
+            let claims = TicketClaims::any_object().bucket(format!("hush/{number}"));
+            let error = key().issue(&claims, HOUR).unwrap_err();
+            assert_eq!(error.into_response().status(), 500);
+        }
+        let log = log.text();
+        assert_eq!(log.lines().count(), 1, "{log}");
+        for name in ["ERROR", "oss_callback", "not issued", "`bucket`"] {
+            assert!(log.contains(name), "{name}: {log}");
+        }
+        assert!(!log.contains("hush"), "{log}");
+    }
 }

@@ -71,6 +71,20 @@ fn a_list_of_buckets_that_no_bucket_is_in_is_a_mistake() {
 }
 
 #[test]
+fn a_second_bucket_guard_is_a_mistake() {
+    let photos = || BucketGuard::new(["photos"]);
+    let both = layer().guard(photos()).guard(BucketGuard::new(["archive"]));
+    assert_names(both, "BucketGuard");
+    assert!(
+        layer()
+            .guard(photos())
+            .guard(AgeGuard::new())
+            .build()
+            .is_ok()
+    );
+}
+
+#[test]
 fn a_replay_store_for_no_callbacks_is_a_mistake() {
     let guarded = |store: Arc<MemoryReplayStore>| {
         layer()

@@ -20,7 +20,8 @@ use crate::{ConfigError, Rejection};
 /// /// An axum handler, with the key as its state.
 /// async fn authorize(key: Arc<TicketKey>) -> Result<String, TicketError> {
 ///     let claims = TicketClaims::object("avatars/7.png").max_size(5 << 20);
-///     Ok(key.issue(&claims, Duration::from_secs(60 * 60))?)
+///     let ticket = key.issue(&claims, Duration::from_secs(60 * 60))?;
+///     Ok(format!(r#"{{"x:ticket":"{ticket}"}}"#))
 /// }
 ///
 /// /// One that fails in other ways too.
@@ -67,6 +68,40 @@ pub enum TicketError {
     Random,
 }
 
+impl TicketError {
+    /// The mistake in a fixed text, without a number that changes.
+    fn rule(&self) -> &'static str {
+        match self {
+            Self::Claim { rule, .. } => rule,
+            Self::Life => "a ticket lives for one second at least and for seven days at most",
+            Self::TooLong { .. } => "a ticket has at most 1,024 bytes",
+            Self::App => "the `app` of a ticket must serialize as JSON",
+            Self::Random => "the operating system gives no random numbers",
+        }
+    }
+
+    /// Tells operators why a handler answers 500.
+    ///
+    /// What a user asks for may be the cause, the name of an object say, so it is rate-limited.
+    #[cfg(any(feature = "axum", feature = "warp"))]
+    pub(crate) fn log(&self) {
+        #[cfg(feature = "tracing")]
+        if tracing::enabled!(target: "oss_callback", tracing::Level::ERROR) {
+            use std::{sync::LazyLock, time::Duration};
+
+            use crate::log::{RateLimit, event};
+
+            static LIMIT: LazyLock<RateLimit> =
+                LazyLock::new(|| RateLimit::one_in(Duration::from_secs(60)));
+            if let Some(left_out) = LIMIT.pass("TicketError", self.rule()) {
+                event!(error, "a ticket was not issued", {
+                    left_out: left_out.if_any(),
+                }, self);
+            }
+        }
+    }
+}
+
 /// A failure of the application, as [`Rejection::internal`]: 500.
 impl From<TicketError> for Rejection {
     fn from(error: TicketError) -> Self {
@@ -77,14 +112,6 @@ impl From<TicketError> for Rejection {
 /// For tickets that are issued while an application starts.
 impl From<TicketError> for ConfigError {
     fn from(error: TicketError) -> Self {
-        Self::Ticket(match error {
-            TicketError::Claim { rule, .. } => rule,
-            TicketError::Life => {
-                "a ticket lives for one second at least and for seven days at most"
-            }
-            TicketError::TooLong { .. } => "a ticket has at most 1,024 bytes",
-            TicketError::App => "the `app` of a ticket must serialize as JSON",
-            TicketError::Random => "the operating system gives no random numbers",
-        })
+        Self::Ticket(error.rule())
     }
 }

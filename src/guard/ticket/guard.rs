@@ -179,15 +179,17 @@ impl TicketGuard {
     }
 
     fn check_audience(&self, grant: &TicketGrant) -> Result<(), Rejection> {
-        let is_meant = match (&grant.audience, &self.audience) {
-            (None, None) => true,
-            (Some(audience), Some(own)) => audience.contains(own),
-            _ => false,
-        };
-        if !is_meant {
-            return Err(mismatch("it is for another audience"));
+        match (&grant.audience, &self.audience) {
+            (None, None) => Ok(()),
+            (Some(audience), Some(own)) if audience.contains(own) => Ok(()),
+            (Some(_), Some(_)) => Err(mismatch("it is for another audience")),
+            (Some(_), None) => Err(mismatch(
+                "it is for an audience, and this guard has none: `TicketGuard::audience`",
+            )),
+            (None, Some(_)) => Err(mismatch(
+                "it has no audience, and this guard asks for one: `TicketClaims::audience`",
+            )),
         }
-        Ok(())
     }
 }
 

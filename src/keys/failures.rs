@@ -1,18 +1,10 @@
-//! Who pays for a fetch.
+//! The negative cache: which URLs failed, and when they may be tried again.
 //!
-//! Any stranger can name any admitted key URL, so what his naming may cause is budgeted, in a way
-//! that leaves a genuine new key its chance:
-//!
-//! 1. The refresh of a key that once resolved is never refused.
-//! 2. URLs that the application listed, and the [`PRIVILEGED_VERSIONS`] above and below the highest
-//!    known version of a pattern, are where a new key will be. They are limited by their own
-//!    cool-down alone: strangers who ask for all other names cannot use it up. Below, as the newest
-//!    version may have been met first.
-//! 3. All other names together share a purse: a burst of [`BURST`], then one in [`REFILL`].
-//!
-//! A URL that failed cools down: [`FIRST_COOL_DOWN`], doubled by each failure, at most
-//! [`LONGEST_COOL_DOWN`]. Where the fetcher itself failed, no URL is at fault, and all wait for
-//! [`FETCHER_COOL_DOWN`]. So a key that is published now is found a minute from now at the latest.
+//! 1. A URL that failed cools down: for [`FIRST_COOL_DOWN`], doubled by each failure, for
+//!    [`LONGEST_COOL_DOWN`] at most. So a key that is published now is found a minute from now at the
+//!    latest.
+//! 2. If the fetcher itself failed, no URL is at fault; all wait for [`FETCHER_COOL_DOWN`].
+//! 3. It holds no keys, so nothing that strangers do to it can cost one.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -20,63 +12,16 @@ use tokio::time::Instant;
 
 use super::{FetchError, KeyUrl};
 
-/// The service has published one version in ten years.
-pub(super) const PRIVILEGED_VERSIONS: u16 = 8;
-
-const BURST: u32 = 4;
-
-const REFILL: Duration = Duration::from_secs(10);
-
 const FIRST_COOL_DOWN: Duration = Duration::from_secs(5);
 
 const LONGEST_COOL_DOWN: Duration = Duration::from_secs(60);
 
 pub(super) const FETCHER_COOL_DOWN: Duration = Duration::from_secs(1);
 
-/// How many failures are remembered. The oldest gives way: the purse still stands in front of it.
+/// How many failures are remembered. The oldest is dropped for a new one: the budget still limits how
+/// often its URL is fetched.
 const MAX_FAILURES: usize = 1024;
 
-/// The budget of all names that are neither known nor expected.
-#[derive(Debug)]
-pub(super) struct Purse {
-    coins: u32,
-    counted: Option<Instant>,
-}
-
-impl Purse {
-    pub(super) fn new() -> Self {
-        Self {
-            coins: BURST,
-            counted: None,
-        }
-    }
-
-    pub(super) fn is_empty(&mut self, now: Instant) -> bool {
-        let counted = *self.counted.get_or_insert(now);
-        let earned = (now - counted).as_secs() / REFILL.as_secs();
-        let missing = u64::from(BURST - self.coins);
-        if earned >= missing {
-            self.coins = BURST;
-            self.counted = Some(now);
-        } else {
-            self.coins += earned as u32;
-            self.counted = Some(counted + REFILL * earned as u32);
-        }
-        self.coins == 0
-    }
-
-    /// Takes a coin, if there is one.
-    pub(super) fn pay(&mut self, now: Instant) -> bool {
-        if self.is_empty(now) {
-            return false;
-        }
-        self.coins -= 1;
-        true
-    }
-}
-
-/// The negative cache: what failed, and when it may be tried again. It holds no keys, so nothing
-/// that happens in it can cost one.
 #[derive(Debug, Default)]
 pub(super) struct Failures(HashMap<KeyUrl, Failure>);
 
@@ -95,7 +40,7 @@ impl Failure {
 }
 
 impl Failures {
-    /// The error for which this URL is left alone for now.
+    /// The error because of which this URL is not tried now.
     pub(super) fn cooling(&self, url: &KeyUrl, now: Instant) -> Option<&FetchError> {
         self.0
             .get(url)
@@ -139,25 +84,6 @@ mod tests {
             .admit(&url)
             .unwrap()
             .url
-    }
-
-    #[test]
-    fn the_purse_holds_a_burst_and_fills_slowly() {
-        let start = Instant::now();
-        let mut purse = Purse::new();
-        let after = |seconds| start + Duration::from_secs(seconds);
-        for _ in 0..BURST {
-            assert!(purse.pay(start));
-        }
-        assert!(!purse.pay(after(9)));
-        assert!(purse.pay(after(10)));
-        assert!(!purse.pay(after(19)));
-        assert!(purse.pay(after(20)));
-        assert!(!purse.is_empty(after(10_000)));
-        for _ in 0..BURST {
-            assert!(purse.pay(after(10_000)));
-        }
-        assert!(purse.is_empty(after(10_009)));
     }
 
     #[test]
