@@ -106,6 +106,9 @@
 //! | `tracing` | ✔ | events for refusals, for answers that OSS will not take, for key fetches, and for a layer without a binding guard |
 //! | `diagnose` | | [`diagnose`]: why a callback does not verify |
 //! | `redis` | | [`RedisReplayStore`], for replay guards of several servers |
+//! | `redis-cluster` | | the same on Redis Cluster |
+//! | `redis-tls` | | the same over `rediss://`, with aws-lc (needs a C compiler) |
+//! | `redis-tls-no-provider` | | the same, with a rustls provider that the application chooses |
 //! | `test-util` | | [`test_util::CallbackSigner`], which signs callbacks for tests |
 //! | `ticket` | | [`TicketGuard`], and the tickets that it asks for |
 //! | `upload` | | [`upload`]: callback parameters, policies, presigned URLs and tickets for uploaders, and questions to OSS |
@@ -147,8 +150,12 @@ pub mod warp;
 
 pub use async_trait::async_trait;
 
+#[cfg(feature = "redis-tls-no-provider")]
+pub use self::guard::RedisTls;
 #[cfg(feature = "redis")]
-pub use self::guard::RedisReplayStore;
+pub use self::guard::{
+    RedisCredentials, RedisFault, RedisHealth, RedisReplayStore, RedisReplayStoreBuilder,
+};
 #[cfg(feature = "ticket")]
 pub use self::guard::{Ticket, TicketClaims, TicketError, TicketGuard, TicketKey, TicketObjects};
 #[cfg(feature = "reqwest")]
@@ -158,7 +165,8 @@ pub use self::{
     extract::OssCallback,
     guard::{
         Admission, AgeGuard, BucketGuard, Guard, GuardContext, MemoryReplayStore, Outcome,
-        ReplayClaim, ReplayGuard, ReplayStore, ReplayStoreError, Reservation, VarNames, guard_fn,
+        ReplayClaim, ReplayEntry, ReplayGuard, ReplayId, ReplayState, ReplayStore,
+        ReplayStoreError, Reservation, VarNames, guard_fn,
     },
     handler::{HandlerFn, HandlerFuture, handler_fn},
     keys::{

@@ -13,7 +13,6 @@ mod rate_limit;
 use std::{error::Error, fmt};
 
 pub(crate) use self::rate_limit::{LeftOut, RateLimit};
-use crate::ReplayStoreError;
 
 /// How much of a path is written. Prefixes are what proxies change, so the beginning is what counts.
 const MAX_PATH_LEN: usize = 128;
@@ -62,11 +61,6 @@ pub(crate) fn layer_missing(hint: &'static str) {
     }
     #[cfg(not(feature = "tracing"))]
     let _ = hint;
-}
-
-/// A replay store failed. Callbacks go on; what it does not know may be repeated.
-pub(crate) fn replay_store_failed(error: &ReplayStoreError) {
-    event!(warn, "the replay store failed", {}, error);
 }
 
 /// The span in which something began, to be entered by the task that goes on with it.

@@ -19,6 +19,7 @@ use rsa::{
     rand_core::OsRng,
 };
 
+pub use crate::guard::check_replay_store;
 pub use crate::substitution::{
     EmptyText, FillError, FillOptions, FormEncoding, JsonText, MissingCustom, TemplateSyntax,
     UnknownVariable, UploadedObject,

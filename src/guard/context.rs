@@ -1,6 +1,9 @@
 //! What a guard sees of a callback.
 
-use std::{fmt, time::SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use http::{Extensions, HeaderMap};
 
@@ -18,6 +21,7 @@ pub struct GuardContext<'a> {
     headers: &'a HeaderMap,
     extensions: &'a mut Extensions,
     now: SystemTime,
+    time_limit: Duration,
     valid_until: Option<SystemTime>,
     /// The id of the ticket that was admitted.
     #[cfg(feature = "ticket")]
@@ -35,6 +39,7 @@ impl<'a> GuardContext<'a> {
         headers: &'a HeaderMap,
         extensions: &'a mut Extensions,
         now: SystemTime,
+        time_limit: Duration,
     ) -> Self {
         Self {
             callback,
@@ -42,6 +47,7 @@ impl<'a> GuardContext<'a> {
             headers,
             extensions,
             now,
+            time_limit,
             valid_until: None,
             #[cfg(feature = "ticket")]
             ticket_id: None,
@@ -173,6 +179,13 @@ impl<'a> GuardContext<'a> {
     /// The time at which the guards began to run, by the layer's clock: the same for all of them.
     pub fn now(&self) -> SystemTime {
         self.now
+    }
+
+    /// How long each guard may take: a guard that waits for something should give up a little earlier,
+    /// so that it can say why. It is the layer's
+    /// [`guard_timeout`](crate::OssCallbackLayerBuilder::guard_timeout).
+    pub fn time_limit(&self) -> Duration {
+        self.time_limit
     }
 
     /// The last moment at which this callback passes the guards so far; `None` if it always will. A

@@ -39,8 +39,14 @@ use async_trait::async_trait;
 pub(crate) use self::guards::Role;
 #[cfg(all(feature = "reqwest", feature = "upload"))]
 pub use self::object_facts::ObjectFacts;
+#[cfg(feature = "redis-tls-no-provider")]
+pub use self::replay::RedisTls;
+#[cfg(feature = "test-util")]
+pub use self::replay::check_replay_store;
 #[cfg(feature = "redis")]
-pub use self::replay::RedisReplayStore;
+pub use self::replay::{
+    RedisCredentials, RedisFault, RedisHealth, RedisReplayStore, RedisReplayStoreBuilder,
+};
 #[cfg(all(feature = "ticket", feature = "warp"))]
 pub(crate) use self::ticket::TicketExtension;
 #[cfg(feature = "ticket")]
@@ -55,7 +61,8 @@ pub use self::{
     guard_fn::guard_fn,
     outcome::Outcome,
     replay::{
-        MemoryReplayStore, ReplayClaim, ReplayGuard, ReplayStore, ReplayStoreError, Reservation,
+        MemoryReplayStore, ReplayClaim, ReplayEntry, ReplayGuard, ReplayId, ReplayState,
+        ReplayStore, ReplayStoreError, Reservation,
     },
     var_names::VarNames,
 };

@@ -306,6 +306,7 @@ async fn ask(
         &parts.headers,
         &mut parts.extensions,
         now,
+        guards.timeout,
     );
     for guard in &guards.list {
         match admit_in_time(&**guard, &mut context, guards.timeout).await {

@@ -66,6 +66,12 @@ pub enum ConfigError {
     /// There is no guard before a replay guard that limits how long it has to remember.
     #[error("this `ReplayGuard` needs a guard before it: `{0}`")]
     ReplayGuardWithout(&'static str),
+    /// The text is not the id of a remembered callback: 64 hexadecimal digits.
+    #[error("not a replay id: it has 64 hexadecimal digits")]
+    ReplayId,
+    /// TLS to a Redis server that cannot work as it is configured. The text says what to do.
+    #[error("{0}")]
+    RedisTls(&'static str),
     /// The text is not the URL of a Redis server. It is not shown, as it may have a password in it.
     #[error("not a URL of a Redis server: `redis://host:port/db` is")]
     RedisUrl,

@@ -145,8 +145,11 @@ pub enum ObjectMismatch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Replay {
-    /// It has not been answered yet.
-    InProgress,
     /// It was answered with success.
     Done,
+    /// It has not been answered yet.
+    InProgress,
+    /// Its handler was cut off, by a sender that hung up or by an outer timeout. Whether it did its
+    /// work is not known, so no copy runs it again until an operator frees it.
+    Interrupted,
 }

@@ -302,6 +302,7 @@ mod tests {
             (ObjectMismatch(super::ObjectMismatch::Size), 403),
             (Refused("it says \"no\""), 403),
             (Replayed(Replay::InProgress), 409),
+            (Replayed(Replay::Interrupted), 409),
             (Replayed(Replay::Done), 409),
             (Stale, 403),
             (TicketExpired, 403),

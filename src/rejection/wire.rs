@@ -73,6 +73,7 @@ impl WireForm {
                 body: None,
             },
             Replayed(Replay::InProgress) => wire!(CONFLICT, "Replayed", "the callback is being processed"),
+            Replayed(Replay::Interrupted) => wire!(CONFLICT, "Replayed", "the callback was interrupted, and may have been processed"),
             Replayed(Replay::Done) => wire!(CONFLICT, "Replayed", "the callback was processed before"),
             Stale => wire!(FORBIDDEN, "Stale", "the callback is not recent"),
             TicketExpired => wire!(FORBIDDEN, "TicketExpired", "the upload ticket has expired"),

@@ -85,6 +85,12 @@ impl SignedTarget {
         if reading.is_some_and(|reading| reading.plus_is_space) {
             self.decoded = Some(plus_as_space(self.path()).into_boxed_slice());
         }
+        // `query` says what was signed: one message has one query, however its target was spelt.
+        if reading.is_some_and(|reading| reading.empty_query_is_dropped) {
+            if let Ok(raw) = PathAndQuery::try_from(self.raw.path()) {
+                self.raw = raw;
+            }
+        }
         reading.is_some()
     }
 }
@@ -213,6 +219,11 @@ mod tests {
         assert!(covers("/cb\n", "/cb?"));
         assert!(covers("/c b\n", "/c+b?"));
         assert!(!covers("/cb?\n", "/cb"), "no query is no empty query");
+        for (message, query) in [("/cb?\n", Some("")), ("/cb\n", None)] {
+            let mut read = SignedTarget::parse("/cb?").unwrap();
+            assert!(read.pick_reading(&digest(message.as_bytes()), b""));
+            assert_eq!(read.query(), query, "as it was signed");
+        }
         assert!(!covers("/cb\n", "/cb?a"));
     }
 

@@ -28,6 +28,8 @@ mod hyper;
 mod key_budget;
 mod key_urls;
 mod keys;
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+mod object_check;
 mod opening;
 #[cfg(feature = "axum")]
 mod placements;

@@ -198,7 +198,7 @@ async fn what_was_abandoned_is_never_run_again() {
     for passed in [0, 59, 61, 1800, 3600] {
         seconds.store(passed, Ordering::SeqCst);
         let response = send_counted(&layer, callback(1), &effects).await;
-        assert_eq!(replay(&response), Some(Replay::InProgress), "{passed}");
+        assert_eq!(replay(&response), Some(Replay::Interrupted), "{passed}");
     }
     seconds.store(3601, Ordering::SeqCst);
     let response = send_counted(&layer, callback(1), &effects).await;

@@ -4,6 +4,8 @@
 pub mod app;
 pub mod doubles;
 pub mod guards;
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+pub mod oss;
 pub mod replay;
 pub mod wire;
 

@@ -165,7 +165,7 @@ where
     F: Fn() -> Fut,
     Fut: Future<Output = SystemTime>,
 {
-    use Reservation::{Done, Fresh, InProgress};
+    use Reservation::{Done, Fresh, Held, InProgress};
 
     let long = 60 * MINUTE;
     let at_ease = |id| claim(id, now(), MINUTE, long);
@@ -221,7 +221,7 @@ where
     let next = |id| claim(id, then, MINUTE, long);
     assert_eq!(
         store.reserve(&next(20)).await.unwrap(),
-        InProgress,
+        Held,
         "what is held outlives its lease",
     );
     let takers: Vec<_> = (10..14).map(next).collect();
@@ -245,7 +245,7 @@ where
     store.release(&takers[2]).await.unwrap();
     assert_eq!(
         store.reserve(&next(12)).await.unwrap(),
-        InProgress,
+        Held,
         "nor is what the first owner may have done done again",
     );
     store.confirm(&takers[3]).await.unwrap();
@@ -258,5 +258,5 @@ where
         "nobody took it"
     );
     store.hold(&lost[5]).await.unwrap();
-    assert_eq!(store.reserve(&next(15)).await.unwrap(), InProgress);
+    assert_eq!(store.reserve(&next(15)).await.unwrap(), Held);
 }

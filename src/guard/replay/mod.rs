@@ -1,52 +1,58 @@
 //! One callback, one effect.
 //!
-//! 1. A callback has an id: the SHA-256 of its ticket's id, or of its signature. Both are taken
-//!    decoded, so that no second spelling of a header makes a second id.
-//! 2. The id is *reserved* before the handler runs, under a lease and by an owner token. Whoever
-//!    finds it taken is refused with 409, and told whether the first copy is
-//!    [in progress](Replay::InProgress) or [done](Replay::Done).
-//! 3. 200 confirms it. Anything else that the handler came to releases it, so that the next copy may
+//! 1. A callback has an [id](ReplayId): of its ticket, or of the signed message.
+//! 2. The id is *reserved* before the handler runs, under a lease and by an owner token. A copy that
+//!    finds it taken is refused with 409, and told whether the first one is
+//!    [in progress](Replay::InProgress), was [cut off](Replay::Interrupted) or is
+//!    [done](Replay::Done).
+//! 3. 200 confirms it. If the handler came to anything else it is released, so that the next copy may
 //!    try. A request that was cancelled while the handler ran neither confirms nor releases: the
-//!    handler may have done its work, and whoever could free the id by hanging up could have that
-//!    work done again. The id stays in progress for good.
-//! 4. What is left is a process that died with its handler: nobody knows what became of that
-//!    callback, and once the lease is over another copy may run. This is the one way to a second
-//!    run, and no sender can bring it about.
+//!    handler may have done its work, and a sender could have that work done again by hanging up. The
+//!    id is held until an operator frees it.
+//! 4. A process may die with its handler. How far that callback came is unknown, and once the lease
+//!    is over another copy may run. This is the one way to a second run, and no sender can bring it
+//!    about.
 //! 5. An id is kept until the callback can no longer pass the guards before this one, and
 //!    [a while longer](CLOCK_MARGIN).
-//! 6. A store that cannot say whether an id is free refuses the callback. A store that cannot take
-//!    note of an outcome changes no answer; it is tried again behind it until the lease is over.
+//! 6. A store that cannot say in time whether an id is free refuses the callback. A store that cannot
+//!    record an outcome changes no answer; it is retried in the background until the lease is over.
+//! 7. A ticket admits one message. Copies of that message are answered as done; another message with
+//!    the same ticket is refused, whatever [`answer_done`](ReplayGuard::answer_done) says.
 
+#[cfg(feature = "test-util")]
+mod conformance;
+mod events;
+mod id;
 mod memory;
+mod recorder;
 #[cfg(feature = "redis")]
 mod redis;
 mod store;
 
 use std::{
     fmt,
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, SystemTime},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
-use sha2::{Digest, Sha256};
-use tokio::{
-    runtime::Handle,
-    time::{Instant, sleep, timeout},
-};
 
+#[cfg(feature = "test-util")]
+pub use self::conformance::check_replay_store;
+use self::recorder::{Recorder, within};
+#[cfg(feature = "redis-tls-no-provider")]
+pub use self::redis::RedisTls;
 #[cfg(feature = "redis")]
-pub use self::redis::RedisReplayStore;
-pub use self::{
-    memory::MemoryReplayStore,
-    store::{ReplayClaim, ReplayStore, ReplayStoreError, Reservation},
+pub use self::redis::{
+    RedisCredentials, RedisFault, RedisHealth, RedisReplayStore, RedisReplayStoreBuilder,
 };
-use super::{Admission, Guard, GuardContext, Outcome, Role};
-use crate::{CallbackAnswer, ConfigError, Rejection, RejectionKind, Replay, log};
+pub use self::{
+    id::ReplayId,
+    memory::MemoryReplayStore,
+    store::{ReplayClaim, ReplayEntry, ReplayState, ReplayStore, ReplayStoreError, Reservation},
+};
+use super::{Admission, Guard, GuardContext, Outcome, guards::Role};
+use crate::{CallbackAnswer, ConfigError, Rejection, RejectionKind, Replay};
 
 /// Longer than any handler should take: a copy that comes after it may run the handler again.
 const DEFAULT_LEASE: Duration = Duration::from_secs(5 * 60);
@@ -55,12 +61,12 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(5 * 60);
 /// and this one's may be set back.
 const CLOCK_MARGIN: Duration = Duration::from_secs(60);
 
-/// How long an answer waits for its outcome to be recorded. OSS waits 5 s for everything.
-const RECORDING_WAIT: Duration = Duration::from_millis(500);
+/// The store has to answer so much sooner than the guard: what it says has to arrive in time.
+const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
-/// The pauses between attempts to record an outcome.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LAST_RETRY: Duration = Duration::from_secs(5);
+/// A reservation that took longer may have needed more than one attempt, one of which may still be on
+/// its way to the database.
+const SLOW: Duration = Duration::from_millis(100);
 
 /// Lets a handler see each callback once.
 ///
@@ -84,10 +90,13 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 /// - A timeout *inside* the layer answers for the handler, and its 408 or 503 is a failure like any
 ///   other: the next copy runs. Put timeouts outside, where they cancel the request.
 /// - What the store forgets can be repeated: see the stores for when they do.
+///
+/// Clones are handles to one guard: keep one to [drain](Self::drain) it at shutdown.
+#[derive(Clone)]
 #[must_use]
 pub struct ReplayGuard {
     by: Identity,
-    store: Arc<dyn ReplayStore>,
+    recorder: Recorder,
     lease: Duration,
     answer_done: Option<CallbackAnswer>,
     fail_open: bool,
@@ -101,7 +110,8 @@ enum Identity {
 }
 
 impl ReplayGuard {
-    /// One run for each ticket, whatever the callbacks say that carry it.
+    /// One run for each ticket, whatever the callbacks say that carry it. The message that used the
+    /// ticket is remembered with it, so that its copies are told apart from other uploads.
     ///
     /// It needs a [`TicketGuard`](crate::TicketGuard) before it, and keeps an id for as long as that
     /// one accepts the ticket: an [`AgeGuard`](crate::AgeGuard) turns old callbacks away sooner, but
@@ -111,14 +121,14 @@ impl ReplayGuard {
         Self::new(Identity::Ticket, store)
     }
 
-    /// One run for each signed text: path, query and body.
+    /// One run for each signed message: decoded path, query and body, whichever key signed it.
     ///
     /// It needs an [`AgeGuard`](crate::AgeGuard) before it, without which every callback would have
     /// to be remembered for ever.
     ///
-    /// OSS's signatures are deterministic. Two uploads whose callbacks do not differ in a byte, as
-    /// happens if the body's template has no `${reqId}`, are one callback to this guard, and the
-    /// second is refused. The age guard wants a `${reqId}` in the body anyway.
+    /// Two uploads whose callbacks do not differ in a byte, as happens if the body's template has no
+    /// `${reqId}`, are one callback to this guard, and the second is refused. The age guard wants a
+    /// `${reqId}` in the body anyway.
     pub fn by_signature(store: impl ReplayStore) -> Self {
         Self::new(Identity::Signature, store)
     }
@@ -126,7 +136,7 @@ impl ReplayGuard {
     fn new(by: Identity, store: impl ReplayStore) -> Self {
         Self {
             by,
-            store: Arc::new(store),
+            recorder: Recorder::new(Arc::new(store)),
             lease: DEFAULT_LEASE,
             answer_done: None,
             fail_open: false,
@@ -147,8 +157,8 @@ impl ReplayGuard {
     /// handler; 409 by default.
     ///
     /// For several callback URLs that lead to one application, and for senders that repeat what they
-    /// got no answer to. A copy of one that is in progress gets its 409 all the same: nobody knows
-    /// yet whether it will succeed.
+    /// got no answer to. A copy is the same signed message: another upload with a used ticket gets its
+    /// 409, and so does a copy of a callback in progress, which may yet fail.
     ///
     /// A layer with [`on_rejection`](crate::OssCallbackLayerBuilder::on_rejection) also needs
     /// [`on_answer`](crate::OssCallbackLayerBuilder::on_answer).
@@ -157,34 +167,61 @@ impl ReplayGuard {
         self
     }
 
-    /// Lets callbacks pass unreserved while the store fails, instead of refusing them with 503.
+    /// Lets callbacks pass unreserved while the store fails or does not answer in time, instead of
+    /// refusing them with 503.
     ///
-    /// Whoever can make the store fail, by overloading it say, can then have every handler run as
-    /// often as he likes. It is for applications to which a lost callback is worse than that.
+    /// A sender that can make the store fail, by overloading it say, can then have every handler run
+    /// as often as it likes. It is for applications to which a lost callback is worse than that.
     pub fn dangerous_admit_if_store_fails(mut self) -> Self {
         self.fail_open = true;
         self
     }
 
+    /// Waits until the store has taken the outcomes that it could not be told in time, for so long at
+    /// most; for shutdown, after the server has answered its last request.
+    ///
+    /// Returns how many are left. The callbacks of those may run again once their
+    /// [lease](Self::lease) is over. It needs a tokio runtime.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use oss_callback::{MemoryReplayStore, ReplayGuard};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let guard = ReplayGuard::by_signature(MemoryReplayStore::new());
+    /// // .. build a layer with `guard.clone()`, and serve until the process is told to stop
+    /// let left = guard.drain(Duration::from_secs(5)).await;
+    /// assert_eq!(left, 0);
+    /// # });
+    /// ```
+    pub async fn drain(&self, limit: Duration) -> usize {
+        self.recorder.drain(limit).await
+    }
+
+    /// How many outcomes and undone reservations wait for a store that does not take them. Above zero
+    /// for long, the store needs an operator.
+    pub fn pending(&self) -> usize {
+        self.recorder.pending()
+    }
+
     /// What is remembered, and how long callbacks with this id can come.
-    fn identify(&self, cx: &GuardContext<'_>) -> Option<([u8; 32], SystemTime)> {
+    fn identify(&self, cx: &GuardContext<'_>, message: ReplayId) -> Option<(ReplayId, SystemTime)> {
         match self.by {
             #[cfg(feature = "ticket")]
             Identity::Ticket => {
-                let id = digest("ticket", cx.ticket_id.as_deref()?.as_bytes());
+                let id = ReplayId::of_ticket(cx.ticket_id.as_deref()?);
                 Some((id, cx.ticket_until?))
             }
-            Identity::Signature => {
-                let id = digest("signature", cx.callback().signature());
-                Some((id, cx.valid_until()?))
-            }
+            Identity::Signature => Some((message, cx.valid_until()?)),
         }
     }
 
     fn claim(&self, cx: &GuardContext<'_>) -> Result<Arc<ReplayClaim>, Rejection> {
-        // The builder of the layer sees to it that there is one. A guard of the application's own
-        // that wraps this one can hide from it.
-        let (id, until) = self.identify(cx).ok_or_else(|| {
+        let message = ReplayId::of_message(cx.callback());
+        // The builder of the layer makes sure that there is such a guard. A guard of the application's
+        // own that wraps this one can hide from it.
+        let (id, until) = self.identify(cx, message).ok_or_else(|| {
             Rejection::caused_by(
                 RejectionKind::GuardUnavailable,
                 "no guard before the replay guard says what to remember, and for how long",
@@ -193,41 +230,74 @@ impl ReplayGuard {
         let left = until.duration_since(cx.now()).unwrap_or_default();
         let keep = left.saturating_add(CLOCK_MARGIN);
         let lease = self.lease.min(keep);
-        Ok(Arc::new(ReplayClaim::new(
-            id,
-            owner(),
-            cx.now(),
-            lease,
-            keep,
-        )))
+        let claim = ReplayClaim::new(*id.as_bytes(), id::owner_token(), cx.now(), lease, keep)
+            .for_message(*message.as_bytes())
+            .within(time_to_reserve(cx.time_limit()));
+        Ok(Arc::new(claim))
     }
+
+    /// Reserves, within the guard's time. Whatever the store did if it said nothing clear, or nothing
+    /// in time, or if the request is cancelled meanwhile, is undone in the background.
+    async fn reserve(&self, claim: &Arc<ReplayClaim>) -> Result<Reservation, ReplayStoreError> {
+        let mut undo = UndoOnDrop {
+            recorder: &self.recorder,
+            claim: Some(claim),
+        };
+        let limit = claim.time_limit().unwrap_or(Duration::MAX);
+        let reserving = self.recorder.store().reserve(claim);
+        let reserved = within(limit, reserving).await.unwrap_or_else(|| {
+            Err(ReplayStoreError::new(
+                "the replay store did not answer in time",
+            ))
+        });
+        match &reserved {
+            Ok(_) => self.recorder.failures().worked(),
+            // With `fail_open` the handler runs, and its outcome settles what may be reserved.
+            Err(error) if error.is_nothing_done() || self.fail_open => {}
+            Err(_) => return reserved,
+        }
+        undo.claim = None;
+        reserved
+    }
+
+    /// What a copy gets whose first copy succeeded.
+    fn repeated(&self) -> Result<Admission, Rejection> {
+        match &self.answer_done {
+            Some(answer) => Ok(Admission::answered(answer.clone())),
+            None => Err(Rejection::replayed(Replay::Done)),
+        }
+    }
+}
+
+/// The part of a guard's time that its store has.
+fn time_to_reserve(guard: Duration) -> Duration {
+    let margin = ANSWER_MARGIN.min(guard / 10);
+    guard - margin
 }
 
 #[async_trait]
 impl Guard for ReplayGuard {
     async fn admit(&self, cx: &mut GuardContext<'_>) -> Result<Admission, Rejection> {
-        let entry = Entry {
-            store: Arc::clone(&self.store),
-            claim: self.claim(cx)?,
-        };
-        let undo = Undo(Some(entry.clone()));
-        match self.store.reserve(&entry.claim).await {
+        let claim = self.claim(cx)?;
+        let started = Instant::now();
+        match self.reserve(&claim).await {
             Ok(Reservation::Fresh) => {}
-            Ok(Reservation::InProgress) => {
-                undo.disarm();
-                return Err(Rejection::replayed(Replay::InProgress));
+            Ok(Reservation::InProgress) => return Err(Rejection::replayed(Replay::InProgress)),
+            Ok(Reservation::Held) => return Err(Rejection::replayed(Replay::Interrupted)),
+            Ok(Reservation::Done) => return self.repeated(),
+            Ok(Reservation::DoneByOther) => return Err(Rejection::replayed(Replay::Done)),
+            Err(error) => {
+                self.recorder.failures().failed(&error);
+                if !self.fail_open {
+                    return Err(error.into());
+                }
             }
-            Ok(Reservation::Done) => {
-                undo.disarm();
-                return match &self.answer_done {
-                    Some(answer) => Ok(Admission::answered(answer.clone())),
-                    None => Err(Rejection::replayed(Replay::Done)),
-                };
-            }
-            Err(error) if self.fail_open => log::replay_store_failed(&error),
-            Err(error) => return Err(error.into()),
         }
-        undo.disarm();
+        let entry = AdmittedClaim {
+            recorder: self.recorder.clone(),
+            claim,
+            was_slow: started.elapsed() > SLOW,
+        };
         Ok(Admission::until_finished(|outcome| entry.settle(outcome)))
     }
 
@@ -239,15 +309,15 @@ impl Guard for ReplayGuard {
         }
     }
 
-    fn answers(&self) -> bool {
-        self.answer_done.is_some()
-    }
-
     fn check(&self) -> Result<(), ConfigError> {
         if self.lease.is_zero() {
             return Err(ConfigError::Zero("lease"));
         }
-        self.store.check()
+        self.recorder.store().check()
+    }
+
+    fn answers(&self) -> bool {
+        self.answer_done.is_some()
     }
 }
 
@@ -274,93 +344,34 @@ pub(super) fn check_order(roles: &[Role]) -> Result<(), ConfigError> {
     }
 }
 
-/// A claim and where it was made.
-#[derive(Clone)]
-struct Entry {
-    store: Arc<dyn ReplayStore>,
+/// A claim that was admitted, and where its outcome is recorded.
+struct AdmittedClaim {
+    recorder: Recorder,
     claim: Arc<ReplayClaim>,
+    was_slow: bool,
 }
 
-impl Entry {
-    /// Records an outcome. It waits for this a moment, so that a copy which is sent behind the
-    /// answer finds it recorded; what takes longer goes on behind the answer.
+impl AdmittedClaim {
     async fn settle(self, outcome: Outcome) {
-        let mut recording = self.record(outcome).boxed();
-        // A store in memory is done at once, and needs no task.
-        if (&mut recording).now_or_never().is_some() {
-            return;
-        }
-        match Handle::try_current() {
-            Ok(runtime) => {
-                let _ = timeout(RECORDING_WAIT, runtime.spawn(recording)).await;
-            }
-            Err(_) => recording.await,
-        }
-    }
-
-    async fn record(self, outcome: Outcome) {
-        let mut started = None;
-        let mut pause = FIRST_RETRY;
-        loop {
-            let recorded = match outcome {
-                Outcome::Accepted => self.store.confirm(&self.claim).await,
-                Outcome::Failed | Outcome::Answered => self.store.release(&self.claim).await,
-                Outcome::Abandoned => self.store.hold(&self.claim).await,
-            };
-            let Err(error) = recorded else { return };
-            log::replay_store_failed(&error);
-            // Each of the three may be done twice. When the lease is over, others decide.
-            let started = *started.get_or_insert_with(Instant::now);
-            if started.elapsed() + pause > self.claim.lease() || Handle::try_current().is_err() {
-                return;
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LAST_RETRY);
+        self.recorder.record(Arc::clone(&self.claim), outcome).await;
+        if self.was_slow && matches!(outcome, Outcome::Failed | Outcome::Answered) {
+            self.recorder.undo_later(self.claim);
         }
     }
 }
 
-/// Releases what may have been reserved, if nobody learned whether it was: the store failed, or the
-/// request was cancelled while it was at work. The handler has not run, and the owner token keeps
-/// this from releasing anybody else's.
-struct Undo(Option<Entry>);
-
-impl Undo {
-    fn disarm(mut self) {
-        self.0 = None;
-    }
+/// Undoes what may have been reserved, unless it becomes known whether it was.
+struct UndoOnDrop<'a> {
+    recorder: &'a Recorder,
+    claim: Option<&'a Arc<ReplayClaim>>,
 }
 
-impl Drop for Undo {
+impl Drop for UndoOnDrop<'_> {
     fn drop(&mut self) {
-        if let (Some(entry), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            runtime.spawn(entry.record(Outcome::Failed));
+        if let Some(claim) = self.claim {
+            self.recorder.undo(Arc::clone(claim));
         }
     }
-}
-
-/// Ids of tickets and of signatures share a store without meeting in it.
-fn digest(kind: &str, value: &[u8]) -> [u8; 32] {
-    Sha256::new()
-        .chain_update("oss-callback ")
-        .chain_update(kind)
-        .chain_update([0])
-        .chain_update(value)
-        .finalize()
-        .into()
-}
-
-/// A token that no other claim has, in this process or another. Nobody has to be unable to guess it.
-fn owner() -> [u8; 16] {
-    use std::hash::{BuildHasher, RandomState};
-
-    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one("process"));
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-
-    let mut token = [0; 16];
-    token[..8].copy_from_slice(&PROCESS.to_be_bytes());
-    token[8..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
-    token
 }
 
 impl fmt::Debug for ReplayGuard {

@@ -9,38 +9,52 @@ use std::{
 
 use async_trait::async_trait;
 
+use super::id::ReplayId;
 use crate::{ConfigError, Rejection, RejectionKind};
 
 /// Remembers callbacks for a [`ReplayGuard`](crate::ReplayGuard).
 ///
-/// An id is free, reserved by an owner until a time, or done until a time.
+/// An id is free, reserved by an owner until its lease ends, held, or done by a message. What is held
+/// or done stays so for as long as the claim says that it is [kept](ReplayClaim::keep).
 ///
-/// | | free, or the time is over | reserved by this owner | reserved by another | done |
-/// |---|---|---|---|---|
-/// | [`reserve`](Self::reserve) | reserved for the lease: `Fresh` | | `InProgress` | `Done` |
-/// | [`confirm`](Self::confirm) | done for as long as it is kept | same | same | |
-/// | [`hold`](Self::hold) | reserved for as long as it is kept | same | same | |
-/// | [`release`](Self::release) | | free | | |
+/// | | free, or its time is over | reserved by this owner | reserved by another | held | done |
+/// |---|---|---|---|---|---|
+/// | [`reserve`](Self::reserve) | reserved for the lease: `Fresh` | `Fresh` | `InProgress` | `Held` | `Done` if by this message, else `DoneByOther` |
+/// | [`confirm`](Self::confirm) | done by this message | same | same | same | same |
+/// | [`hold`](Self::hold) | held | same | same | as it was | as it was |
+/// | [`release`](Self::release) | | free | as it was | free if this owner held it, else as it was | as it was |
 ///
-/// 1. Each cell is atomic. Of any number of `reserve`s at one time, at most one is `Fresh`.
+/// 1. Each cell is atomic. Of any number of claims that reserve a free id at one time, one is `Fresh`.
 /// 2. `confirm` and `hold` overrule another owner, who can only be there because a lease ended too
-///    early. The handler has, or may have, done its work: nobody must get to do it again.
-///    `release` never touches what another owner reserved.
-/// 3. An error from `reserve` may mean anything; the guard then calls `release` with the same claim.
-///    After an error, the other three are called again.
-/// 4. A store that is full fails. It forgets nothing before its time.
+///    early: the handler has, or may have, done its work, and must not run again. `release` never
+///    touches what another owner reserved.
+/// 3. All four may be repeated with the same claim. A store may do so itself, as
+///    [`RedisReplayStore`](crate::RedisReplayStore) does after a lost reply, and the guard repeats
+///    the last three after an error.
+/// 4. After an error from `reserve` the guard calls `release` with the same claim, unless the store
+///    said that [nothing was done](ReplayStoreError::nothing_done).
+/// 5. A store that is full fails. It forgets nothing before its time.
 ///
-/// Time comes in the [claim](ReplayClaim): a store that counts durations on a clock of its own, as
-/// Redis does, does not depend on that of its clients.
+/// Time comes in the [claim](ReplayClaim), as a point and as durations. A store that counts durations
+/// on its own clock, as Redis does, does not depend on the clocks of its clients.
+///
+/// # Writing one
+///
+/// One row for each id is enough: `id` (primary key), `state`, `owner`, `message`, `expires`. In SQL
+/// `reserve` is an `INSERT .. ON CONFLICT (id) DO UPDATE .. WHERE expires < now()` and, if that changed
+/// no row, a `SELECT`; `release` is a `DELETE .. WHERE id = .. AND owner = ..`. With the feature
+/// `test-util`, `test_util::check_replay_store` tells whether a store keeps to the table.
 #[async_trait]
 pub trait ReplayStore: Send + Sync + 'static {
     /// Reserves the id, unless it is taken.
+    ///
+    /// It should answer within the claim's [time limit](ReplayClaim::time_limit).
     async fn reserve(&self, claim: &ReplayClaim) -> Result<Reservation, ReplayStoreError>;
 
     /// The handler succeeded: the id is done.
     async fn confirm(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError>;
 
-    /// Nobody will ever know whether the handler succeeded: the id stays reserved.
+    /// The handler was cut off, and whether it succeeded cannot be known: the id is held.
     async fn hold(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError>;
 
     /// The handler failed, or never ran: the id is free again.
@@ -82,24 +96,58 @@ impl<S: ReplayStore + ?Sized> ReplayStore for Arc<S> {
 pub enum Reservation {
     /// It was free, and is now reserved.
     Fresh,
-    /// Somebody else has reserved it.
+    /// Another owner has reserved it.
     InProgress,
-    /// It is done.
+    /// It is held: the handler of the first copy was cut off.
+    Held,
+    /// It was done by the message of this claim: this is a copy.
+    Done,
+    /// It was done by another message, which used the same ticket.
+    DoneByOther,
+}
+
+/// What a store knows of an id; for operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplayEntry {
+    /// How far its callback came.
+    pub state: ReplayState,
+    /// How long the store will go on knowing it.
+    pub expires_in: Duration,
+}
+
+impl ReplayEntry {
+    pub(super) fn new(state: ReplayState, expires_in: Duration) -> Self {
+        Self { state, expires_in }
+    }
+}
+
+/// How far the callback of an id came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReplayState {
+    /// Its handler runs, or its process died and the lease is not over yet.
+    InProgress,
+    /// Its handler was cut off. [Freeing](crate::MemoryReplayStore::free) it lets a copy run.
+    Held,
+    /// Its handler succeeded.
     Done,
 }
 
 /// One attempt to run the handler of one callback.
 #[derive(Clone)]
 pub struct ReplayClaim {
-    id: [u8; 32],
+    id: ReplayId,
+    message: ReplayId,
     owner: [u8; 16],
     now: SystemTime,
     lease: Duration,
     keep: Duration,
+    time_limit: Option<Duration>,
 }
 
 impl ReplayClaim {
-    /// A claim, as the guard makes one; for tests of a store.
+    /// A claim, as the guard makes one; for tests of a store. Its message is what its id is of.
     pub fn new(
         id: [u8; 32],
         owner: [u8; 16],
@@ -108,17 +156,39 @@ impl ReplayClaim {
         keep: Duration,
     ) -> Self {
         Self {
-            id,
+            id: id.into(),
+            message: id.into(),
             owner,
             now,
             lease,
             keep,
+            time_limit: None,
         }
     }
 
-    /// What is reserved: a SHA-256.
+    /// The same claim for another message than the one that its id is of, as with tickets.
+    #[must_use]
+    pub fn for_message(mut self, message: [u8; 32]) -> Self {
+        self.message = message.into();
+        self
+    }
+
+    /// The same claim, with so much time to reserve it.
+    #[must_use]
+    pub fn within(mut self, time_limit: Duration) -> Self {
+        self.time_limit = Some(time_limit);
+        self
+    }
+
+    /// What is reserved: the bytes of a [`ReplayId`].
     pub fn id(&self) -> &[u8; 32] {
-        &self.id
+        self.id.as_bytes()
+    }
+
+    /// The [id of the signed message](ReplayId::of_message) that makes the claim. Where a ticket is
+    /// remembered, two messages can claim one id.
+    pub fn message(&self) -> &[u8; 32] {
+        self.message.as_bytes()
     }
 
     /// Who reserves it. Every claim has another owner.
@@ -140,6 +210,16 @@ impl ReplayClaim {
     pub fn keep(&self) -> Duration {
         self.keep
     }
+
+    /// How long [`ReplayStore::reserve`] may take until the guard stops waiting; `None` if it waits
+    /// for as long as it takes. A store can use it up with attempts of its own.
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.time_limit
+    }
+
+    pub(super) fn replay_id(&self) -> ReplayId {
+        self.id
+    }
 }
 
 /// Shows no id.
@@ -154,31 +234,53 @@ impl fmt::Debug for ReplayClaim {
 
 /// Why a store could not do what it was asked.
 #[derive(Clone)]
-pub struct ReplayStoreError(Arc<dyn Error + Send + Sync>);
+pub struct ReplayStoreError {
+    cause: Arc<dyn Error + Send + Sync>,
+    nothing_done: bool,
+}
 
 impl ReplayStoreError {
-    /// Wraps the cause.
+    /// Wraps the cause. Whether the operation took effect is not known.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self(Arc::from(cause.into()))
+        Self {
+            cause: Arc::from(cause.into()),
+            nothing_done: false,
+        }
+    }
+
+    /// Wraps the cause of an operation that certainly took no effect: the connection was refused, say,
+    /// or the server answered with an error. After it the guard has nothing to undo.
+    pub fn nothing_done(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            nothing_done: true,
+            ..Self::new(cause)
+        }
+    }
+
+    /// Whether the operation certainly took no effect.
+    pub fn is_nothing_done(&self) -> bool {
+        self.nothing_done
     }
 }
 
 impl fmt::Debug for ReplayStoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ReplayStoreError").field(&self.0).finish()
+        f.debug_tuple("ReplayStoreError")
+            .field(&self.cause)
+            .finish()
     }
 }
 
 impl fmt::Display for ReplayStoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        fmt::Display::fmt(&self.cause, f)
     }
 }
 
 /// Transparent: its text is that of the cause, so its source is the source of the cause.
 impl Error for ReplayStoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
+        self.cause.source()
     }
 }
 

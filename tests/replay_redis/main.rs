@@ -5,17 +5,23 @@
 #![cfg(all(feature = "redis", feature = "test-util", feature = "ticket"))]
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/mod.rs"]
 mod support;
 
+mod faults;
+mod fleet;
+mod operators;
+mod proxy;
+mod schedules;
+mod servers;
+#[cfg(feature = "redis-tls")]
+mod tls;
+mod topologies;
+
 use std::{
-    io::{BufRead, BufReader, Write},
-    net::{SocketAddr, TcpListener},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
-    },
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -23,142 +29,14 @@ use http::{Request, StatusCode};
 use oss_callback::{
     CallbackBody, ConfigError, OssCallbackLayer, RedisReplayStore, RejectionKind, Replay,
     ReplayGuard, ReplayStore, Reservation, TicketClaims, TicketGuard, TicketKey,
-    test_util::CallbackSigner,
+    test_util::{CallbackSigner, check_replay_store},
 };
+use proxy::{Mode, Proxy};
+use servers::{PATIENCE, Server, eventually, store_at};
 use support::replay::{
     Effects, MINUTE, builder, callback, claim, contract, now, replay, send, send_counted, storm,
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::sleep,
-};
-
-/// For tests that are not about time, on machines that are busy.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A Redis server on a free port of loopback, with a directory of its own.
-struct Server {
-    process: Child,
-    port: u16,
-    directory: PathBuf,
-}
-
-impl Server {
-    /// `None` where there is none to start.
-    async fn start() -> Option<Self> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
-        let name = format!("oss-callback-redis-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&directory).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let Ok(process) = launch(port, &directory) else {
-            std::fs::remove_dir_all(directory).unwrap();
-            assert!(
-                std::env::var_os("OSS_CALLBACK_REQUIRE_REDIS").is_none(),
-                "there is no redis-server",
-            );
-            // Past the capture of the test harness.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: there is no redis-server");
-            return None;
-        };
-        let server = Self {
-            process,
-            port,
-            directory,
-        };
-        server.ready().await;
-        Some(server)
-    }
-
-    fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    async fn restart(&mut self) {
-        self.process = launch(self.port, &self.directory).unwrap();
-        self.ready().await;
-    }
-
-    async fn restart_empty(&mut self) {
-        std::fs::remove_dir_all(&self.directory).unwrap();
-        std::fs::create_dir_all(&self.directory).unwrap();
-        self.restart().await;
-    }
-
-    async fn ready(&self) {
-        eventually(|| async { self.ask("PING").await.as_deref() == Some("+PONG") }).await;
-    }
-
-    /// Sends an inline command; the first line of the answer.
-    async fn ask(&self, command: &str) -> Option<String> {
-        let mut connection = TcpStream::connect(self.address()).await.ok()?;
-        connection.write_all(command.as_bytes()).await.ok()?;
-        connection.write_all(b"\r\nQUIT\r\n").await.ok()?;
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).await.ok()?;
-        Some(answer.lines().next()?.to_owned())
-    }
-
-    async fn is_empty(&self) -> bool {
-        self.ask("DBSIZE").await.unwrap() == ":0"
-    }
-
-    fn address(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.port).into()
-    }
-
-    fn store(&self) -> RedisReplayStore {
-        store_at(self.address())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
-}
-
-fn launch(port: u16, directory: &PathBuf) -> std::io::Result<Child> {
-    Command::new("redis-server")
-        .args([
-            "--port",
-            &port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-        ])
-        .args(["--appendonly", "yes", "--appendfsync", "always"])
-        .args(["--maxmemory-policy", "noeviction"])
-        .arg("--dir")
-        .arg(directory)
-        .stdout(Stdio::null())
-        .spawn()
-}
-
-/// Waits for another process or the network, for a while.
-async fn eventually<F, Fut>(mut is_so: F)
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = bool>,
-{
-    let started = Instant::now();
-    while !is_so().await {
-        assert!(started.elapsed() < PATIENCE, "it does not come to be so");
-        sleep(Duration::from_millis(10)).await;
-    }
-}
-
-fn store_at(address: SocketAddr) -> RedisReplayStore {
-    RedisReplayStore::new(&format!("redis://{address}/")).unwrap()
-}
+use tokio::time::sleep;
 
 /// A layer that waits for its store.
 fn patient(store: RedisReplayStore) -> OssCallbackLayer {
@@ -176,64 +54,6 @@ fn usual(store: RedisReplayStore) -> OssCallbackLayer {
         .guard(ReplayGuard::by_signature(store))
         .build()
         .unwrap()
-}
-
-/// Stands between a store and its server.
-#[derive(Clone)]
-struct Proxy {
-    address: SocketAddr,
-    replies: Arc<AtomicU8>,
-}
-
-const PASS: u8 = 0;
-/// The server gets the command; its reply is lost, and the connection with it.
-const LOSE: u8 = 1;
-/// Replies wait until they may pass.
-const DELAY: u8 = 2;
-
-impl Proxy {
-    async fn start(server: SocketAddr) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = Self {
-            address: listener.local_addr().unwrap(),
-            replies: Arc::default(),
-        };
-        let replies = Arc::clone(&proxy.replies);
-        tokio::spawn(async move {
-            loop {
-                let (client, _) = listener.accept().await.unwrap();
-                tokio::spawn(relay(client, server, Arc::clone(&replies)));
-            }
-        });
-        proxy
-    }
-
-    fn set(&self, replies: u8) {
-        self.replies.store(replies, Ordering::SeqCst);
-    }
-}
-
-async fn relay(client: TcpStream, server: SocketAddr, mode: Arc<AtomicU8>) {
-    let Ok(server) = TcpStream::connect(server).await else {
-        return;
-    };
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let requests = tokio::spawn(async move {
-        let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
-    });
-    let mut buffer = [0; 4096];
-    while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
-        while mode.load(Ordering::SeqCst) == DELAY {
-            sleep(Duration::from_millis(5)).await;
-        }
-        if mode.load(Ordering::SeqCst) == LOSE
-            || to_client.write_all(&buffer[..length]).await.is_err()
-        {
-            break;
-        }
-    }
-    requests.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -257,6 +77,7 @@ async fn the_redis_store_keeps_the_contract() {
         now()
     })
     .await;
+    check_replay_store(&store).await;
 }
 
 #[tokio::test]
@@ -330,7 +151,7 @@ fn by_ticket(store: RedisReplayStore) -> OssCallbackLayer {
 }
 
 fn ticket_key() -> TicketKey {
-    TicketKey::new(*b"a secret of 256 bits, for tests.").unwrap()
+    TicketKey::new([7; 32]).unwrap()
 }
 
 fn with_ticket(ticket: &str) -> Request<CallbackBody> {
@@ -397,7 +218,7 @@ async fn a_reservation_whose_reply_is_lost_is_refused_and_undone() {
     let Some(server) = Server::start().await else {
         return;
     };
-    let proxy = Proxy::start(server.address()).await;
+    let proxy = Proxy::start(server.address());
     let layer = usual(store_at(proxy.address));
     let effects = Effects::default();
     assert_eq!(
@@ -406,14 +227,14 @@ async fn a_reservation_whose_reply_is_lost_is_refused_and_undone() {
     );
     assert_eq!(server.ask("FLUSHALL").await.unwrap(), "+OK");
 
-    proxy.set(LOSE);
+    proxy.set(Mode::LoseReplies);
     let response = send_counted(&layer, callback(2), &effects).await;
     assert_eq!(
         support::kind(&response),
         Some(RejectionKind::GuardUnavailable)
     );
     assert!(!server.is_empty().await, "it was executed");
-    proxy.set(PASS);
+    proxy.set(Mode::Pass);
     eventually(|| server.is_empty()).await;
     assert_eq!(effects.count(), 1);
     assert_eq!(
@@ -427,7 +248,7 @@ async fn a_slow_server_is_not_waited_for_and_what_it_did_is_undone() {
     let Some(server) = Server::start().await else {
         return;
     };
-    let proxy = Proxy::start(server.address()).await;
+    let proxy = Proxy::start(server.address());
     let layer = usual(store_at(proxy.address));
     let effects = Effects::default();
     assert_eq!(
@@ -436,7 +257,7 @@ async fn a_slow_server_is_not_waited_for_and_what_it_did_is_undone() {
     );
     assert_eq!(server.ask("FLUSHALL").await.unwrap(), "+OK");
 
-    proxy.set(DELAY);
+    proxy.set(Mode::HoldReplies);
     let sent = Instant::now();
     let response = send_counted(&layer, callback(2), &effects).await;
     assert_eq!(
@@ -448,7 +269,7 @@ async fn a_slow_server_is_not_waited_for_and_what_it_did_is_undone() {
         "{:?}",
         sent.elapsed()
     );
-    proxy.set(PASS);
+    proxy.set(Mode::Pass);
     eventually(|| server.is_empty()).await;
     assert_eq!(effects.count(), 1);
     assert_eq!(
@@ -462,17 +283,20 @@ async fn a_success_whose_reply_is_lost_is_a_success_and_remembered() {
     let Some(server) = Server::start().await else {
         return;
     };
-    let proxy = Proxy::start(server.address()).await;
+    let proxy = Proxy::start(server.address());
     let layer = usual(store_at(proxy.address));
     let effects = Effects::default();
     let response = send(&layer, callback(1), || {
-        effects.add();
-        proxy.set(LOSE);
-        async { StatusCode::OK }
+        let (effects, proxy) = (effects.clone(), proxy.clone());
+        async move {
+            effects.add();
+            proxy.set(Mode::LoseReplies);
+            StatusCode::OK
+        }
     })
     .await;
     assert_eq!(response.status(), 200);
-    proxy.set(PASS);
+    proxy.set(Mode::Pass);
     eventually(|| async {
         let response = send_counted(&layer, callback(1), &effects).await;
         // The connection may have to be made anew.

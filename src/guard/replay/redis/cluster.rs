@@ -1,0 +1,315 @@
+//! A Redis Cluster: which node has a key, and a connection to each.
+//!
+//! 1. Every command of the store has one key, so the map from slots to nodes is all that a client of a
+//!    cluster needs here. Each node has a [link](Link) of its own: what one node suffers touches the
+//!    callbacks of its slots alone.
+//! 2. The map is asked of all known nodes at one time; the first that knows all of it is believed. It
+//!    is asked for anew when a node redirects, fails or is a replica by now, at most once in
+//!    [`REFRESH_INTERVAL`].
+//! 3. A redirection is followed at once, and remembered until the map is renewed.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::select_ok;
+use redis::{Value, cmd};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    connect::{Address, Endpoint, Session},
+    fault::Fault,
+    link::{Connector, Link},
+};
+
+/// A node that is down is asked after by every callback that needs it.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long nodes are asked for the map.
+const REFRESH_LIMIT: Duration = Duration::from_millis(500);
+
+/// How many nodes are asked for the map.
+const ASKED_AT_ONCE: usize = 16;
+
+const SLOTS: usize = 16_384;
+
+pub(super) struct Cluster {
+    seeds: Vec<Address>,
+    session: Session,
+    nodes: Mutex<Nodes>,
+    /// When the map was last asked for. Held while it is.
+    refreshed: tokio::sync::Mutex<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct Nodes {
+    links: HashMap<Address, Arc<Link>>,
+    ranges: Vec<Range>,
+    moved: HashMap<u16, Address>,
+    is_stale: bool,
+}
+
+struct Range {
+    first: u16,
+    last: u16,
+    master: Address,
+}
+
+impl Cluster {
+    pub(super) fn new(seeds: Vec<Address>, session: Session) -> Arc<Self> {
+        Arc::new(Self {
+            seeds,
+            session,
+            nodes: Mutex::default(),
+            refreshed: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// The link to the node that has a key.
+    pub(super) async fn link(&self, key: &str, deadline: Instant) -> Result<Arc<Link>, Fault> {
+        let slot = slot(key.as_bytes());
+        let (mut address, is_stale) = self.lookup(slot);
+        if address.is_none() || is_stale {
+            let refreshed = timeout_at(deadline, self.refresh()).await;
+            let refreshed = refreshed.unwrap_or_else(|_| Err(Fault::not_connected_in_time()));
+            // An old map is better than none.
+            if let (Err(fault), None) = (refreshed, &address) {
+                return Err(fault);
+            }
+            address = self.lookup(slot).0;
+        }
+        match address {
+            Some(address) => Ok(self.link_to(address)),
+            None => Err(Fault::slot_not_served()),
+        }
+    }
+
+    pub(super) fn link_to(&self, address: Address) -> Arc<Link> {
+        let mut nodes = self.lock();
+        let link = nodes.links.entry(address).or_insert_with_key(|address| {
+            Link::new(Connector::Endpoint(Endpoint {
+                address: address.clone(),
+                session: self.session.clone(),
+            }))
+        });
+        Arc::clone(link)
+    }
+
+    /// A node says that another one has the slot of this key.
+    pub(super) fn moved(&self, key: &str, to: Address) {
+        let mut nodes = self.lock();
+        nodes.moved.insert(slot(key.as_bytes()), to);
+        nodes.is_stale = true;
+    }
+
+    /// The map may be out of date.
+    pub(super) fn doubt(&self) {
+        self.lock().is_stale = true;
+    }
+
+    fn lookup(&self, slot: u16) -> (Option<Address>, bool) {
+        let nodes = self.lock();
+        let address = nodes.moved.get(&slot).or_else(|| {
+            let range = |range: &&Range| (range.first..=range.last).contains(&slot);
+            nodes.ranges.iter().find(range).map(|range| &range.master)
+        });
+        (address.cloned(), nodes.is_stale)
+    }
+
+    /// Asks for the map, unless somebody else just did.
+    async fn refresh(&self) -> Result<(), Fault> {
+        let mut refreshed = self.refreshed.lock().await;
+        if refreshed.is_some_and(|last| last.elapsed() < REFRESH_INTERVAL) {
+            return Ok(());
+        }
+        *refreshed = Some(Instant::now());
+        let deadline = Instant::now() + REFRESH_LIMIT;
+        let asked = self.known().into_iter().map(|address| {
+            let link = self.link_to(address.clone());
+            Box::pin(async move {
+                let asking = ask_for_ranges(&link, &address, deadline);
+                let asked = timeout_at(deadline, asking).await;
+                asked.unwrap_or_else(|_| Err(Fault::not_connected_in_time()))
+            })
+        });
+        let (ranges, _) = select_ok(asked).await?;
+        let mut nodes = self.lock();
+        let masters = |address: &Address| ranges.iter().any(|range| range.master == *address);
+        nodes.links.retain(|address, _| masters(address));
+        nodes.moved.clear();
+        nodes.ranges = ranges;
+        nodes.is_stale = false;
+        Ok(())
+    }
+
+    /// Nodes that can be asked for the map: the masters of the last one, then those that the cluster
+    /// was configured with.
+    fn known(&self) -> Vec<Address> {
+        let nodes = self.lock();
+        let mut known: Vec<Address> = Vec::new();
+        let masters = nodes.ranges.iter().map(|range| &range.master);
+        for address in masters.chain(&self.seeds) {
+            if !known.contains(address) && known.len() < ASKED_AT_ONCE {
+                known.push(address.clone());
+            }
+        }
+        known
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Nodes> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn ask_for_ranges(
+    link: &Arc<Link>,
+    asked: &Address,
+    deadline: Instant,
+) -> Result<Vec<Range>, Fault> {
+    let live = link.acquire(deadline, false).await?;
+    let mut question = cmd("CLUSTER");
+    question.arg("SLOTS");
+    let reply = live.query(&Arc::new(question), false).await;
+    if let Err(fault) = &reply {
+        link.replace(&live, fault);
+    }
+    let ranges = parse_ranges(&reply?, asked).ok_or_else(Fault::unexpected_reply)?;
+    let served: usize = ranges
+        .iter()
+        .map(|range| usize::from(range.last) - usize::from(range.first) + 1)
+        .sum();
+    // A node that has just joined, or was just reset, knows nothing.
+    if served < SLOTS / 2 {
+        return Err(Fault::slot_not_served());
+    }
+    Ok(ranges)
+}
+
+/// `[[first, last, [host, port, ..], ..], ..]`. A host that is not named is the one that was asked.
+fn parse_ranges(reply: &Value, asked: &Address) -> Option<Vec<Range>> {
+    let Value::Array(reply) = reply else {
+        return None;
+    };
+    let number = |value: &Value| match value {
+        Value::Int(number) => u16::try_from(*number).ok(),
+        _ => None,
+    };
+    let range = |range: &Value| {
+        let Value::Array(range) = range else {
+            return None;
+        };
+        let [first, last, Value::Array(master), ..] = range.as_slice() else {
+            return None;
+        };
+        let host = match (master.first()?, asked) {
+            (Value::BulkString(host), _) if !host.is_empty() && host != b"?" => {
+                String::from_utf8(host.clone()).ok()?
+            }
+            (_, Address::Tcp(host, _)) => host.clone(),
+            (_, Address::Unix(_)) => return None,
+        };
+        let (first, last) = (number(first)?, number(last)?);
+        (first <= last).then_some(Range {
+            first,
+            last,
+            master: Address::Tcp(host, number(master.get(1)?)?),
+        })
+    };
+    reply.iter().map(range).collect()
+}
+
+/// The slot of a key: a CRC-16 of it, or of the tag in its first braces.
+fn slot(key: &[u8]) -> u16 {
+    crc16(tag(key)) % SLOTS as u16
+}
+
+fn tag(key: &[u8]) -> &[u8] {
+    let Some(open) = key.iter().position(|byte| *byte == b'{') else {
+        return key;
+    };
+    let inside = &key[open + 1..];
+    match inside.iter().position(|byte| *byte == b'}') {
+        None | Some(0) => key,
+        Some(close) => &inside[..close],
+    }
+}
+
+/// CRC-16/XMODEM.
+fn crc16(bytes: &[u8]) -> u16 {
+    const POLYNOMIAL: u16 = 0x1021;
+    let mut crc = 0;
+    for byte in bytes {
+        crc ^= u16::from(*byte) << 8;
+        for _ in 0..8 {
+            let carries = crc & 0x8000 != 0;
+            crc <<= 1;
+            if carries {
+                crc ^= POLYNOMIAL;
+            }
+        }
+    }
+    crc
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_the_slot_that_redis_gives_it() {
+        // Of `CLUSTER KEYSLOT`.
+        for (key, expected) in [
+            ("123456789", 12_739),
+            ("foo", 12_182),
+            ("{user1000}.following", 3443),
+            ("{user1000}.followers", 3443),
+            ("foo{}{bar}", 8363),
+            ("foo{{bar}}zap", 4015),
+            ("foo{bar}{zap}", 5061),
+            ("", 0),
+        ] {
+            assert_eq!(slot(key.as_bytes()), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_map_is_read_and_a_host_without_a_name_is_the_one_that_was_asked() {
+        let node = |host: Value, port| Value::Array(vec![host, Value::Int(port)]);
+        let name = |name: &str| Value::BulkString(name.as_bytes().to_vec());
+        let range = |first, last, master| {
+            Value::Array(vec![
+                Value::Int(first),
+                Value::Int(last),
+                master,
+                node(name("r"), 9),
+            ])
+        };
+        let asked = Address::Tcp("asked".to_owned(), 1);
+        let reply = Value::Array(vec![
+            range(0, 9, node(name("10.0.0.1"), 7001)),
+            range(10, 19, node(Value::Nil, 7002)),
+            range(20, 29, node(name(""), 7003)),
+        ]);
+        let ranges = parse_ranges(&reply, &asked).unwrap();
+        let masters: Vec<_> = ranges.iter().map(|range| range.master.clone()).collect();
+        let tcp = |host: &str, port| Address::Tcp(host.to_owned(), port);
+        assert_eq!(
+            masters,
+            [
+                tcp("10.0.0.1", 7001),
+                tcp("asked", 7002),
+                tcp("asked", 7003)
+            ]
+        );
+        for nonsense in [
+            Value::Nil,
+            Value::Array(vec![Value::Int(1)]),
+            Value::Array(vec![range(9, 0, node(name("a"), 1))]),
+            Value::Array(vec![range(0, 70_000, node(name("a"), 1))]),
+        ] {
+            assert!(parse_ranges(&nonsense, &asked).is_none());
+        }
+    }
+}

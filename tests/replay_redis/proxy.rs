@@ -1,0 +1,246 @@
+//! What stands between a store and its server, and fails in ways of its own.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    time::sleep,
+};
+
+/// What it does with what it gets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Mode {
+    Pass,
+    /// The server gets the command; its reply is lost, and the connection with it.
+    LoseReplies,
+    /// Replies wait until they may pass.
+    HoldReplies,
+    /// Replies come so many milliseconds late.
+    Delay(u64),
+    /// Everything is acknowledged and waits, new connections too.
+    Freeze,
+    /// Connections end, and new ones at once.
+    Cut,
+    /// Everything is answered with this, without the server.
+    Answer(&'static str),
+}
+
+/// A proxy on a thread of its own, so that it is not among the tasks of a test.
+#[derive(Clone)]
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    control: Arc<watch::Sender<Control>>,
+    connections: Arc<AtomicU64>,
+}
+
+#[derive(Clone)]
+struct Control {
+    mode: Mode,
+    server: SocketAddr,
+    /// Flows that are older than this are swallowed: acknowledged, and nothing else.
+    swallowed_before: u64,
+    /// Flows that are older than this are closed.
+    closed_before: u64,
+}
+
+impl Proxy {
+    pub(crate) fn start(server: SocketAddr) -> Self {
+        let (control, watch) = watch::channel(Control {
+            mode: Mode::Pass,
+            server,
+            swallowed_before: 0,
+            closed_before: 0,
+        });
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&connections);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(serve(listener, watch, count));
+        });
+        Self {
+            address,
+            control: Arc::new(control),
+            connections,
+        }
+    }
+
+    pub(crate) fn set(&self, mode: Mode) {
+        self.control.send_modify(|control| control.mode = mode);
+    }
+
+    pub(crate) fn set_server(&self, server: SocketAddr) {
+        self.control.send_modify(|control| control.server = server);
+    }
+
+    /// Swallows what comes over the connections that there are.
+    pub(crate) fn swallow_flows(&self) {
+        let count = self.connections();
+        self.control
+            .send_modify(|control| control.swallowed_before = count);
+    }
+
+    pub(crate) fn close_flows(&self) {
+        let count = self.connections();
+        self.control
+            .send_modify(|control| control.closed_before = count);
+    }
+
+    /// How many connections there were.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(
+    listener: std::net::TcpListener,
+    mut watch: watch::Receiver<Control>,
+    count: Arc<AtomicU64>,
+) {
+    let listener = TcpListener::from_std(listener).unwrap();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (client, _) = accepted.unwrap();
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(flow(client, number, watch.clone()));
+            }
+            // The test is over.
+            changed = watch.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn flow(client: TcpStream, number: u64, watch: watch::Receiver<Control>) {
+    let (from_client, to_client) = client.into_split();
+    let to_client = Arc::new(tokio::sync::Mutex::new(to_client));
+    let mut ended = watch.clone();
+    tokio::select! {
+        () = requests(from_client, to_client, number, watch) => {}
+        _ = ended.wait_for(|control| control.mode == Mode::Cut || number < control.closed_before) => {}
+    }
+}
+
+type ToClient = Arc<tokio::sync::Mutex<OwnedWriteHalf>>;
+
+async fn requests(
+    mut from_client: OwnedReadHalf,
+    to_client: ToClient,
+    number: u64,
+    watch: watch::Receiver<Control>,
+) {
+    let to_server: Mutex<Option<OwnedWriteHalf>> = Mutex::new(None);
+    let (replies_ended, mut ended) = watch::channel(());
+    let mut replies_ended = Some(replies_ended);
+    let mut buffer = vec![0; 65_536];
+    loop {
+        let length = tokio::select! {
+            read = from_client.read(&mut buffer) => match read {
+                Ok(length @ 1..) => length,
+                _ => return,
+            },
+            _ = ended.changed(), if replies_ended.is_none() => return,
+        };
+        let mut control = watch.clone();
+        let swallowed = |control: &Control| number < control.swallowed_before;
+        let passes = control
+            .wait_for(|control| control.mode != Mode::Freeze || swallowed(control))
+            .await;
+        let Ok(control) = passes.map(|control| control.clone()) else {
+            return;
+        };
+        if swallowed(&control) {
+            continue;
+        }
+        if let Mode::Answer(answer) = control.mode {
+            let commands = commands_in(&buffer[..length]);
+            let answers = answer.repeat(commands);
+            if to_client
+                .lock()
+                .await
+                .write_all(answers.as_bytes())
+                .await
+                .is_err()
+            {
+                return;
+            }
+            continue;
+        }
+        let connected = to_server.lock().unwrap().take();
+        let mut connection = match connected {
+            Some(connection) => connection,
+            None => {
+                let Ok(server) = TcpStream::connect(control.server).await else {
+                    return;
+                };
+                let (from_server, connection) = server.into_split();
+                let (to_client, watch) = (Arc::clone(&to_client), watch.clone());
+                let ended = replies_ended.take();
+                tokio::spawn(async move {
+                    replies(from_server, to_client, number, watch).await;
+                    drop(ended);
+                });
+                connection
+            }
+        };
+        if connection.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+        *to_server.lock().unwrap() = Some(connection);
+    }
+}
+
+async fn replies(
+    mut from_server: OwnedReadHalf,
+    to_client: ToClient,
+    number: u64,
+    watch: watch::Receiver<Control>,
+) {
+    let mut buffer = vec![0; 65_536];
+    while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
+        let mut control = watch.clone();
+        let held = |mode| matches!(mode, Mode::HoldReplies | Mode::Freeze);
+        let passes =
+            control.wait_for(|control| number >= control.swallowed_before && !held(control.mode));
+        let Ok(mode) = passes.await.map(|control| control.mode) else {
+            return;
+        };
+        match mode {
+            Mode::LoseReplies => return,
+            Mode::Delay(milliseconds) => sleep(Duration::from_millis(milliseconds)).await,
+            _ => {}
+        }
+        if to_client
+            .lock()
+            .await
+            .write_all(&buffer[..length])
+            .await
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// How many commands begin in these bytes: each is an array.
+fn commands_in(bytes: &[u8]) -> usize {
+    let first = usize::from(bytes.first() == Some(&b'*'));
+    first + bytes.windows(3).filter(|three| *three == b"\r\n*").count()
+}
