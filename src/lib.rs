@@ -208,7 +208,10 @@ pub use self::{
         OssCallbackService, RejectionResponse, ResponseFuture, RunHandler, RunInPlace, RunToEnd,
         RunningHandlers, WithAnswers,
     },
-    rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
+    rejection::{
+        ConfigError, ObjectMismatch, Rejection, RejectionKind, Replay, SignatureMismatch,
+        TargetProblem,
+    },
     vars::{BodyType, CallbackVars, from_text},
     verify::{MAX_TARGET_LEN, PublicKey, UnsignedMetadata, VerifiedCallback, Verifier},
 };

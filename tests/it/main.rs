@@ -32,6 +32,8 @@ mod key_urls;
 mod keys;
 #[cfg(feature = "tracing")]
 mod logs;
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+mod object_check;
 mod opening;
 #[cfg(feature = "axum")]
 mod placements;

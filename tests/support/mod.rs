@@ -6,6 +6,8 @@ pub mod doubles;
 pub mod guards;
 #[cfg(feature = "tracing")]
 pub mod log;
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+pub mod oss;
 pub mod replay;
 pub mod wire;
 
