@@ -5,6 +5,7 @@ pub mod app;
 pub mod doubles;
 pub mod guards;
 pub mod replay;
+pub mod schedules;
 pub mod wire;
 
 use std::{collections::BTreeMap, net::SocketAddr};
