@@ -9,6 +9,7 @@ pub mod log;
 #[cfg(all(feature = "reqwest", feature = "upload"))]
 pub mod oss;
 pub mod replay;
+pub mod schedules;
 pub mod wire;
 
 use std::{collections::BTreeMap, net::SocketAddr};
