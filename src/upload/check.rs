@@ -83,7 +83,7 @@ impl BodyTemplate {
             .copied()
             .filter(|name| given(name).is_none())
             .collect();
-        let mut first_error = None;
+        let mut errors = Vec::new();
         for guesses in combinations(guessed.len()) {
             let fill = |object: UploadedObject| {
                 custom.iter().fold(object, |object, name| {
@@ -94,10 +94,10 @@ impl BodyTemplate {
             };
             match self.decode_both::<T>(&fill) {
                 Ok(()) => return Ok(()),
-                Err(error) => first_error = first_error.or(Some(error)),
+                Err(error) => errors.push(error),
             }
         }
-        first_error.map_or(Ok(()), Err)
+        Err(deepest(errors))
     }
 
     /// Checks that guards find these variables where they look for them: [`Var::Size`] for a ticket
@@ -199,6 +199,20 @@ fn missing(name: &str, variable: &Var, problem: &'static str) -> TemplateError {
         variable: variable.name().into_owned(),
         problem,
     }
+}
+
+/// What goes wrong at the first variable goes wrong with every guess for those behind it. So the error
+/// that comes up least is the one that is furthest into the body, and not owed to a bad guess before.
+fn deepest(errors: Vec<TemplateError>) -> TemplateError {
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let count = |text: &String| texts.iter().filter(|other| *other == text).count();
+    let counts: Vec<usize> = texts.iter().map(count).collect();
+    errors
+        .into_iter()
+        .zip(counts)
+        .min_by_key(|(_, count)| *count)
+        .map(|(error, _)| error)
+        .expect("there is one guess at least")
 }
 
 /// What guards look at beside the ticket, whose variable may have any name.

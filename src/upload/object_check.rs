@@ -126,7 +126,7 @@ fn refusal(error: ObjectError) -> Rejection {
         ObjectError::NotFound | ObjectError::Request(_) => {
             Rejection::caused_by(RejectionKind::ObjectMismatch(ObjectMismatch::Absent), error)
         }
-        _ => Rejection::unavailable(error),
+        _ => Rejection::guard_unavailable().with_source(error),
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::Full;
 use oss_callback::{
     CallbackBody, ConfigError, ObjectMismatch, OssCallbackLayerBuilder, RejectionKind,
     TicketClaims, VarNames, guard_fn,
@@ -62,7 +63,7 @@ async fn the_handler_gets_what_oss_said() {
         );
         assert_eq!(facts.version_id.as_deref(), Some("CAEQ"));
         assert_eq!(format!("{facts:?}"), "ObjectFacts { size: 1000, .. }");
-        Ok::<_, oss_callback::Rejection>(Response::new(Bytes::new()))
+        Ok::<_, oss_callback::Rejection>(Response::new(Full::<Bytes>::default()))
     });
     let response = checked(&oss)
         .build()
@@ -83,7 +84,7 @@ async fn facts_are_those_of_this_layer() {
     let handler = service_fn(|request: Request<CallbackBody>| async move {
         let facts = ObjectFacts::from_extensions(request.extensions());
         assert_eq!(facts.unwrap_err().kind(), &RejectionKind::LayerMissing);
-        Ok::<_, std::convert::Infallible>(Response::new(Bytes::new()))
+        Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default()))
     });
     let oss = Oss::start(STORED).await;
     let inner = layer()
@@ -289,7 +290,7 @@ async fn connections_are_used_again() {
     let layer = checked(&oss).build().unwrap();
     for _ in 0..20 {
         let handler = service_fn(|_: Request<CallbackBody>| async {
-            Ok::<_, std::convert::Infallible>(Response::new(Bytes::new()))
+            Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default()))
         });
         let response = layer
             .clone()
