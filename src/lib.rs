@@ -217,6 +217,6 @@ pub use self::{
 };
 
 /// The examples of the README are tested.
-#[cfg(all(doctest, feature = "axum", feature = "test-util"))]
+#[cfg(all(doctest, feature = "full"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
