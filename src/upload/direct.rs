@@ -136,7 +136,7 @@ impl DirectUpload {
         self.authorize_with(claims, [] as [(&str, &str); 0])
     }
 
-    /// Authorizes one upload with values for custom variables of the template. Whoever uploads can read
+    /// Authorizes one upload with values for custom variables of the template. The uploader can read
     /// them; with the policy or the URL they cannot change them.
     ///
     /// # Errors
@@ -539,7 +539,7 @@ impl fmt::Debug for DirectUploadBuilder {
 /// | `callback` | the value of `x-oss-callback`, which is in the above already |
 /// | `expires` | the Unix time until which the upload has to begin |
 ///
-/// Whoever has it can upload: it goes to one client, over TLS, and into no log.
+/// Anybody who has it can upload: it goes to one client, over TLS, and into no log.
 #[derive(Clone, Debug)]
 pub struct Authorization {
     upload: Upload,

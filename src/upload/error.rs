@@ -55,7 +55,7 @@ pub enum UploadError {
     /// The smallest size is larger than the largest one.
     #[error("the smallest size of an upload is larger than the largest one")]
     SizeRange,
-    /// `success_action_status` is none of its three values.
+    /// `success_action_status` has none of its three values.
     #[error("the status of a successful upload is 200, 201 or 204")]
     SuccessStatus,
     /// A template that does not fit the handler or the guards.

@@ -10,7 +10,7 @@
 //!    that the credentials do not suffice, is no fault of the callback: 503.
 //! 5. The handler gets what OSS said as [`ObjectFacts`].
 //!
-//! An object can be overwritten after that, by whoever may write to its key.
+//! An object can be overwritten after that, by anybody who may write to its key.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ use crate::{
 /// [`guard_timeout`](crate::OssCallbackLayerBuilder::guard_timeout). The template has to name bucket,
 /// object, size and ETag, which [`DirectUpload`](super::DirectUpload) sees to.
 ///
-/// What remains: the object can be overwritten afterwards, by whoever may write to its key. Uploads
+/// What remains: the object can be overwritten afterwards, by anybody who may write to its key. Uploads
 /// with `x-oss-forbid-overwrite`, which this crate's policies demand by default, cannot do that.
 ///
 /// ```

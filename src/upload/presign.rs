@@ -239,7 +239,7 @@ impl PresignedRequest {
         self.method
     }
 
-    /// The URL. Whoever has it can upload.
+    /// The URL. Anybody who has it can upload.
     pub fn url(&self) -> &str {
         &self.url
     }

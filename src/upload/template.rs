@@ -316,7 +316,7 @@ impl BodyTemplateBuilder {
         self
     }
 
-    /// Text that is the same in each callback. Whoever uploads can read it.
+    /// Text that is the same in each callback. The uploader can read it.
     pub fn constant(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.members.push(Member {
             name: name.into(),
