@@ -58,7 +58,7 @@
 //!    are stopped by a [`ReplayGuard`] alone.
 //! 5. A ticket proves who was authorized, never what was uploaded: its holder can have OSS sign a body
 //!    of his own making. Before something valuable is granted, ask OSS itself about the object with
-//!    your own credentials. And an object can be overwritten after that.
+//!    your own credentials, as an `ObjectCheck` does. And an object can be overwritten after that.
 //! 6. The key URL is chosen by the sender. Only allowlisted URLs are looked at; a broken key is
 //!    switched off with [`deny_key`](OssCallbackLayerBuilder::deny_key).
 //!
@@ -68,6 +68,7 @@
 //! | [`BucketGuard`] | uploads to another stage's bucket by mistake | whoever writes your bucket's name into a body |
 //! | [`AgeGuard`] | callbacks captured long ago, if you pinned the template | the template's author |
 //! | `TicketGuard` | all without a ticket of yours for this upload | repetitions; a forged body by the ticket's own holder |
+//! | `ObjectCheck` | callbacks that say something else of an object than OSS itself | overwriting afterwards, where that is not forbidden |
 //! | [`ReplayGuard`] | repetitions | a second run after a process that died with its handler; what its store forgets |
 //!
 //! `SECURITY.md` says it at length.

@@ -78,6 +78,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+#![cfg_attr(feature = "axum", doc = include_str!("../../docs/upload.md"))]
+//!
 //! # What is left to the service
 //!
 //! Whether a name resolves and to which address, whether the credentials may do what they sign for, and
