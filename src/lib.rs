@@ -95,8 +95,38 @@
 //! - **An escaped slash** in the path is signed as a slash: a callback for `/cb/x/y` also verifies at
 //!   `/cb/x%2Fy`, where a router may see other segments. Let nothing hang on how a path is cut up that
 //!   a ticket or the body does not say too.
+//! - **Handlers that take longer than 5 s** outlive their sender: OSS hangs up, and the server drops the
+//!   request, which ends a handler wherever it waits. Behind a [`ReplayGuard`], or with
+//!   [`run_to_end`](OssCallbackLayerBuilder::run_to_end), the rest of it runs as a task; wait for
+//!   [`running_handlers`](OssCallbackLayer::running_handlers) at shutdown.
 //! - **Handlers must be idempotent**: with several callback URLs, or a lost answer, the application
 //!   sees one upload more than once.
+//!
+//! # Events
+//!
+//! With the feature `tracing`, under the target `oss_callback`. With `tracing-subscriber`'s default,
+//! `info`, an operator sees all that is not `debug`. Of each cause, a layer warns at once and then at
+//! most once a minute, with `left_out`, the number of those that it did not write.
+//!
+//! | level | event | fields |
+//! |---|---|---|
+//! | `error` | a handler asked for what no layer has left for it: there is no layer around it, or no ticket guard in it | `look_at` |
+//! | `error` | a rejection was rendered with a status of success, or a guard's answer could not be rendered | `kind`, `status` |
+//! | `warn` | genuine callback refused: its signature opened, and it was altered on the way, or a guard, its variables or the handler refuse it | `kind`, `cause`, `look_at`, `path`, `request_id` |
+//! | `warn` | callback refused, as its signature is of another version, or something in this server rewrote its target | `kind`, `cause`, `look_at`, `request_id` |
+//! | `warn` | a handler was cut off, because its sender hung up or an outer timeout ended the request | `reason`, `look_at`, `elapsed_ms`, `path`, `request_id` |
+//! | `warn` | a handler runs on as a task, as its request ended before it did | `elapsed_ms`, `path`, `request_id` |
+//! | `warn` | OSS will not take this answer: not 200, neither JSON nor XML, no exact length, over 1 MB, after 5 s | `fault`, `status`, `path`, `request_id` |
+//! | `warn` | a public key was not fetched, or not refreshed | `url`, `cause` |
+//! | `warn` | the replay store failed | `cause` |
+//! | `warn` | no guard binds callbacks to anybody; once | |
+//! | `info` | a handler that ran on as a task has ended | `succeeded`, `elapsed_ms`, `path`, `request_id` |
+//! | `debug` | callback refused, as any stranger can cause: missing or malformed headers, foreign key URLs, signatures that open under no key | `kind`, `cause`, `request_id` |
+//! | `debug` | a guard answered a callback; a public key was fetched | |
+//!
+//! `look_at` names the setting, or the part of the deployment, that the cure is likely to be found in.
+//! `path` is the path that was verified, escaped and cut. No event has a byte of a body, a variable or
+//! a query, nor of a header except a request id that consists of hexadecimal digits.
 //!
 //! # Features
 //!
@@ -104,7 +134,7 @@
 //! |---|---|---|
 //! | `axum` | ✔ | extractors, answers and refusals for axum; nested routers |
 //! | `reqwest` | ✔ | [`HttpsFetcher`], which fetches keys that are not pinned; needs a C compiler |
-//! | `tracing` | ✔ | events for refusals, for answers that OSS will not take, for key fetches, and for a layer without a binding guard |
+//! | `tracing` | ✔ | the [events](#events) |
 //! | `diagnose` | | [`diagnose`]: why a callback does not verify |
 //! | `redis` | | [`RedisReplayStore`], for replay guards of several servers |
 //! | `redis-cluster` | | the same on Redis Cluster |

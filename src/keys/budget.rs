@@ -12,7 +12,7 @@
 //!    in [`REFILL`].
 //! 4. While there is no token, the URLs that are named wait, and are remembered. A new token goes, in
 //!    turn, to the one that was **named most often** lately, and to the one that **has waited
-//!    longest**, whoever's request brings the token to light. The first lets a busy genuine key pass by
+//!    longest**, whichever of them the request names that finds the token. The first lets a busy genuine key pass by
 //!    any number of URLs that are each named seldom; the second lets it pass by a few that are named
 //!    all the time. A URL keeps its place for [`PATIENCE`] after it was last named.
 //!
@@ -21,12 +21,13 @@
 //! - within two refills, 20 s, as soon as it has been named more often in the last minutes than any
 //!   other one that waits; and
 //! - if it is named at least once in [`PATIENCE`], at the latest after two refills for each of the URLs
-//!   that had been waiting before it and were named as steadily. A pattern has 998 other versions:
-//!   someone who has all of them named every minute can delay the last by five and a half hours, and
-//!   only if the genuine one is named no more often than theirs.
+//!   that had been waiting before it and are named as steadily. A pattern has 998 other versions, so
+//!   strangers who name all of them every minute, and each as often as the genuine one is named, can
+//!   delay it by five and a half hours. The application can fetch, pin or list it at once.
 //!
-//! If more than [`MAX_WAITING`] URLs wait, the one that was named least often lately is forgotten, so that
-//! URLs that are named once do not drive out one that is named again.
+//! If more than [`MAX_WAITING`] URLs wait, those that were named least often lately are forgotten. So the
+//! second promise also asks that a URL is named again before some 3,500 others are named for the first
+//! time.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -48,9 +49,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// from 998 others of which some are named more often by chance.
 const HALF_LIFE: Duration = Duration::from_secs(120);
 
-/// More than one pattern has versions. At most half a megabyte, if strangers fill it with URLs of the
-/// greatest length that a function of the application admits.
-const MAX_WAITING: usize = 1024;
+/// More URLs than 60 requests a second can name in [`PATIENCE`]. If strangers fill it with URLs of the
+/// greatest length, which only a function of the application can admit, it takes 2.5 MB.
+const MAX_WAITING: usize = 4096;
+
+/// How many are forgotten at once when there is no place, so that a flood of new URLs does not have all
+/// the others looked at for each.
+const FORGOTTEN_AT_ONCE: usize = MAX_WAITING / 8;
 
 /// The budget of all names that are neither known nor expected.
 #[derive(Debug)]
@@ -123,13 +128,7 @@ impl FetchBudget {
             return;
         }
         if self.waiting.len() >= MAX_WAITING {
-            let lightest = self.waiting.iter().min_by(|(_, one), (_, other)| {
-                let weights = one.weight(now).total_cmp(&other.weight(now));
-                weights.then(one.named.cmp(&other.named))
-            });
-            if let Some(lightest) = lightest.map(|(url, _)| url.clone()) {
-                self.waiting.remove(&lightest);
-            }
+            self.make_room(now);
         }
         let waiting = Waiting {
             since: now,
@@ -137,6 +136,24 @@ impl FetchBudget {
             weight: 1.0,
         };
         self.waiting.insert(url.clone(), waiting);
+    }
+
+    /// Forgets those that have left, and those that were named least often lately.
+    fn make_room(&mut self, now: Instant) {
+        let mut weights: Vec<_> = self
+            .waiting
+            .iter()
+            .map(|(url, waiting)| match waiting.has_left(now) {
+                true => (0.0, waiting.named, url.clone()),
+                false => (waiting.weight(now), waiting.named, url.clone()),
+            })
+            .collect();
+        let (forgotten, ..) = weights.select_nth_unstable_by(FORGOTTEN_AT_ONCE, |one, other| {
+            one.0.total_cmp(&other.0).then(one.1.cmp(&other.1))
+        });
+        for (.., url) in forgotten {
+            self.waiting.remove(url);
+        }
     }
 
     /// Takes a token for one of those that wait, if there are both.
@@ -179,15 +196,16 @@ pub(super) fn spent() -> FetchError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
+    use crate::KeyUrlPolicy;
 
     fn url(version: usize) -> KeyUrl {
+        static POLICY: LazyLock<KeyUrlPolicy> =
+            LazyLock::new(|| KeyUrlPolicy::default().allow_fn(|_| true));
         let url = format!("https://gosspublic.alicdn.com/callback_pub_key_v{version}.pem");
-        super::super::KeyUrlPolicy::default()
-            .allow_fn(|_| true)
-            .admit(&url)
-            .unwrap()
-            .url
+        POLICY.admit(&url).unwrap().url
     }
 
     fn seconds(seconds: f64) -> Duration {
@@ -279,10 +297,101 @@ mod tests {
         budget.wait(&url(7), start);
         budget.wait(&url(7), start);
         for index in 0..3 * MAX_WAITING {
-            let now = start + Duration::from_millis(index as u64);
+            let now = start + Duration::from_millis(index as u64 / 2);
             budget.wait(&url(1000 + index), now);
+            assert!(budget.waiting.len() <= MAX_WAITING);
         }
-        assert_eq!(budget.waiting.len(), MAX_WAITING);
+        assert!(budget.waiting.len() > MAX_WAITING - FORGOTTEN_AT_ONCE);
         assert_eq!(budget.try_take(start + REFILL), Some(url(7)));
+    }
+
+    /// How long a genuine URL that is named once in so many seconds waits for its fetch, among strangers:
+    /// 50 times a second, `strangers` says which URL they name, if any. Theirs fail, and do not wait
+    /// while they cool down.
+    fn wait_among(every: f64, mut strangers: impl FnMut(u32) -> Option<KeyUrl>) -> Duration {
+        let genuine = url(20);
+        let start = Instant::now();
+        let mut budget = spent_budget(start);
+        let mut cooling = HashMap::new();
+        let began = seconds(300.0);
+        let mut next = began;
+        for tick in 0.. {
+            let elapsed = seconds(0.02) * tick;
+            let now = start + elapsed;
+            if let Some(stranger) = strangers(tick) {
+                let is_cool = cooling.get(&stranger).is_none_or(|until| *until <= now);
+                if stranger != genuine && is_cool {
+                    budget.wait(&stranger, now);
+                }
+            }
+            if elapsed >= next {
+                next += seconds(every);
+                budget.wait(&genuine, now);
+            }
+            while let Some(served) = budget.try_take(now) {
+                if served == genuine {
+                    return elapsed - began;
+                }
+                cooling.insert(served, now + seconds(60.0));
+            }
+            assert!(elapsed < seconds(7.0 * 3600.0), "kept out");
+        }
+        unreachable!("the ticks are numbered without end")
+    }
+
+    /// Versions 1 to 999 in no order that repeats.
+    fn random_versions() -> impl FnMut(u32) -> Option<KeyUrl> {
+        let versions: Vec<_> = (1..=999).map(url).collect();
+        let mut state = 7_u64;
+        move |_| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
+            Some(versions[(state >> 33) as usize % versions.len()].clone())
+        }
+    }
+
+    #[test]
+    fn random_versions_at_50_a_second_keep_no_genuine_one_out() {
+        for (every, at_most) in [(1.0, 60.0), (10.0, 600.0), (59.0, 3600.0)] {
+            let waited = wait_among(every, random_versions());
+            println!("named every {every} s: waits {waited:?}");
+            assert!(waited <= seconds(at_most), "{every} {waited:?}");
+        }
+    }
+
+    #[test]
+    fn urls_that_are_named_once_at_50_a_second_keep_no_genuine_one_out() {
+        for (every, at_most) in [(1.0, 60.0), (10.0, 60.0), (59.0, 180.0)] {
+            let waited = wait_among(every, |tick| Some(url(1000 + tick as usize)));
+            println!("named every {every} s: waits {waited:?}");
+            assert!(waited <= seconds(at_most), "{every} {waited:?}");
+        }
+    }
+
+    #[test]
+    fn a_few_versions_that_are_named_all_the_time_delay_a_genuine_one_by_two_turns_each() {
+        for few in [1, 5, 10, 50] {
+            let versions: Vec<_> = (100..100 + few).map(url).collect();
+            let waited = wait_among(59.0, |tick| {
+                Some(versions[tick as usize % versions.len()].clone())
+            });
+            println!("{few} versions: waits {waited:?}");
+            assert!(
+                waited <= seconds(20.0 * few as f64 + 20.0),
+                "{few} {waited:?}"
+            );
+        }
+    }
+
+    /// The worst that the second promise allows.
+    #[test]
+    fn all_versions_named_every_minute_delay_a_genuine_one_by_two_turns_each() {
+        let versions: Vec<_> = (1..=999).map(url).collect();
+        let waited = wait_among(59.0, |tick| versions.get(tick as usize % 2950).cloned());
+        println!("waits {waited:?}");
+        assert!(waited <= seconds(20.0 * 998.0), "{waited:?}");
+        assert!(
+            waited >= seconds(600.0),
+            "or this is not the worst: {waited:?}"
+        );
     }
 }

@@ -51,14 +51,14 @@ impl KeyStoreBuilder {
         self
     }
 
-    /// Refuses a key URL with either scheme, be it pinned, allowed or published. The sender of a
-    /// callback chooses among the keys at hand, so a broken one has to be switched off.
+    /// Refuses a key URL with either scheme, even if its key is pinned, cached or published. The sender
+    /// of a callback chooses among all usable keys, so a broken one has to be switched off.
     pub fn deny_key(mut self, url: impl Into<String>) -> Self {
         self.denied.push(url.into());
         self
     }
 
-    /// Fetches keys that are allowed and not at hand with a client of your own.
+    /// Fetches keys that the policy admits and that are not known yet with the application's own client.
     pub fn key_fetcher(mut self, fetcher: impl FetchKey) -> Self {
         self.fetcher = Fetcher::Given(Arc::new(fetcher));
         self

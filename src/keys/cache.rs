@@ -32,7 +32,7 @@ pub(super) const TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long beyond that it is used while it cannot be fetched again.
 pub(super) const MAX_STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// How many fetched keys are kept, besides those of listed URLs. Only keys that an allowed host
+/// How many fetched keys are kept, besides those of listed URLs. Only keys that an admitted host
 /// served get here.
 const MAX_FETCHED: usize = 64;
 

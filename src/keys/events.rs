@@ -1,8 +1,8 @@
 //! What operators are told about key fetches.
 //!
-//! 1. A failure is a `warn`: callbacks with that key are refused, or its refresh is overdue. Whoever
-//!    names key URLs can cause one, within the budgets of the store; the first of each URL is told at
-//!    once, then at most one [in a while](INTERVAL) with the number of those left out.
+//! 1. A failure is a `warn`: callbacks with that key are refused, or its refresh is overdue. Senders
+//!    can cause one by naming a key URL, within the budget of the store; the first of each URL is told
+//!    at once, then at most one in an [interval](INTERVAL), with the number of those left out.
 //! 2. A fetched key is a `debug`.
 
 use std::time::Duration;

@@ -73,7 +73,7 @@ impl fmt::Display for KeyUrl {
 /// # Ok::<(), oss_callback::ConfigError>(())
 /// ```
 ///
-/// A URL can only be allowed if it is canonical: `http` or `https`, a host in lower case, a path;
+/// A URL can only be admitted if it is canonical: `http` or `https`, a host in lower case, a path;
 /// no user information, port, query, fragment, percent sign, backslash, empty segment or dot segment.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -275,7 +275,7 @@ fn version(text: &str) -> Option<u16> {
     }
 }
 
-/// A URL taken apart. Not yet allowed, and not known to be canonical.
+/// A URL taken apart. Not yet admitted, and not known to be canonical.
 #[derive(Clone, Copy)]
 struct Parts<'a> {
     url: &'a str,

@@ -24,6 +24,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use md5::{Digest, Md5};
 
+#[cfg(fuzzing)]
+pub(crate) use self::montgomery::Modulus;
 #[cfg(feature = "test-util")]
 pub(crate) use self::signature::MD5_DIGEST_INFO;
 pub(crate) use self::{

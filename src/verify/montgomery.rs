@@ -30,7 +30,7 @@ macro_rules! in_eights {
 /// A modulus and an exponent, in the smallest of four widths that holds them. Lengths between these
 /// are padded: only the four are worth code of their own.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Modulus {
+pub(crate) enum Modulus {
     /// The production key.
     Limbs8(Field<8>),
     Limbs16(Box<Field<16>>),
@@ -41,7 +41,7 @@ pub(super) enum Modulus {
 impl Modulus {
     /// Prepares an odd modulus of 2 to 4096 bits, in big-endian bytes of which the first is not zero,
     /// and an odd exponent above 1.
-    pub(super) fn new(n: &[u8], exponent: u32) -> Self {
+    pub(crate) fn new(n: &[u8], exponent: u32) -> Self {
         debug_assert!(n.first().is_some_and(|byte| *byte != 0));
         debug_assert!(n.last().is_some_and(|byte| byte & 1 == 1));
         debug_assert!(exponent & 1 == 1 && exponent > 1);
@@ -54,7 +54,7 @@ impl Modulus {
     }
 
     /// The length of the modulus in bits.
-    pub(super) fn bits(&self) -> usize {
+    pub(crate) fn bits(&self) -> usize {
         match self {
             Self::Limbs8(field) => field.bits(),
             Self::Limbs16(field) => field.bits(),
@@ -65,7 +65,7 @@ impl Modulus {
 
     /// What `read` makes of `signature^e mod n`, in the modulus' own length. `None` unless the
     /// signature has exactly that length and is below the modulus.
-    pub(super) fn open<T>(&self, signature: &[u8], read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    pub(crate) fn open<T>(&self, signature: &[u8], read: impl FnOnce(&[u8]) -> T) -> Option<T> {
         match self {
             Self::Limbs8(field) => field.open(signature, read),
             Self::Limbs16(field) => field.open(signature, read),
@@ -77,7 +77,7 @@ impl Modulus {
 
 /// Integers modulo an odd number of at most `L` limbs, least significant limb first.
 #[derive(PartialEq, Eq)]
-pub(super) struct Field<const L: usize> {
+pub(crate) struct Field<const L: usize> {
     n: [u64; L],
     /// `-n⁻¹ mod 2^64`.
     n_neg_inverse: u64,
@@ -307,23 +307,10 @@ fn sub(a: u64, b: u64, borrow: bool) -> (u64, bool) {
     (difference, under_b | under_borrow)
 }
 
-/// What the fuzz target holds against big integers: `R² mod n`, and `signature^e mod n`.
-#[cfg(fuzzing)]
-pub(crate) fn results_for_fuzzing(
-    n: &[u8],
-    exponent: u32,
-    signature: &[u8],
-) -> (Vec<u8>, Option<Vec<u8>>) {
-    let modulus = Modulus::new(n, exponent);
-    let opened = modulus.open(signature, <[u8]>::to_vec);
-    let (_, r_squared, _) = modulus.parts();
-    (r_squared, opened)
-}
-
 #[cfg(any(test, fuzzing))]
 impl Modulus {
     /// `n`, `R² mod n` and the exponent; the numbers in big-endian bytes, as many as R has.
-    pub(super) fn parts(&self) -> (Vec<u8>, Vec<u8>, u32) {
+    pub(crate) fn parts(&self) -> (Vec<u8>, Vec<u8>, u32) {
         fn bytes(limbs: &[u64]) -> Vec<u8> {
             let limbs = limbs.iter().rev();
             limbs.flat_map(|limb| limb.to_be_bytes()).collect()

@@ -24,6 +24,8 @@ mod diagnose;
 mod direct_upload;
 #[cfg(feature = "ticket")]
 mod field_guards;
+#[cfg(feature = "axum")]
+mod field_variables;
 mod guard_config;
 mod guard_timeout;
 mod guards;
@@ -32,6 +34,8 @@ mod hyper;
 mod key_budget;
 mod key_urls;
 mod keys;
+#[cfg(feature = "tracing")]
+mod logs;
 #[cfg(all(feature = "reqwest", feature = "upload"))]
 mod object_check;
 mod opening;
