@@ -8,8 +8,8 @@
 //!    brings back, and into the policy or the URL, which OSS holds the upload to.
 //! 4. A policy says object, size and media types. A presigned URL says the object, and the media type
 //!    if there is only one; the rest is for the ticket alone, when the object is already stored.
-//! 5. A custom variable of the template has a value in each upload, and there is none that the
-//!    template does not name.
+//! 5. A custom variable of the template has a value in each upload, and a value that the
+//!    template does not name is an error.
 
 use std::{
     collections::BTreeMap,
@@ -130,14 +130,14 @@ impl DirectUpload {
     /// Claims without a bucket are for the one that uploads go to.
     ///
     /// # Errors
-    /// [`UploadError`], if the claims cannot be granted: another bucket, a prefix for a PUT, a key that
-    /// is not one, a ticket that is too long.
+    /// [`UploadError`], if the claims cannot be granted: another bucket, a prefix for a PUT, a
+    /// malformed key, a ticket that is too long.
     pub fn authorize(&self, claims: &TicketClaims) -> Result<Authorization, UploadError> {
         self.authorize_with(claims, [] as [(&str, &str); 0])
     }
 
-    /// Authorizes one upload with values for custom variables of the template. Whoever uploads can read
-    /// them; with the policy or the URL they cannot change them.
+    /// Authorizes one upload with values for custom variables of the template. The uploader can read
+    /// them, but not change them: the policy or the URL demands them as they are.
     ///
     /// # Errors
     /// As [`authorize`](Self::authorize), and for a variable without a value or a value without a
@@ -539,7 +539,7 @@ impl fmt::Debug for DirectUploadBuilder {
 /// | `callback` | the value of `x-oss-callback`, which is in the above already |
 /// | `expires` | the Unix time until which the upload has to begin |
 ///
-/// Whoever has it can upload: it goes to one client, over TLS, and into no log.
+/// Anybody who has it can upload: it goes to one client, over TLS, and into no log.
 #[derive(Clone, Debug)]
 pub struct Authorization {
     upload: Upload,

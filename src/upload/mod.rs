@@ -9,7 +9,7 @@
 //!    is checked then.
 //! 2. [`BodyTemplate`] writes the callback's body without the traps of escaping, and
 //!    [checks](BodyTemplate::check) that it decodes into the type of the handler, for an image and for
-//!    a file that is none.
+//!    any other file.
 //! 3. [`CallbackParams`] are what OSS takes. What it would refuse is refused when they are built, with
 //!    its error code. They are written to headers, a query or the fields of a form, and parsed back
 //!    from each.

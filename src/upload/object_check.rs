@@ -2,15 +2,15 @@
 //!
 //! 1. It stands behind a guard that says on whose behalf a callback comes, so that strangers cannot
 //!    have it ask.
-//! 2. The signed bucket is one of those that were given. OSS is asked about no other: whoever writes a
-//!    body could name a bucket of their own, with the object in it that they claim.
+//! 2. The signed bucket is one of those that were given. OSS is asked about no other: the author of
+//!    a body could name a bucket of their own, with the object in it that they claim.
 //! 3. The signed size and ETag are compared with those of the stored object, and both must be there.
 //!    Media type and CRC-64 are compared if the body has them.
 //! 4. What differs, and an object that is not there, is refused with 403. That OSS cannot be asked, or
 //!    that the credentials do not suffice, is no fault of the callback: 503.
 //! 5. The handler gets what OSS said as [`ObjectFacts`].
 //!
-//! An object can be overwritten after that, by whoever may write to its key.
+//! An object can be overwritten after that, by anybody who may write to its key.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ use crate::{
 /// [`guard_timeout`](crate::OssCallbackLayerBuilder::guard_timeout). The template has to name bucket,
 /// object, size and ETag, which [`DirectUpload`](super::DirectUpload) sees to.
 ///
-/// What remains: the object can be overwritten afterwards, by whoever may write to its key. Uploads
+/// What remains: the object can be overwritten afterwards, by anybody who may write to its key. Uploads
 /// with `x-oss-forbid-overwrite`, which this crate's policies demand by default, cannot do that.
 ///
 /// ```

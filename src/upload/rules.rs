@@ -60,8 +60,10 @@ pub enum ParamsRule {
     /// `signatureVersion` is not `1.0`. The rule of other versions is not public, so nobody could
     /// verify such a callback.
     SignatureVersionUnsupported,
-    /// `callbackBody` is malformed: a `$` without `{`, or a `${` without `}`.
+    /// A `$` in `callbackBody` is not followed by `{`.
     Template,
+    /// A `${` in `callbackBody` has no `}`, or no name before it.
+    TemplateName,
     /// There are more than five callback URLs.
     TooManyUrls,
     /// A callback URL does not resolve to an address that the service can reach.
@@ -183,14 +185,14 @@ impl ParamsRule {
                 Shown("0007-00000009"),
                 "`callbackHost` is not a domain or an IPv4 address",
             ),
-            Self::NoUrl => (Shown("0007-00000004"), "there is no callback URL"),
+            Self::NoUrl => (Inferred("0007-00000004"), "there is no callback URL"),
             Self::PrivateAddress => (
                 Shown("0007-00000008"),
                 "a callback URL leads to a private address, which the service does not call",
             ),
             Self::Sni => (
                 Code::None,
-                "`callbackSNI` is not a JSON boolean; \"true\" in quotes is none",
+                "`callbackSNI` is not a JSON boolean; \"true\" in quotes is refused, too",
             ),
             Self::SignatureVersionNotString => (Code::None, "`signatureVersion` is not a string"),
             Self::SignatureVersionUnsupported => (
@@ -199,7 +201,11 @@ impl ParamsRule {
             ),
             Self::Template => (
                 Shown("0007-00000105"),
-                "`callbackBody` is malformed: variables are written `${name}`, and no other `$` may occur",
+                "a `$` in `callbackBody` is not followed by `{`: variables are written `${name}`, and no other `$` may occur",
+            ),
+            Self::TemplateName => (
+                Inferred("0007-00000105"),
+                "a `${` in `callbackBody` is not followed by a name and `}`",
             ),
             Self::TooManyUrls => (
                 Shown("0007-00000005"),
@@ -347,7 +353,7 @@ impl ParamsError {
         self.rule.row().argument
     }
 
-    /// The `ArgumentValue` of the service's answer. It is text of whoever sent the parameters, so it
+    /// The `ArgumentValue` of the service's answer. It is text of the sender, so it
     /// is for that answer and not for logs; [`Display`](fmt::Display) and [`Debug`](fmt::Debug) do
     /// not show it.
     pub fn argument_value(&self) -> Option<&str> {

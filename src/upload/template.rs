@@ -316,7 +316,7 @@ impl BodyTemplateBuilder {
         self
     }
 
-    /// Text that is the same in each callback. Whoever uploads can read it.
+    /// Text that is the same in each callback. The uploader can read it.
     pub fn constant(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.members.push(Member {
             name: name.into(),
@@ -329,7 +329,7 @@ impl BodyTemplateBuilder {
     ///
     /// # Errors
     /// If it is empty or too long, if a name occurs twice, is empty or documented for another variable,
-    /// or if the name of a custom variable is not one.
+    /// or if the name of a custom variable is malformed.
     pub fn build(self) -> Result<BodyTemplate, TemplateError> {
         for (position, Member { name, content }) in self.members.iter().enumerate() {
             if name.is_empty() {
