@@ -254,7 +254,7 @@ pub fn object_facts()
 /// `filter.recover(oss_callback::warp::recover)`.
 ///
 /// # Errors
-/// The same rejection, if it is none of this crate's.
+/// The same rejection, unless it is one of this crate's.
 pub async fn recover(rejection: warp::Rejection) -> Result<Response, warp::Rejection> {
     match rejection.find::<Rejection>() {
         Some(ours) => Ok(ours.to_response()),

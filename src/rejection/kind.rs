@@ -31,7 +31,7 @@ pub enum RejectionKind {
     /// The body does not decode, or not into the type that was asked for (422). The source names
     /// the variable.
     InvalidVariables,
-    /// The key URL is allowed, but its key is not at hand (503). The source says why.
+    /// The key URL is allowed, but its key could not be had (503). The source says why.
     KeyUnavailable,
     /// The key URL is not on the allowlist, or was denied (403).
     KeyUrlNotAllowed,

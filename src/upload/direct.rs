@@ -137,7 +137,7 @@ impl DirectUpload {
     }
 
     /// Authorizes one upload with values for custom variables of the template. The uploader can read
-    /// them, but not change them: the policy or the URL demands them as they are.
+    /// them; with the policy or the URL they cannot change them.
     ///
     /// # Errors
     /// As [`authorize`](Self::authorize), and for a variable without a value or a value without a

@@ -9,7 +9,7 @@
 //!    is checked then.
 //! 2. [`BodyTemplate`] writes the callback's body without the traps of escaping, and
 //!    [checks](BodyTemplate::check) that it decodes into the type of the handler, for an image and for
-//!    any other file.
+//!    a file that is not an image.
 //! 3. [`CallbackParams`] are what OSS takes. What it would refuse is refused when they are built, with
 //!    its error code. They are written to headers, a query or the fields of a form, and parsed back
 //!    from each.
@@ -78,7 +78,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-#![cfg_attr(feature = "axum", doc = include_str!("../../docs/upload.md"))]
+//! # In the browser
+//!
+//! The page posts the fields as they come, and the file behind them. The bucket needs a CORS rule for
+//! the page's origin.
+//!
+//! ```text
+//! const upload = await (await fetch("/uploads", { method: "POST" })).json();
+//! const form = new FormData();
+//! for (const [name, value] of Object.entries(upload.fields)) form.append(name, value);
+//! form.append("file", file);
+//! const answer = await fetch(upload.url, { method: "POST", body: form });
+//! if (answer.status !== 200) throw new Error(`not recorded: ${answer.status}`); // 203: the callback failed
+//! ```
 //!
 //! # What is left to the service
 //!

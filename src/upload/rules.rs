@@ -192,7 +192,7 @@ impl ParamsRule {
             ),
             Self::Sni => (
                 Code::None,
-                "`callbackSNI` is not a JSON boolean; \"true\" in quotes is refused, too",
+                "`callbackSNI` is not a JSON boolean: \"true\" in quotes is a string",
             ),
             Self::SignatureVersionNotString => (Code::None, "`signatureVersion` is not a string"),
             Self::SignatureVersionUnsupported => (
