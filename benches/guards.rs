@@ -26,7 +26,7 @@ use tower::{Layer, Service, service_fn};
 const NOW: u64 = 1_700_000_000;
 
 fn key() -> TicketKey {
-    TicketKey::new([7; 32]).expect("it has 256 bits")
+    TicketKey::new(*b"a secret of 256 bits, for tests.").expect("it has 256 bits")
 }
 
 fn ticket() -> String {

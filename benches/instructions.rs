@@ -123,6 +123,7 @@ fn call<S>(
 where
     S: Service<Request<CallbackBody>, Response = Response<CallbackBody>, Error = Infallible>
         + Clone,
+    S::Future: Send + 'static,
 {
     match ready(service.call(request)) {
         Ok(response) => response,

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use http::Extensions;
 use serde::de::DeserializeOwned;
 
-use crate::{CallbackVars, Rejection, RejectionKind, VerifiedCallback};
+use crate::{CallbackVars, Rejection, RejectionKind, VerifiedCallback, log};
 
 /// The callback variables as a value of the type `T`.
 ///
@@ -53,10 +53,14 @@ impl VerifiedCallback {
     /// # Errors
     /// `LayerMissing` if no layer did.
     pub fn from_extensions(extensions: &Extensions) -> Result<&Self, Rejection> {
-        extensions
-            .get()
-            .ok_or_else(|| RejectionKind::LayerMissing.into())
+        extensions.get().ok_or_else(layer_missing)
     }
+}
+
+/// Refuses on behalf of an extractor that found no proof.
+pub(crate) fn layer_missing() -> Rejection {
+    log::layer_missing("OssCallbackLayer: is it around this handler?");
+    RejectionKind::LayerMissing.into()
 }
 
 impl<T> Deref for OssCallback<T> {

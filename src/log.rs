@@ -1,169 +1,98 @@
-//! What operators are told, with the feature `tracing`; without it, nothing here costs anything.
+//! How operators are told, with the feature `tracing`; without it, nothing here costs anything.
 //!
-//! 1. One event for each refusal, with its kind, its cause and the request id: `debug` as long as
-//!    there is no genuine signature, for strangers can cause as many as they like; `warn` after.
-//! 2. A `warn` for an answer that OSS will not take.
-//! 3. A `warn`, once for each layer, if no guard binds its callbacks to anybody.
-//! 4. No event has a byte of a body, of a variable, of a query or of a header, but for a request id
-//!    that is nothing but hexadecimal digits.
+//! 1. Every event is made by one macro and has one target, `oss_callback`. What the events are stands
+//!    beside the modules that make them; the [crate documentation](crate#events) lists them.
+//! 2. What any stranger can cause is a `debug`. What is worse goes through a [`RateLimit`], so that no
+//!    sender decides how much is written.
+//! 3. No event has a byte of a body, of a variable, of a query or of a header, except for a request id
+//!    that consists of hexadecimal digits. A [path](Path) is escaped and cut, and only the path of a
+//!    genuine callback is written.
+
+mod rate_limit;
 
 use std::{error::Error, fmt};
 
-use http::{Response, StatusCode, request::Parts};
-use http_body::Body;
+pub(crate) use self::rate_limit::{LeftOut, RateLimit};
 
-use crate::{FetchOutcome, KeyFetch, Rejection, VerifiedCallback, callback::REQUEST_ID};
+/// How much of a path is written. Prefixes are what proxies change, so the beginning is what counts.
+const MAX_PATH_LEN: usize = 128;
 
 /// A `tracing` event, or nothing.
 macro_rules! event {
     ($level:ident, $message:literal, { $($field:ident: $value:expr),* $(,)? } $(, $cause:expr)?) => {
         #[cfg(feature = "tracing")]
-        tracing::$level!($($field = $value,)* $(cause = %$cause,)? $message);
+        tracing::$level!(
+            target: "oss_callback",
+            $($field = $value,)*
+            $(cause = %$cause,)?
+            $message
+        );
         #[cfg(not(feature = "tracing"))]
         let _ = || ($($value,)* $($cause)?);
     };
 }
 pub(crate) use event;
 
-/// The layer refuses a callback. With `callback`, its signature was genuine.
-pub(crate) fn refused(
-    rejection: &Rejection,
-    callback: Option<&VerifiedCallback>,
-    parts: Option<&Parts>,
-) {
-    if let Some(callback) = callback {
-        return refused_inside(rejection, callback);
-    }
-    event!(debug, "callback refused", {
-        kind: rejection.code(),
-        request_id: parts.and_then(|parts| {
-            hexadecimal(parts.headers.get(REQUEST_ID)?.to_str().ok()?)
-        }),
-    }, Causes(rejection));
-}
-
-/// A guard, an extractor or a handler refuses a genuine callback.
-pub(crate) fn refused_inside(rejection: &Rejection, callback: &VerifiedCallback) {
-    event!(warn, "genuine callback refused", {
-        kind: rejection.code(),
-        request_id: request_id(callback),
-    }, Causes(rejection));
-}
-
-/// The handler answered; what OSS makes a failed callback of is worth a warning.
-pub(crate) fn answered<B: Body>(
-    response: &Response<B>,
-    callback: &VerifiedCallback,
-    stopwatch: &Stopwatch,
-) {
-    if let Some(fault) = fault(response, stopwatch) {
-        event!(warn, "OSS will not take this answer", {
-            fault: fault,
-            status: response.status().as_u16(),
-            request_id: request_id(callback),
-        });
-    }
-}
-
-/// A genuine callback came to a layer whose guards do not ask on whose behalf.
-pub(crate) fn unbound() {
-    event!(
-        warn,
-        "no guard binds callbacks to anybody: every OSS customer can have OSS sign any body \
-         for this URL. Add a TicketGuard or a guard of your own, or say `allow_any_customer()`",
-        {}
-    );
-}
-
-/// A renderer of the application makes a success of a refusal.
-pub(crate) fn success_for_rejection(rejection: &Rejection, status: StatusCode) {
-    event!(error, "a rejection was rendered with a status of success; its own status is sent instead", {
-        kind: rejection.code(),
-        status: status.as_u16(),
-    });
-}
-
-/// A key was fetched, or not.
-pub(crate) fn key_fetched(fetch: &KeyFetch) {
-    match &fetch.outcome {
-        FetchOutcome::Fetched => {
-            event!(debug, "public key fetched", { url: fetch.url.as_str() });
-        }
-        FetchOutcome::Failed(error) => {
-            event!(warn, "public key not fetched", { url: fetch.url.as_str() }, Causes(error));
-        }
-        FetchOutcome::StaleKept(error) => {
-            event!(warn, "public key not refreshed, and used on", { url: fetch.url.as_str() }, Causes(error));
-        }
-    }
-}
-
-/// Runs from the call of the handler to its answer.
-pub(crate) struct Stopwatch {
+/// Whether anybody listens to warnings. What is not heard must not use up a [`RateLimit`].
+pub(crate) fn warnings_are_heard() -> bool {
     #[cfg(feature = "tracing")]
-    started: std::time::Instant,
+    return tracing::enabled!(target: "oss_callback", tracing::Level::WARN);
+    #[cfg(not(feature = "tracing"))]
+    return false;
 }
 
-impl Stopwatch {
-    pub(crate) fn start() -> Self {
+/// A handler asked for what no layer or no guard has left there; `hint` says what is missing.
+///
+/// Strangers can cause it too, on a route that lost its layer.
+pub(crate) fn layer_missing(hint: &'static str) {
+    #[cfg(feature = "tracing")]
+    if tracing::enabled!(target: "oss_callback", tracing::Level::ERROR) {
+        use std::{sync::LazyLock, time::Duration};
+
+        /// For all routes together, as there is no layer. A few at once: they may be of several.
+        static LIMIT: LazyLock<RateLimit> =
+            LazyLock::new(|| RateLimit::burst_of(20, Duration::from_secs(3)));
+        if let Some(left_out) = LIMIT.pass("LayerMissing", hint) {
+            event!(error, "a handler asked for what no layer has left for it", {
+                look_at: hint,
+                left_out: left_out.if_any(),
+            });
+        }
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = hint;
+}
+
+/// The span in which something began, to be entered by the task that goes on with it.
+#[derive(Clone)]
+pub(crate) struct Span {
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
+}
+
+impl Span {
+    pub(crate) fn current() -> Self {
         Self {
             #[cfg(feature = "tracing")]
-            started: std::time::Instant::now(),
+            span: tracing::Span::current(),
         }
     }
-}
 
-/// What OSS does not like about an answer.
-#[cfg(feature = "tracing")]
-fn fault<B: Body>(response: &Response<B>, stopwatch: &Stopwatch) -> Option<&'static str> {
-    use std::time::Duration;
-
-    use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-
-    use crate::vars::media_type;
-
-    let length = response.body().size_hint().exact().or_else(|| {
-        let length = response.headers().get(CONTENT_LENGTH)?;
-        length.to_str().ok()?.parse().ok()
-    });
-    let is_document = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
-        let media_type = media_type(value.as_bytes());
-        media_type.eq_ignore_ascii_case(b"application/json")
-            || media_type.eq_ignore_ascii_case(b"application/xml")
-    });
-    if response.status() != StatusCode::OK {
-        Some("its status is not 200")
-    } else if length.is_none() {
-        Some("it has no exact length")
-    } else if length == Some(0) {
-        Some("it is empty")
-    } else if length > Some(1024 * 1024) {
-        Some("it is longer than 1 MB")
-    } else if !is_document {
-        Some("it is neither JSON nor XML")
-    } else if stopwatch.started.elapsed() > Duration::from_secs(5) {
-        Some("it came after 5 s")
-    } else {
-        None
+    pub(crate) fn instrument<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+        #[cfg(feature = "tracing")]
+        return tracing::Instrument::instrument(future, self.span);
+        #[cfg(not(feature = "tracing"))]
+        return future;
     }
-}
-
-#[cfg(not(feature = "tracing"))]
-fn fault<B: Body>(_: &Response<B>, _: &Stopwatch) -> Option<&'static str> {
-    None
-}
-
-fn request_id(callback: &VerifiedCallback) -> Option<&str> {
-    hexadecimal(callback.unsigned().request_id()?)
 }
 
 /// Ids are 24 hexadecimal digits; anything else is text that somebody made up.
-fn hexadecimal(id: &str) -> Option<&str> {
+pub(crate) fn hexadecimal(id: &str) -> Option<&str> {
     (id.len() <= 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
 /// An error and those beneath it.
-struct Causes<'a>(&'a dyn Error);
+pub(crate) struct Causes<'a>(pub(crate) &'a dyn Error);
 
 impl fmt::Display for Causes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -174,5 +103,39 @@ impl fmt::Display for Causes<'_> {
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+/// A path as it may be written: printable ASCII, and not too much of it.
+pub(crate) struct Path<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0.as_bytes();
+        let shown = &bytes[..bytes.len().min(MAX_PATH_LEN)];
+        write!(f, "{}", shown.escape_ascii())?;
+        if shown.len() < bytes.len() {
+            f.write_str("...")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_escaped_and_cut() {
+        assert_eq!(Path("/api/cb%0A").to_string(), "/api/cb%0A");
+        assert_eq!(
+            Path("/a\n\u{1b}[2J\u{e9}").to_string(),
+            r"/a\n\x1b[2J\xc3\xa9"
+        );
+        let long = "/".repeat(MAX_PATH_LEN + 1);
+        assert_eq!(Path(&long[1..]).to_string(), &long[1..]);
+        assert_eq!(Path(&long).to_string(), format!("{}...", &long[1..]));
+        let multibyte = "\u{e9}".repeat(MAX_PATH_LEN);
+        assert!(Path(&multibyte).to_string().is_ascii());
     }
 }

@@ -20,6 +20,10 @@ use rsa::{
 };
 
 pub use crate::guard::check_replay_store;
+pub use crate::substitution::{
+    EmptyText, FillError, FillOptions, FormEncoding, JsonText, MissingCustom, TemplateSyntax,
+    UnknownVariable, UploadedObject,
+};
 use crate::{CallbackBody, ConfigError, PublicKey, Rejection, VerifiedCallback, Verifier, verify};
 
 /// As short as the production key.
@@ -205,18 +209,21 @@ impl CallbackSigner {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, self.sign(digest));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-        headers.insert("content-md5", header_value(&content_md5));
+        headers.insert(verify::names::CONTENT_MD5, header_value(&content_md5));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         headers.insert(
             header::USER_AGENT,
             HeaderValue::from_static("aliyun-oss-callback"),
         );
         headers.insert(
-            "x-oss-pub-key-url",
+            verify::names::KEY_URL,
             header_value(&BASE64_STANDARD.encode(self.key_url)),
         );
-        headers.insert("x-oss-signature-version", HeaderValue::from_static("1.0"));
-        headers.insert("x-oss-tag", HeaderValue::from_static("CALLBACK"));
+        headers.insert(
+            verify::names::SIGNATURE_VERSION,
+            HeaderValue::from_static("1.0"),
+        );
+        headers.insert(verify::names::TAG, HeaderValue::from_static("CALLBACK"));
 
         let mut request = Request::new(CallbackBody::from(body));
         *request.method_mut() = Method::POST;

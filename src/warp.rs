@@ -111,7 +111,7 @@
 //! # }
 //! ```
 
-use std::convert::Infallible;
+use std::{cell::Cell, convert::Infallible};
 
 use bytes::Buf;
 use futures_util::{TryStreamExt, future};
@@ -128,10 +128,10 @@ use warp::{
 };
 
 #[cfg(feature = "ticket")]
-use crate::guard::AdmittedTicket;
+use crate::guard::TicketExtension;
 use crate::{
-    CallbackAnswer, CallbackBody, OssCallback, OssCallbackLayer, Rejection, RejectionKind,
-    RejectionResponse, VerifiedCallback, handler_fn,
+    CallbackAnswer, CallbackBody, OssCallback, OssCallbackLayer, Rejection, RejectionResponse,
+    VerifiedCallback, extract::layer_missing, handler_fn,
 };
 
 /// Runs a layer around one handler.
@@ -144,10 +144,8 @@ use crate::{
 /// its extensions, and beside it what guards left there. What other layers put into the extensions
 /// of warp's own request stays with warp: no filter can hand it on.
 ///
-/// # Panics
-/// Without a path filter before it, warp's own [`full`](warp::path::full()) panics on a request
-/// target that has no path, `localhost:80` instead of `/`, and the connection ends. No such target
-/// gets past a filter that names a segment.
+/// A request target without a path, `localhost:80` instead of `/`, is refused with 400, whether or not
+/// a path filter stands before it.
 pub fn route<R, H, Fut>(
     layer: OssCallbackLayer<R>,
     handler: H,
@@ -192,8 +190,7 @@ where
 /// Rejects with `LayerMissing` if there is none.
 pub fn verified() -> impl Filter<Extract = (VerifiedCallback,), Error = warp::Rejection> + Copy {
     warp::ext::optional().and_then(|callback: Option<VerifiedCallback>| {
-        let missing = || custom(Rejection::from(RejectionKind::LayerMissing));
-        future::ready(callback.ok_or_else(missing))
+        future::ready(callback.ok_or_else(|| custom(layer_missing())))
     })
 }
 
@@ -221,14 +218,14 @@ pub fn verified() -> impl Filter<Extract = (VerifiedCallback,), Error = warp::Re
 ///     CallbackAnswer::json(&(ticket.user, &upload.object))
 /// }
 ///
-/// let secret = [7; 32]; // A real one is random.
+/// let secret = "q4O9wXWtPx4ZrrXm1vHk7d3cJm0n8bqkE5G7yFzUuYI="; // From `openssl rand -base64 32`.
 /// let routes = warp::path!("oss" / "callback")
 ///     .and(ticket::<Grant>())
 ///     .and(callback())
 ///     .then(uploaded)
 ///     .recover(recover);
 /// let app = OssCallbackLayer::builder()
-///     .guard(TicketGuard::new(TicketKey::new(secret)?))
+///     .guard(TicketGuard::new(TicketKey::from_base64(secret)?))
 ///     .build()?
 ///     .layer(warp::service(routes));
 /// # Ok::<(), oss_callback::ConfigError>(())
@@ -238,8 +235,18 @@ pub fn ticket<C>() -> impl Filter<Extract = (crate::Ticket<C>,), Error = warp::R
 where
     C: DeserializeOwned + Send + 'static,
 {
-    warp::ext::optional().and_then(|admitted: Option<AdmittedTicket>| {
-        future::ready(crate::Ticket::from_admitted(admitted.as_ref()).map_err(custom))
+    warp::ext::optional().and_then(|admitted: Option<TicketExtension>| {
+        future::ready(crate::Ticket::from_extension(admitted.as_ref()).map_err(custom))
+    })
+}
+
+/// Extracts what OSS said of the object, behind a layer with an
+/// [`ObjectCheck`](crate::upload::ObjectCheck).
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+pub fn object_facts()
+-> impl Filter<Extract = (crate::upload::ObjectFacts,), Error = warp::Rejection> + Copy {
+    warp::ext::optional().and_then(|facts: Option<crate::upload::ObjectFacts>| {
+        future::ready(crate::upload::ObjectFacts::from_extension(facts.as_ref()).map_err(custom))
     })
 }
 
@@ -247,7 +254,7 @@ where
 /// `filter.recover(oss_callback::warp::recover)`.
 ///
 /// # Errors
-/// The same rejection, if it is none of this crate's.
+/// The same rejection, unless it is one of this crate's.
 pub async fn recover(rejection: warp::Rejection) -> Result<Response, warp::Rejection> {
     match rejection.find::<Rejection>() {
         Some(ours) => Ok(ours.to_response()),
@@ -256,6 +263,15 @@ pub async fn recover(rejection: warp::Rejection) -> Result<Response, warp::Rejec
 }
 
 impl Reject for Rejection {}
+
+/// 500. Nothing else logs it, as a handler that issues tickets is not behind the layer.
+#[cfg(feature = "ticket")]
+impl Reply for crate::TicketError {
+    fn into_response(self) -> Response {
+        self.log();
+        Rejection::from(self).into_response()
+    }
+}
 
 impl Reply for Rejection {
     fn into_response(self) -> Response {
@@ -283,13 +299,14 @@ mod named {
     }
 }
 
-/// Path and query as they were received.
+/// Path and query as they were received, or `*` if the target has no path, which the layer refuses.
 fn target() -> impl Filter<Extract = (Uri,), Error = Infallible> + Copy {
     let query = warp::query::raw()
         .map(Some)
         .or(warp::any().map(|| None))
         .unify();
-    warp::path::full()
+    has_path()
+        .and(warp::path::full())
         .and(query)
         .map(|path: FullPath, query: Option<String>| {
             let path = path.as_str();
@@ -299,6 +316,31 @@ fn target() -> impl Filter<Extract = (Uri,), Error = Infallible> + Copy {
             };
             target.expect("path and query of a URI are a URI")
         })
+        .or(warp::any().map(|| Uri::from_static("*")))
+        .unify()
+}
+
+/// Rejects a target without a path, on which [`full`](warp::path::full()) panics.
+///
+/// Of all that warp shows of a request, only what it shows a logger has the path and is safe to look
+/// at. The logger runs in the same poll as the filter behind it, so a cell is enough to pass the
+/// answer on.
+fn has_path() -> impl Filter<Extract = (), Error = warp::Rejection> + Copy {
+    thread_local! {
+        static HAS_PATH: Cell<bool> = const { Cell::new(false) };
+    }
+    let look = |info: warp::filters::log::Info<'_>| HAS_PATH.set(!info.path().is_empty());
+    warp::any()
+        .map(warp::reply)
+        .with(warp::log::custom(look))
+        .and_then(|_| {
+            future::ready(if HAS_PATH.get() {
+                Ok(())
+            } else {
+                Err(warp::reject())
+            })
+        })
+        .untuple_one()
 }
 
 /// A request of the parts that warp's filters give away one by one.

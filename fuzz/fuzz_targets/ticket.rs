@@ -32,7 +32,7 @@ fn now() -> SystemTime {
 }
 
 fn key() -> TicketKey {
-    TicketKey::new([7; 32]).unwrap()
+    TicketKey::new(*b"a secret of 256 bits, for tests.").unwrap()
 }
 
 static ISSUED: LazyLock<String> = LazyLock::new(|| {

@@ -1,13 +1,4 @@
-//! What the public Alibaba Cloud publishes: one key so far, under one URL in two spellings.
-
-/// The body of `http(s)://gosspublic.alicdn.com/callback_pub_key_v1.pem`, unchanged since 2015: 512
-/// bits, used in every region.
-pub(crate) const ALIYUN_V1_PEM: &str = "\
------BEGIN PUBLIC KEY-----
-MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAKs/JBGzwUB2aVht4crBx3oIPBLNsjGs
-C0fTXv+nvlmklvkcolvpvXLTjaxUHR3W9LXxQ2EHXAJfCB+6H2YF1k8CAwEAAQ==
------END PUBLIC KEY-----
-";
+//! Where the public Alibaba Cloud publishes its keys: one so far, under one URL in two spellings.
 
 pub(super) const V1_URL: &str = "https://gosspublic.alicdn.com/callback_pub_key_v1.pem";
 

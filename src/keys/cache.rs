@@ -1,12 +1,14 @@
-//! What is known of keys, and what may be done about those that are not.
+//! Which keys are known, and whether those that are not may be fetched.
 //!
 //! Sync, without I/O and without a clock: every question comes with its time.
 //!
-//! 1. A pinned key is known for ever. A fetched key is fresh for [`TTL`]; then, as what a key URL
-//!    names does not change, it goes on verifying for [`MAX_STALE`] while it is refreshed.
-//! 2. Failures are remembered apart from keys; see [`purse`](super::purse) for what they cost whom.
-//! 3. What is denied is not there, whatever else is said of it.
-//! 4. All of it is published as a [`Snapshot`], in which a callback finds its key without a lock.
+//! 1. A pinned key is known for ever. A fetched key is fresh for [`TTL`]; then it goes on verifying for
+//!    [`MAX_STALE`] while it is refreshed, as the contents of a key URL do not change.
+//! 2. [Failures](super::failures) are remembered apart from keys, and a [budget](super::budget) limits
+//!    the fetches that senders can cause.
+//! 3. A denied URL has no key, even if it is pinned or cached.
+//! 4. The keys are published as a [`Snapshot`](super::snapshot::Snapshot), in which a callback finds
+//!    its key without a lock.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,16 +20,17 @@ use tokio::time::Instant;
 
 use super::{
     FetchError, KeyUrl, KeyUrlPolicy,
-    key_url::{Admitted, Origin, encode_header, name_of_config, spellings},
-    purse::{FETCHER_COOL_DOWN, Failures, PRIVILEGED_VERSIONS, Purse},
+    budget::{self, FetchBudget, PRIVILEGED_VERSIONS},
+    failures::{FETCHER_COOL_DOWN, Failures},
+    key_url::{AllowedKeyUrl, UrlScope, name, name_of_config, spellings},
 };
 use crate::{ConfigError, PublicKey};
 
 /// How long a fetched key is used without a second look.
-const TTL: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long beyond that it is used while it cannot be fetched again.
-const MAX_STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub(super) const MAX_STALE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How many fetched keys are kept, besides those of listed URLs. Only keys that an admitted host
 /// served get here.
@@ -35,32 +38,22 @@ const MAX_FETCHED: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Cache {
-    policy: Arc<KeyUrlPolicy>,
+    pub(super) policy: Arc<KeyUrlPolicy>,
     /// By host and path: the key, and the URLs that it was pinned under.
-    pinned: BTreeMap<String, (PublicKey, BTreeSet<String>)>,
+    pub(super) pinned: BTreeMap<String, (PublicKey, BTreeSet<String>)>,
     /// By host and path.
-    denied: BTreeSet<String>,
-    fetched: BTreeMap<KeyUrl, Fetched>,
-    failures: Failures,
+    pub(super) denied: BTreeSet<String>,
+    pub(super) fetched: BTreeMap<KeyUrl, Fetched>,
+    pub(super) failures: Failures,
     /// Why nothing at all could be fetched, and when.
     fetcher_failed: Option<(FetchError, Instant)>,
-    purse: Purse,
+    budget: FetchBudget,
 }
 
 #[derive(Clone, Debug)]
-struct Fetched {
-    key: PublicKey,
-    at: Instant,
-}
-
-/// What can be said of a key at one moment.
-#[derive(Debug)]
-pub(super) enum Known {
-    Key(PublicKey),
-    /// It may be fetched.
-    Unknown,
-    /// It may not be fetched now, for this reason.
-    Unavailable(FetchError),
+pub(super) struct Fetched {
+    pub(super) key: PublicKey,
+    pub(super) at: Instant,
 }
 
 impl Cache {
@@ -72,7 +65,7 @@ impl Cache {
             fetched: BTreeMap::new(),
             failures: Failures::default(),
             fetcher_failed: None,
-            purse: Purse::new(),
+            budget: FetchBudget::new(),
         }
     }
 
@@ -86,6 +79,7 @@ impl Cache {
             return Err(ConfigError::ConflictingKeys(url.to_owned()));
         }
         urls.insert(url.to_owned());
+        self.budget.forget(|waiting| waiting.name() == name);
         Ok(())
     }
 
@@ -106,15 +100,22 @@ impl Cache {
     }
 
     pub(super) fn deny(&mut self, url: &str) -> Result<(), ConfigError> {
-        self.denied.insert(name_of_config(url)?.to_owned());
+        let name = name_of_config(url)?;
+        self.denied.insert(name.to_owned());
+        self.budget.forget(|waiting| waiting.name() == name);
         Ok(())
+    }
+
+    /// Whether this URL, as a callback spells it, was denied.
+    pub(super) fn denies(&self, url: &str) -> bool {
+        self.denied.contains(name(url))
     }
 
     pub(super) fn is_denied(&self, url: &KeyUrl) -> bool {
         self.denied.contains(url.name())
     }
 
-    /// What the application says of a key, whatever is fetched.
+    /// The key that the application pinned, or that it denied the URL.
     pub(super) fn decision(&self, url: &KeyUrl) -> Option<Result<PublicKey, FetchError>> {
         if self.is_denied(url) {
             return Some(Err(FetchError::local("the key URL was denied")));
@@ -123,33 +124,40 @@ impl Cache {
         Some(Ok(key.clone()))
     }
 
-    /// What is known now. A key that is not may be fetched only if this says so.
-    pub(super) fn look_up(&mut self, admitted: &Admitted, now: Instant) -> Known {
-        let url = &admitted.url;
-        match self.decision(url) {
-            Some(Ok(key)) => return Known::Key(key),
-            Some(Err(error)) => return Known::Unavailable(error),
-            None => {}
+    /// The key, if it is known now. `None` if it may be fetched, and an error if it may not.
+    ///
+    /// A URL that is refused for lack of a token is remembered, and gets one in its turn.
+    pub(super) fn look_up(
+        &mut self,
+        allowed: &AllowedKeyUrl,
+        now: Instant,
+    ) -> Result<Option<PublicKey>, FetchError> {
+        let url = &allowed.url;
+        if let Some(decision) = self.decision(url) {
+            return decision.map(Some);
         }
         if let Some(fetched) = self.fetched.get(url).filter(|key| key.is_usable(now)) {
-            return Known::Key(fetched.key.clone());
+            return Ok(Some(fetched.key.clone()));
         }
         if let Some(error) = self.cooling(url, now) {
-            return Known::Unavailable(error.clone());
+            return Err(error.clone());
         }
-        if !self.is_privileged(admitted) && self.purse.is_empty(now) {
-            return Known::Unavailable(FetchError::new(
-                "too many different keys were asked for lately",
-            ));
+        if !self.is_privileged(allowed) && self.budget.is_spent(now) {
+            self.budget.wait(url, now);
+            return Err(budget::spent());
         }
-        Known::Unknown
+        Ok(None)
     }
 
-    /// Accounts for a fetch that [`look_up`](Self::look_up) allows.
-    pub(super) fn pay(&mut self, admitted: &Admitted, now: Instant) {
-        if !self.is_privileged(admitted) {
-            self.purse.pay(now);
+    /// The URLs to fetch now that a whole request has named this one, which
+    /// [`look_up`](Self::look_up) allowed: its own, unless others wait whose turn it is.
+    pub(super) fn start_fetches(&mut self, allowed: &AllowedKeyUrl, now: Instant) -> Vec<KeyUrl> {
+        if self.is_privileged(allowed) {
+            self.budget.forget(|url| *url == allowed.url);
+            return vec![allowed.url.clone()];
         }
+        self.budget.wait(&allowed.url, now);
+        std::iter::from_fn(|| self.budget.try_take(now)).collect()
     }
 
     /// Whether a key that is being used should be fetched again, and may be.
@@ -167,7 +175,7 @@ impl Cache {
         if self.fetched.len() < MAX_FETCHED || has_place {
             self.fetched.insert(url.clone(), Fetched { key, at: now });
         } else {
-            // Or every callback that names it would have it fetched.
+            // Without a failure, every callback that names it would have it fetched again.
             let full = FetchError::new("too many keys were fetched to keep this one");
             self.failures.add(url, full, now);
         }
@@ -181,7 +189,7 @@ impl Cache {
         }
     }
 
-    /// The error for which a URL is left alone for now: its own, or the fetcher's.
+    /// The error because of which a URL is not tried now: its own, or the fetcher's.
     fn cooling(&self, url: &KeyUrl, now: Instant) -> Option<&FetchError> {
         let fetcher_failed = self.fetcher_failed.as_ref();
         self.failures.cooling(url, now).or_else(|| {
@@ -196,85 +204,30 @@ impl Cache {
         self.fetched.get(url).is_some_and(|key| key.is_usable(now))
     }
 
-    pub(super) fn snapshot(&self) -> Snapshot {
-        let mut keys = Vec::new();
-        for (name, (key, urls)) in &self.pinned {
-            if self.denied.contains(name) {
-                continue;
-            }
-            // Exactly as pinned, and as the policy spells the same key.
-            let admitted = spellings(name)
-                .filter(|url| urls.contains(url) || self.policy.admit(url).is_some());
-            keys.extend(admitted.map(|url| Entry {
-                header: encode_header(&url),
-                key: key.clone(),
-                fetched: None,
-            }));
-        }
-        for (url, fetched) in &self.fetched {
-            if self.is_denied(url) || self.pinned.contains_key(url.name()) {
-                continue;
-            }
-            keys.extend(self.policy.headers_of(url).map(|header| Entry {
-                header,
-                key: fetched.key.clone(),
-                fetched: Some((url.clone(), fetched.at)),
-            }));
-        }
-        Snapshot(keys)
-    }
-
-    /// For health checks: every key and every URL that failed last.
-    pub(super) fn status(&self, now: Instant) -> Vec<KeyStatus> {
-        let pinned = self.pinned.keys().map(|name| KeyStatus {
-            url: format!("https://{name}"),
-            age: None,
-            usable: !self.denied.contains(name),
-            last_error: None,
-        });
-        let fetched = self.fetched.iter().map(|(url, fetched)| KeyStatus {
-            url: url.as_str().to_owned(),
-            age: Some(now - fetched.at),
-            usable: fetched.is_usable(now) && !self.is_denied(url),
-            last_error: self.failures.last(url).cloned(),
-        });
-        let failed = self
-            .failures
-            .iter()
-            .filter(|(url, _)| !self.fetched.contains_key(url))
-            .map(|(url, error)| KeyStatus {
-                url: url.as_str().to_owned(),
-                age: None,
-                usable: false,
-                last_error: Some(error.clone()),
-            });
-        pinned.chain(fetched).chain(failed).collect()
-    }
-
-    /// Whether its cool-down is limit enough.
-    fn is_privileged(&self, admitted: &Admitted) -> bool {
-        match admitted.origin {
-            Origin::Listed => true,
-            Origin::Open => self.fetched.contains_key(&admitted.url),
-            Origin::Version { version, .. } => {
-                let highest = self.highest_known(admitted.origin);
-                self.fetched.contains_key(&admitted.url)
+    /// Whether fetches of this URL bypass the shared budget: their own cool-down bounds them.
+    fn is_privileged(&self, allowed: &AllowedKeyUrl) -> bool {
+        match allowed.scope {
+            UrlScope::Listed => true,
+            UrlScope::Open => self.fetched.contains_key(&allowed.url),
+            UrlScope::Version { version, .. } => {
+                let highest = self.highest_known(allowed.scope);
+                self.fetched.contains_key(&allowed.url)
                     || version.abs_diff(highest) <= PRIVILEGED_VERSIONS
             }
         }
     }
 
-    /// The highest version of the same pattern whose key is at hand, denied or not.
-    fn highest_known(&self, origin: Origin) -> u16 {
-        let Origin::Version { rule: of_rule, .. } = origin else {
+    /// The highest version of the same pattern whose key is known, denied or not.
+    fn highest_known(&self, scope: UrlScope) -> u16 {
+        let UrlScope::Version { rule: of_rule, .. } = scope else {
             return 0;
         };
         let pinned = self.pinned.keys().map(|name| format!("https://{name}"));
         let fetched = self.fetched.keys().map(|url| url.as_str().to_owned());
         pinned
             .chain(fetched)
-            .filter_map(|url| match self.policy.admit(&url)?.origin {
-                Origin::Version { rule, version } if rule == of_rule => Some(version),
+            .filter_map(|url| match self.policy.admit(&url)?.scope {
+                UrlScope::Version { rule, version } if rule == of_rule => Some(version),
                 _ => None,
             })
             .max()
@@ -287,66 +240,15 @@ impl Fetched {
         now - self.at < TTL
     }
 
-    fn is_usable(&self, now: Instant) -> bool {
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
         now - self.at < TTL + MAX_STALE
     }
-}
-
-/// The usable keys by the header values that name them. Few, so that a scan is faster than a hash.
-#[derive(Debug, Default)]
-pub(super) struct Snapshot(Vec<Entry>);
-
-#[derive(Debug)]
-struct Entry {
-    header: String,
-    key: PublicKey,
-    /// Pinned keys are not fetched, and have no age.
-    fetched: Option<(KeyUrl, Instant)>,
-}
-
-/// A key that was found without a lock.
-pub(super) enum Found<'a> {
-    Fresh(&'a PublicKey),
-    /// Still good for now, but due for a refresh.
-    Stale(&'a PublicKey, &'a KeyUrl),
-}
-
-impl Snapshot {
-    /// The clock is read for fetched keys alone.
-    pub(super) fn get(&self, header: &[u8], now: impl FnOnce() -> Instant) -> Option<Found<'_>> {
-        let entry = self
-            .0
-            .iter()
-            .find(|entry| entry.header.as_bytes() == header)?;
-        let Some((url, at)) = &entry.fetched else {
-            return Some(Found::Fresh(&entry.key));
-        };
-        match now() - *at {
-            age if age < TTL => Some(Found::Fresh(&entry.key)),
-            age if age < TTL + MAX_STALE => Some(Found::Stale(&entry.key, url)),
-            _ => None,
-        }
-    }
-}
-
-/// One key of a [`KeyStore`](super::KeyStore), or one URL whose key could not be fetched.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct KeyStatus {
-    /// The canonical URL.
-    pub url: String,
-    /// How long ago the key was fetched; `None` for a pinned key, and where there is no key.
-    pub age: Option<Duration>,
-    /// Whether callbacks are verified with it.
-    pub usable: bool,
-    /// The failure of the last fetch, if it failed.
-    pub last_error: Option<FetchError>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::aliyun::V1_URL;
+    use crate::keys::{aliyun::V1_URL, key_url::encode_header, snapshot::SnapshotKey};
 
     const V2: &str = "https://gosspublic.alicdn.com/callback_pub_key_v2.pem";
 
@@ -365,9 +267,9 @@ mod tests {
     }
 
     /// The URL, if the policy admits it and it is not denied.
-    fn admission(cache: &Cache, url: &str) -> Option<Admitted> {
-        let admitted = cache.policy.admit(url);
-        admitted.filter(|admitted| !cache.is_denied(&admitted.url))
+    fn admission(cache: &Cache, url: &str) -> Option<AllowedKeyUrl> {
+        let allowed = cache.policy.admit(url);
+        allowed.filter(|allowed| !cache.is_denied(&allowed.url))
     }
 
     /// Has the key of this URL fetched.
@@ -379,18 +281,15 @@ mod tests {
 
     /// Asks as a callback would, and says whether that made a fetch.
     fn ask(cache: &mut Cache, url: &str, now: Instant) -> bool {
-        let admitted = admission(cache, url).unwrap();
-        let unknown = matches!(cache.look_up(&admitted, now), Known::Unknown);
-        if unknown {
-            cache.pay(&admitted, now);
-        }
-        unknown
+        let allowed = admission(cache, url).unwrap();
+        matches!(cache.look_up(&allowed, now), Ok(None))
+            && cache.start_fetches(&allowed, now).contains(&allowed.url)
     }
 
     fn state(cache: &Cache, url: &str, now: Instant) -> &'static str {
         match cache.snapshot().get(header(url).as_bytes(), || now) {
-            Some(Found::Fresh(_)) => "fresh",
-            Some(Found::Stale(..)) => "stale",
+            Some(SnapshotKey::Fresh(_)) => "fresh",
+            Some(SnapshotKey::Stale(..)) => "stale",
             None => "unknown",
         }
     }
@@ -415,11 +314,11 @@ mod tests {
             let mut cache = Cache::new(Arc::new(policy));
             cache.preset(V1_URL, PublicKey::aliyun_v1()).unwrap();
             assert_eq!(state(&cache, &url, Instant::now()), "fresh");
-            assert_eq!(cache.snapshot().0.len(), 1, "no spelling besides");
+            assert_eq!(cache.snapshot().len(), 1, "no spelling besides");
         }
         let mut cache = Cache::new(Arc::new(KeyUrlPolicy::empty()));
         cache.preset(V1_URL, PublicKey::aliyun_v1()).unwrap();
-        assert!(cache.snapshot().0.is_empty());
+        assert!(cache.snapshot().len() == 0);
     }
 
     #[test]
@@ -502,13 +401,13 @@ mod tests {
     }
 
     #[test]
-    fn the_next_versions_do_not_pay_from_the_purse() {
+    fn the_next_versions_do_not_pay_from_the_budget() {
         let mut cache = cache();
         let now = Instant::now();
         let paid: Vec<u16> = (10..=999)
             .filter(|v| ask(&mut cache, &version(*v), now))
             .collect();
-        assert_eq!(paid, [10, 11, 12, 13], "the purse is empty now");
+        assert_eq!(paid, [10, 11, 12, 13], "the budget is spent now");
         for next in 2..=9 {
             assert!(ask(&mut cache, &version(next), now), "v{next}");
         }
@@ -610,12 +509,15 @@ mod tests {
             .dangerous_allow_plain_http(plain)
             .unwrap();
         let cache = Cache::new(Arc::new(policy));
-        assert_eq!(admission(&cache, listed).unwrap().origin, Origin::Listed);
-        let admitted = admission(&cache, plain).unwrap();
-        assert_eq!(admitted.origin, Origin::Listed);
-        assert_eq!(admitted.url.as_str(), plain, "fetched as the policy says");
+        assert_eq!(admission(&cache, listed).unwrap().scope, UrlScope::Listed);
+        let allowed = admission(&cache, plain).unwrap();
+        assert_eq!(allowed.scope, UrlScope::Listed);
+        assert_eq!(allowed.url.as_str(), plain, "fetched as the policy says");
         let version = admission(&cache, "https://keys.example/v3.pem").unwrap();
-        assert!(matches!(version.origin, Origin::Version { version: 3, .. }));
+        assert!(matches!(
+            version.scope,
+            UrlScope::Version { version: 3, .. }
+        ));
     }
 
     #[test]

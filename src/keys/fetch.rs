@@ -1,4 +1,4 @@
-//! How a key that is not at hand is fetched: the seam for HTTP clients.
+//! How an unknown key is fetched: the interface for HTTP clients.
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
@@ -36,7 +36,11 @@ use crate::{PublicKey, Rejection, RejectionKind};
 /// ```
 #[async_trait]
 pub trait FetchKey: Send + Sync + 'static {
-    /// The key that this URL names. It is parsed, so that nothing else is ever cached.
+    /// Fetches the key that this URL names. The result is a parsed key, so nothing else is ever cached.
+    ///
+    /// # Errors
+    /// [`FetchError::new`] if the URL did not lead to a key, [`FetchError::local`] if the fetcher is not
+    /// able to fetch anything.
     async fn fetch(&self, url: &KeyUrl) -> Result<PublicKey, FetchError>;
 }
 
@@ -48,7 +52,7 @@ pub struct FetchError {
 }
 
 impl FetchError {
-    /// The URL did not lead to a key. It is left alone for a while.
+    /// The URL did not lead to a key. It is not tried again for 5 to 60 s.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             cause: Arc::from(cause.into()),
@@ -56,8 +60,8 @@ impl FetchError {
         }
     }
 
-    /// The fetcher itself is not able to fetch: no TLS roots, no runtime. It says nothing of the
-    /// URL, so it is not remembered as a failure of it; any key may be asked for a second later.
+    /// The fetcher itself is not able to fetch: no TLS roots, no runtime. This is not held against the
+    /// URL; every key may be fetched again a second later.
     pub fn local(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             of_url: false,
@@ -82,7 +86,7 @@ impl fmt::Display for FetchError {
     }
 }
 
-/// Transparent: its text is that of the cause, so its source is the source of the cause.
+/// Transparent: the text is that of the cause, and so is the source.
 impl Error for FetchError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.cause.source()
@@ -95,8 +99,7 @@ impl From<FetchError> for Rejection {
     }
 }
 
-/// One fetch and what became of it, for
-/// [`on_fetch`](super::KeyStoreBuilder::on_fetch).
+/// One fetch and its outcome, for [`on_fetch`](super::KeyStoreBuilder::on_fetch).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct KeyFetch {
@@ -104,18 +107,18 @@ pub struct KeyFetch {
     pub url: KeyUrl,
     /// How long it took.
     pub elapsed: Duration,
-    /// What became of it.
+    /// How it ended.
     pub outcome: FetchOutcome,
 }
 
-/// What became of a fetch.
+/// How a fetch ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum FetchOutcome {
-    /// There was a key, and it is in use now.
+    /// The key was fetched, and is in use now.
     Fetched,
-    /// There was none. Callbacks that need it are refused.
+    /// No key was fetched. Callbacks that need it are refused.
     Failed(FetchError),
-    /// There was none, and the key of an earlier fetch goes on being used.
+    /// No key was fetched, and the key of an earlier fetch stays in use.
     StaleKept(FetchError),
 }

@@ -2,11 +2,11 @@
 //!
 //! 1. The client is made when it is first needed, so that a layer costs nothing and cannot fail
 //!    until then.
-//! 2. Exactly 200 counts. No redirect is followed, no proxy of the environment used, no more than
-//!    [`MAX_BODY`] read.
-//! 3. Connecting and the whole fetch are limited in time, well below what OSS waits.
-//! 4. A client that cannot be made, as on a machine without TLS roots, is no failure of the URL. It
-//!    is tried again after [`RETRY_CLIENT`], as loading roots is work that strangers could cause.
+//! 2. Only the status 200 counts. No redirect is followed, no proxy of the environment is used, and at
+//!    most [`MAX_BODY`] is read.
+//! 3. Connecting and the whole fetch are limited in time, to well below the time that OSS waits.
+//! 4. A client that cannot be made, for example on a machine without TLS roots, is not held against the
+//!    URL. Making one is tried again after [`RETRY_CLIENT`], as strangers could cause that work.
 
 use std::{
     fmt,
@@ -31,8 +31,8 @@ const TIMEOUT: Duration = Duration::from_millis(2_500);
 
 const RETRY_CLIENT: Duration = Duration::from_secs(10);
 
-/// Fetches keys over HTTPS with the platform's TLS roots. What a [`KeyStore`](super::KeyStore) uses
-/// if it is not given another fetcher.
+/// Fetches keys over HTTPS with the platform's TLS roots. The default fetcher of a
+/// [`KeyStore`](super::KeyStore).
 pub struct HttpsFetcher {
     options: HttpsFetcherBuilder,
     client: Mutex<Option<Made>>,
@@ -148,7 +148,7 @@ impl HttpsFetcherBuilder {
     }
 
     /// Connects to this address for a host, instead of asking DNS. The certificate must still be
-    /// that of the host. Port 0 is the usual one of the scheme.
+    /// that of the host. Port 0 stands for the scheme's default port.
     pub fn resolve(mut self, host: &str, address: SocketAddr) -> Self {
         self.addresses.push((host.to_owned(), address));
         self
@@ -183,7 +183,7 @@ impl HttpsFetcherBuilder {
             .user_agent(concat!("oss-callback/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.connect_timeout)
             .timeout(self.timeout)
-            // Fetches are days apart: a kept connection would be stale, and is nobody's.
+            // Fetches are days apart: a pooled connection would be stale by then.
             .pool_max_idle_per_host(0)
             .tls_certs_merge(self.roots.iter().cloned());
         for (host, address) in &self.addresses {

@@ -1,23 +1,26 @@
 //! Which key URLs exist.
 //!
-//! The sender names the key, so the key URL is the most hostile input of all: who may choose it may
-//! forge every callback, and make this server call any host.
+//! The sender names the key, so the key URL is the most hostile input of all: a sender who could choose
+//! it freely could forge every callback, and make this server call any host.
 //!
 //! 1. A [`KeyUrl`] is made by a [`KeyUrlPolicy`] alone, and nothing but a `KeyUrl` can be fetched.
 //! 2. The header is canonical base64 of ASCII graphic characters. The URL in it is byte for byte
 //!    `http://` or `https://`, a host, a path: no user information, port, query or fragment, and no
 //!    spelling that anything would have to normalise.
 //! 3. Host and path are compared exactly, with what the policy lists.
-//! 4. A key is fetched over `https` even where the callback says `http`, as over `http` anybody on
-//!    the way would choose it. An exception is spelled `dangerous`.
+//! 4. A key is fetched over `https` even if the callback says `http`: over `http`, anybody on the way
+//!    could replace it. The method that allows an exception is called `dangerous_`.
 
 use std::{fmt, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::Uri;
+use http::{HeaderMap, Uri};
 
 use super::aliyun;
-use crate::{ConfigError, Rejection, RejectionKind, verify::KEY_URL};
+use crate::{
+    ConfigError, Rejection, RejectionKind,
+    verify::{self, names::KEY_URL},
+};
 
 /// The longest key URL in bytes. The published one has 53.
 const MAX_URL_LEN: usize = 512;
@@ -30,13 +33,13 @@ const MAX_HEADER_LEN: usize = MAX_URL_LEN.div_ceil(3) * 4;
 pub struct KeyUrl(Arc<str>);
 
 impl KeyUrl {
-    /// The canonical URL, which is the one to fetch: `https`, even where the callback said `http`,
-    /// unless the policy says that this one is fetched over plain `http`.
+    /// The canonical URL, which is the one to fetch: `https`, even if the callback said `http`, unless
+    /// the policy allows plain `http` for this one.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What names the key whatever the scheme: host and path.
+    /// Host and path, which name the key with either scheme.
     pub(super) fn name(&self) -> &str {
         name(&self.0)
     }
@@ -93,19 +96,19 @@ enum Rule {
 
 /// A key URL and how the policy came to admit it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Admitted {
+pub(crate) struct AllowedKeyUrl {
     pub(super) url: KeyUrl,
-    pub(super) origin: Origin,
+    pub(super) scope: UrlScope,
 }
 
-/// How many key URLs like this one strangers could name, the fewest first.
+/// How many key URLs like this one a stranger could name, the fewest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Origin {
+pub(crate) enum UrlScope {
     /// One: the application listed it.
     Listed,
     /// One of the versions that this rule admits.
     Version { rule: usize, version: u16 },
-    /// Nobody knows how many.
+    /// Any number: a function of the application admits it.
     Open,
 }
 
@@ -151,16 +154,22 @@ impl KeyUrlPolicy {
     /// Admits the canonical URLs for which a function says so. It sees the URL as the callback
     /// spells it, and must compare whole hosts: a prefix test admits `keys.example.evil.test`.
     ///
-    /// Whoever can name one of many URLs can have this server fetch each of them, so these fetches
-    /// share a small budget. The function may be called while the store is locked: it must be quick,
-    /// and must not use the store.
+    /// A sender who can name many URLs can have this server fetch each of them, so these fetches share a
+    /// small budget: bursts of 4, then one in 10 s. Strangers who name many URLs can delay a genuine
+    /// one, though not keep it out: it is fetched within 20 s once it is named more often than any
+    /// other, and in any case after each URL that was named every minute since before has had its turn.
+    /// URLs that the application can list need no function: those of
+    /// [`allow_url`](Self::allow_url) have no share in the budget, and are never delayed.
+    ///
+    /// The function may be called while the store is locked: it must be quick, and must not use the
+    /// store.
     pub fn allow_fn(mut self, admits: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         self.rules.push(Rule::Custom(Arc::new(admits)));
         self
     }
 
-    /// Admits exactly this `http://` URL, and has it fetched over plain `http`: whoever is on the way
-    /// to it can forge callbacks. For closed networks whose key server speaks nothing else.
+    /// Admits exactly this `http://` URL, and has it fetched over plain `http`: anybody on the way to
+    /// it can forge callbacks. For closed networks whose key server speaks nothing else.
     ///
     /// # Errors
     /// [`ConfigError::KeyUrl`] if it is not a canonical `http` URL.
@@ -173,14 +182,14 @@ impl KeyUrlPolicy {
         Ok(self)
     }
 
-    /// By the most exact rule that admits the URL, in whatever order they were given.
-    pub(super) fn admit(&self, url: &str) -> Option<Admitted> {
+    /// Admits by the most exact rule that does, whatever the order of the rules.
+    pub(super) fn admit(&self, url: &str) -> Option<AllowedKeyUrl> {
         let parts = Parts::split(url)?;
         self.rules
             .iter()
             .enumerate()
             .filter_map(|(index, rule)| rule.admit(index, &parts))
-            .min_by_key(|admitted| admitted.origin)
+            .min_by_key(|allowed| allowed.scope)
     }
 
     /// The header values that name the key of this URL.
@@ -189,17 +198,17 @@ impl KeyUrlPolicy {
             .map(|(spelling, _)| encode_header(&spelling))
     }
 
-    /// Whether the application listed this URL, and not only others like it.
+    /// Whether the application listed exactly this URL.
     pub(super) fn lists(&self, url: &KeyUrl) -> bool {
         self.spellings_of(url)
-            .any(|(_, admitted)| admitted.origin == Origin::Listed)
+            .any(|(_, allowed)| allowed.scope == UrlScope::Listed)
     }
 
-    /// What a callback can call this URL.
-    fn spellings_of(&self, url: &KeyUrl) -> impl Iterator<Item = (String, Admitted)> {
+    /// The URLs in callbacks that name this one.
+    fn spellings_of(&self, url: &KeyUrl) -> impl Iterator<Item = (String, AllowedKeyUrl)> {
         spellings(url.name())
-            .filter_map(|spelling| self.admit(&spelling).map(|admitted| (spelling, admitted)))
-            .filter(|(_, admitted)| admitted.url == *url)
+            .filter_map(|spelling| self.admit(&spelling).map(|allowed| (spelling, allowed)))
+            .filter(|(_, allowed)| allowed.url == *url)
     }
 }
 
@@ -212,12 +221,12 @@ impl Default for KeyUrlPolicy {
 }
 
 impl Rule {
-    /// What equals a canonical URL is one; only a function has to be kept from others.
-    fn admit(&self, index: usize, parts: &Parts<'_>) -> Option<Admitted> {
-        let (url, origin) = match self {
-            Self::Url(url) if parts.url == url => (parts.over_https(), Origin::Listed),
+    /// A URL that equals a canonical one is canonical; only a function must be kept from others.
+    fn admit(&self, index: usize, parts: &Parts<'_>) -> Option<AllowedKeyUrl> {
+        let (url, scope) = match self {
+            Self::Url(url) if parts.url == url => (parts.over_https(), UrlScope::Listed),
             Self::PlainHttp(url) if parts.url == url => {
-                (KeyUrl(url.as_str().into()), Origin::Listed)
+                (KeyUrl(url.as_str().into()), UrlScope::Listed)
             }
             Self::Versions {
                 host,
@@ -226,18 +235,18 @@ impl Rule {
             } if parts.host == host => {
                 let rest = parts.path.strip_prefix(before.as_str())?;
                 let version = version(rest.strip_suffix(after.as_str())?)?;
-                let origin = Origin::Version {
+                let scope = UrlScope::Version {
                     rule: index,
                     version,
                 };
-                (parts.over_https(), origin)
+                (parts.over_https(), scope)
             }
             Self::Custom(admits) if parts.is_canonical() && admits(parts.url) => {
-                (parts.over_https(), Origin::Open)
+                (parts.over_https(), UrlScope::Open)
             }
             _ => return None,
         };
-        Some(Admitted { url, origin })
+        Some(AllowedKeyUrl { url, scope })
     }
 }
 
@@ -287,7 +296,7 @@ impl<'a> Parts<'a> {
     /// Whether this is the one spelling of the URL, which nothing would have to normalise.
     fn is_canonical(&self) -> bool {
         let Self { url, host, path } = *self;
-        // What `http` takes for host and path must be the very bytes that stand there.
+        // `http` must read exactly these bytes as host and path.
         let same = || {
             url.parse().is_ok_and(|uri: Uri| {
                 uri.host() == Some(host)
@@ -323,7 +332,8 @@ pub(super) fn name_of_config(url: &str) -> Result<&str, ConfigError> {
     Parts::of_config(url).map(|parts| name(parts.url))
 }
 
-fn name(url: &str) -> &str {
+/// Host and path of a URL.
+pub(super) fn name(url: &str) -> &str {
     url.split_once("://").map_or(url, |(_, name)| name)
 }
 
@@ -337,6 +347,11 @@ pub(super) fn spellings(name: &str) -> impl Iterator<Item = String> {
 /// The header value that names a URL.
 pub(super) fn encode_header(url: &str) -> String {
     BASE64_STANDARD.encode(url)
+}
+
+/// The key URL in the headers of a callback, admitted or not.
+pub(crate) fn named_url(headers: &HeaderMap) -> Result<String, Rejection> {
+    decode_header(verify::key_url(headers)?)
 }
 
 /// The URL in a header value.

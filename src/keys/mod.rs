@@ -1,29 +1,40 @@
 //! Where the public key comes from.
 //!
-//! 1. The header is looked up as it was sent, among the header values of the known keys. This is the
-//!    way of every genuine callback: nothing is decoded, parsed, locked or allocated.
+//! 1. The header is looked up as it was sent, among the header values of the known keys (the
+//!    [snapshot]). Every genuine callback takes this way: nothing is decoded, parsed, locked or
+//!    allocated.
 //! 2. Any other value is decoded, and must be a [`KeyUrl`] that the [`KeyUrlPolicy`] admits and that
 //!    was not denied.
-//! 3. A key that is admitted and not known is fetched if the [budget](purse) allows, once the whole
-//!    body is there. All who wait for one key share one [flight](flight), which no cancelled request
-//!    can end.
+//! 3. A key that is admitted and not known is fetched if the [budget](budget) allows, once the whole
+//!    body has arrived. All requests that wait for one key share one [flight](flight), which no
+//!    cancelled request can end.
 //! 4. Only a key that parsed is [kept](cache): fresh for a day, then refreshed while it is used, and
 //!    used for another week if it cannot be. Pinned keys never expire and need no network; the
 //!    published v1 key is one of them.
+//! 5. A denial counts at once: a request whose key was looked up before is refused before its proof is
+//!    made. Denials are counted, so that one comparison tells that there was none in the meantime.
 
 mod aliyun;
+mod budget;
+mod builder;
 mod cache;
+mod events;
+mod failures;
 mod fetch;
 mod flight;
 #[cfg(feature = "reqwest")]
 mod https;
 mod key_url;
-mod purse;
+mod snapshot;
+mod status;
 
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -32,18 +43,23 @@ use tokio::time::Instant;
 
 #[cfg(feature = "reqwest")]
 pub use self::https::{HttpsFetcher, HttpsFetcherBuilder};
-pub(crate) use self::{aliyun::ALIYUN_V1_PEM, flight::Flight, key_url::Admitted};
 pub use self::{
-    cache::KeyStatus,
+    builder::KeyStoreBuilder,
     fetch::{FetchError, FetchKey, FetchOutcome, KeyFetch},
     key_url::{KeyUrl, KeyUrlPolicy},
+    status::KeyStatus,
 };
 use self::{
-    cache::{Cache, Found, Known, Snapshot},
+    cache::Cache,
     flight::{FetchResult, Flights},
-    key_url::{decode_header, encode_header},
+    key_url::{UrlScope, decode_header, encode_header},
+    snapshot::{Snapshot, SnapshotKey},
 };
-use crate::{ConfigError, PublicKey, Rejection, RejectionKind, log, verify};
+pub(crate) use self::{
+    flight::Flight,
+    key_url::{AllowedKeyUrl, named_url},
+};
+use crate::{ConfigError, PublicKey, Rejection, RejectionKind, verify};
 
 /// The public keys that callbacks are verified with. A handle: clones share the keys, so that several
 /// layers can be given one store, and an operator can change it while they run.
@@ -61,15 +77,20 @@ use crate::{ConfigError, PublicKey, Rejection, RejectionKind, log, verify};
 /// # Ok::<(), oss_callback::ConfigError>(())
 /// ```
 #[derive(Clone)]
-pub struct KeyStore(Arc<Inner>);
+pub struct KeyStore(Arc<SharedKeys>);
 
-struct Inner {
+struct SharedKeys {
     policy: Arc<KeyUrlPolicy>,
     fetcher: Option<Arc<dyn FetchKey>>,
     on_fetch: Option<OnFetch>,
+    log: events::KeyLog,
     /// Read by every callback.
     snapshot: ArcSwap<Snapshot>,
-    /// Behind it; locked where the snapshot was not enough, and never across an await.
+    /// How many denials the snapshot has taken into account. Raised after the snapshot was replaced:
+    /// a lookup that reads the new number finds the new snapshot.
+    denial_epoch: AtomicUsize,
+    /// The source of the snapshot. Locked only if the snapshot was not enough, and never across an
+    /// await.
     state: Mutex<State>,
 }
 
@@ -80,12 +101,17 @@ struct State {
     flights: Flights,
 }
 
-/// What the store knows of a header value.
-pub(crate) enum Lookup {
-    Ready(PublicKey),
-    /// It can be fetched.
-    Unknown(Admitted),
+/// What the store can say of a header value without waiting.
+pub(crate) enum KeyLookup {
+    /// The key, and the denials that were known when it was looked up.
+    Ready(PublicKey, DenialEpoch),
+    /// The key can be fetched.
+    Fetchable(AllowedKeyUrl),
 }
+
+/// A number that changes with each denial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DenialEpoch(usize);
 
 impl KeyStore {
     /// Starts from the defaults: the public cloud's policy and its pinned v1 key.
@@ -110,30 +136,46 @@ impl KeyStore {
         self.change(|cache| cache.unpin(url))
     }
 
-    /// Refuses a key URL from now on, as [`KeyStoreBuilder::deny_key`] does.
+    /// Refuses a key URL from now on, as [`KeyStoreBuilder::deny_key`] does. A layer also refuses the
+    /// requests whose signature it has opened with that key already, unless their handler was called
+    /// before.
     ///
     /// # Errors
     /// [`ConfigError::KeyUrl`] if no callback could name the URL.
     pub fn deny_key(&self, url: &str) -> Result<(), ConfigError> {
-        self.change(|cache| cache.deny(url))
+        self.change(|cache| cache.deny(url))?;
+        self.0.denial_epoch.fetch_add(1, Ordering::Release);
+        Ok(())
     }
 
-    /// Fetches a key before a callback needs it; does nothing if it is there.
+    /// Fetches a key before a callback needs it; does nothing if the key is there.
+    ///
+    /// The budget that limits what senders can have fetched does not limit this call. So it is also the
+    /// way to get a key at once whose URL strangers delay by naming many others; to pin the key or to
+    /// [list its URL](KeyUrlPolicy::allow_url) prevents the delay.
     ///
     /// # Errors
     /// `KeyUrlNotAllowed` if the policy does not admit the URL or it is denied, `KeyUnavailable` if
-    /// it cannot be fetched.
+    /// it cannot be fetched, or could not be within the last minute.
     pub async fn warm(&self, url: &str) -> Result<(), Rejection> {
         // As a callback would name it.
         let header = encode_header(url);
-        match self.lookup(header.as_bytes())? {
-            Lookup::Ready(_) => Ok(()),
-            Lookup::Unknown(admitted) => self.fetch(&admitted).await.map(drop),
+        if self.known(header.as_bytes()).is_some() {
+            return Ok(());
+        }
+        let mut allowed = self.allow(header.as_bytes())?;
+        // The application names it, just as if it were listed.
+        allowed.scope = UrlScope::Listed;
+        match self.look_up(allowed)? {
+            KeyLookup::Ready(..) => Ok(()),
+            KeyLookup::Fetchable(allowed) => self.fetch(&allowed).await.map(drop),
         }
     }
 
     /// The key that a callback's `x-oss-pub-key-url` names, for services that verify with a
-    /// [`Verifier`](crate::Verifier) instead of the layer. Ready at once if the key is at hand.
+    /// [`Verifier`](crate::Verifier) instead of the layer. Ready at once if the key is known.
+    ///
+    /// Call it when the whole body has arrived: a key that is denied later still verifies.
     ///
     /// ```
     /// use oss_callback::{KeyStore, Rejection, VerifiedCallback, Verifier};
@@ -154,8 +196,8 @@ impl KeyStore {
     /// the URL in it, and `KeyUnavailable`.
     pub async fn resolve(&self, headers: &HeaderMap) -> Result<PublicKey, Rejection> {
         match self.lookup(verify::key_url(headers)?)? {
-            Lookup::Ready(key) => Ok(key),
-            Lookup::Unknown(admitted) => self.fetch(&admitted).await,
+            KeyLookup::Ready(key, _) => Ok(key),
+            KeyLookup::Fetchable(allowed) => self.fetch(&allowed).await,
         }
     }
 
@@ -164,56 +206,93 @@ impl KeyStore {
         self.lock().cache.status(Instant::now())
     }
 
-    /// The key that a header value names, as far as it can be told without waiting.
-    pub(crate) fn lookup(&self, header: &[u8]) -> Result<Lookup, Rejection> {
-        match self.0.snapshot.load().get(header, Instant::now) {
-            Some(Found::Fresh(key)) => return Ok(Lookup::Ready(key.clone())),
-            Some(Found::Stale(key, url)) => {
-                self.refresh(url);
-                return Ok(Lookup::Ready(key.clone()));
-            }
-            None => {}
-        }
-        let url = decode_header(header)?;
-        // Foreign URLs end here, without the lock.
-        let admitted = self
-            .0
-            .policy
-            .admit(&url)
-            .ok_or(RejectionKind::KeyUrlNotAllowed)?;
-        let now = Instant::now();
-        let mut state = self.lock();
-        if state.cache.is_denied(&admitted.url) {
-            return Err(RejectionKind::KeyUrlNotAllowed.into());
-        }
-        if state.flights.get(&admitted.url, now).is_some() {
-            return Ok(Lookup::Unknown(admitted));
-        }
-        match state.cache.look_up(&admitted, now) {
-            Known::Key(key) => Ok(Lookup::Ready(key)),
-            Known::Unavailable(error) => Err(error.into()),
-            Known::Unknown if self.0.fetcher.is_none() => Err(no_fetcher().into()),
-            Known::Unknown => Ok(Lookup::Unknown(admitted)),
+    /// The key that a header value names, as far as the store can tell without waiting.
+    pub(crate) fn lookup(&self, header: &[u8]) -> Result<KeyLookup, Rejection> {
+        match self.known(header) {
+            Some(known) => Ok(known),
+            None => self.look_up(self.allow(header)?),
         }
     }
 
-    /// Fetches a key that was unknown, or joins whoever does.
-    pub(crate) fn fetch(&self, admitted: &Admitted) -> Flight {
+    /// Refuses a request whose key was denied after it had been looked up. The URL is asked for only if
+    /// there was any denial.
+    pub(crate) fn refuse_if_denied_since(
+        &self,
+        epoch: DenialEpoch,
+        url: impl FnOnce() -> Result<String, Rejection>,
+    ) -> Result<(), Rejection> {
+        if epoch != self.denial_epoch() && self.lock().cache.denies(&url()?) {
+            return Err(RejectionKind::KeyUrlNotAllowed.into());
+        }
+        Ok(())
+    }
+
+    /// Fetches a key that was not known, or joins the fetch that is under way.
+    pub(crate) fn fetch(&self, allowed: &AllowedKeyUrl) -> Flight {
+        let url = &allowed.url;
         let now = Instant::now();
         let mut state = self.lock();
-        if let Some(flight) = state.flights.get(&admitted.url, now) {
-            return flight;
+        if let Some(flight) = state.flights.get(url, now) {
+            return Flight::new(self, url, flight);
         }
         // Much may have happened while the body was read.
-        match state.cache.look_up(admitted, now) {
-            Known::Key(key) => return Flight::landed(Ok(key)),
-            Known::Unavailable(error) => return Flight::landed(Err(error)),
-            Known::Unknown => state.cache.pay(admitted, now),
+        match state.cache.look_up(allowed, now) {
+            Ok(None) => {}
+            Ok(Some(key)) => return Flight::ended(self, url, Ok(key)),
+            Err(error) => return Flight::ended(self, url, Err(error)),
         }
-        let (flight, pilot) = state.flights.announce(self, &admitted.url, now);
+        let tasks: Vec<_> = state
+            .cache
+            .start_fetches(allowed, now)
+            .into_iter()
+            .map(|url| state.flights.register(self, &url, now))
+            .collect();
+        let flight = match state.flights.get(url, now) {
+            Some(flight) => Flight::new(self, url, flight),
+            None => Flight::ended(self, url, Err(budget::spent())),
+        };
         drop(state);
-        pilot.take_off();
+        tasks.into_iter().for_each(flight::FetchTask::spawn);
         flight
+    }
+
+    fn known(&self, header: &[u8]) -> Option<KeyLookup> {
+        let epoch = self.denial_epoch();
+        match self.0.snapshot.load().get(header, Instant::now)? {
+            SnapshotKey::Fresh(key) => Some(KeyLookup::Ready(key.clone(), epoch)),
+            SnapshotKey::Stale(key, url) => {
+                self.refresh(url);
+                Some(KeyLookup::Ready(key.clone(), epoch))
+            }
+        }
+    }
+
+    /// Refuses foreign URLs, without the lock.
+    fn allow(&self, header: &[u8]) -> Result<AllowedKeyUrl, Rejection> {
+        let url = decode_header(header)?;
+        let allowed = self.0.policy.admit(&url);
+        allowed.ok_or_else(|| RejectionKind::KeyUrlNotAllowed.into())
+    }
+
+    fn look_up(&self, allowed: AllowedKeyUrl) -> Result<KeyLookup, Rejection> {
+        let epoch = self.denial_epoch();
+        let now = Instant::now();
+        let mut state = self.lock();
+        if state.cache.is_denied(&allowed.url) {
+            return Err(RejectionKind::KeyUrlNotAllowed.into());
+        }
+        if state.flights.get(&allowed.url, now).is_some() {
+            return Ok(KeyLookup::Fetchable(allowed));
+        }
+        match state.cache.look_up(&allowed, now)? {
+            Some(key) => Ok(KeyLookup::Ready(key, epoch)),
+            None if self.0.fetcher.is_none() => Err(no_fetcher().into()),
+            None => Ok(KeyLookup::Fetchable(allowed)),
+        }
+    }
+
+    fn denial_epoch(&self) -> DenialEpoch {
+        DenialEpoch(self.0.denial_epoch.load(Ordering::Acquire))
     }
 
     fn refresh(&self, url: &KeyUrl) {
@@ -222,13 +301,13 @@ impl KeyStore {
         if state.flights.get(url, now).is_some() || !state.cache.is_due(url, now) {
             return;
         }
-        let (_, pilot) = state.flights.announce(self, url, now);
+        let task = state.flights.register(self, url, now);
         drop(state);
-        pilot.take_off();
+        task.spawn();
     }
 
-    /// Takes in what a flight brought.
-    fn land(&self, url: &KeyUrl, result: FetchResult, started: Instant) -> FetchResult {
+    /// Takes in the result of a fetch.
+    fn complete(&self, url: &KeyUrl, result: FetchResult, started: Instant) -> FetchResult {
         let now = Instant::now();
         let mut state = self.lock();
         state.flights.end(url, started);
@@ -236,7 +315,7 @@ impl KeyStore {
             Ok(key) => {
                 state.cache.succeeded(url, key.clone(), now);
                 self.0.snapshot.store(Arc::new(state.cache.snapshot()));
-                // It may have been denied or pinned while it was under way.
+                // The URL may have been denied or pinned while its key was being fetched.
                 let result = state.cache.decision(url).unwrap_or(Ok(key));
                 let outcome = match &result {
                     Ok(_) => FetchOutcome::Fetched,
@@ -260,10 +339,10 @@ impl KeyStore {
             elapsed: now - started,
             outcome,
         };
-        log::key_fetched(&fetch);
+        self.0.log.fetched(&fetch);
         if let Some(on_fetch) = &self.0.on_fetch {
-            // A listener that panics must not keep the key from those who wait for it; and where the
-            // fetch panicked before, it would end the process. The panic hook has reported it.
+            // A listener that panics must not keep the key from the requests that wait for it; and if
+            // the fetch panicked before, it would end the process. The panic hook has reported it.
             let _ = catch_unwind(AssertUnwindSafe(|| on_fetch(&fetch)));
         }
         result
@@ -311,119 +390,4 @@ fn no_fetcher() -> FetchError {
     } else {
         "the key is not pinned, and there is no `key_fetcher`; the feature `reqwest` brings one"
     })
-}
-
-/// Configures a [`KeyStore`].
-#[derive(Clone, Default)]
-#[must_use]
-pub struct KeyStoreBuilder {
-    policy: Option<KeyUrlPolicy>,
-    pinned: Vec<(String, PublicKey)>,
-    denied: Vec<String>,
-    fetcher: Fetcher,
-    on_fetch: Option<OnFetch>,
-}
-
-#[derive(Clone, Default)]
-enum Fetcher {
-    /// HTTPS, if that was compiled in.
-    #[default]
-    BuiltIn,
-    Given(Arc<dyn FetchKey>),
-    None,
-}
-
-impl KeyStoreBuilder {
-    /// Replaces the allowlist of key URLs. The published v1 key is at hand as long as its URL stays
-    /// on the list.
-    pub fn key_url_policy(mut self, policy: KeyUrlPolicy) -> Self {
-        self.policy = Some(policy);
-        self
-    }
-
-    /// Pins a key: callbacks that name exactly this URL are verified with it, for ever and without
-    /// network, whatever the policy says. Where the policy admits the URL with the other scheme as
-    /// well, that spelling names the pinned key too.
-    pub fn pin_key(mut self, url: impl Into<String>, key: PublicKey) -> Self {
-        self.pinned.push((url.into(), key));
-        self
-    }
-
-    /// Refuses a key URL with either scheme, be it pinned, admitted or published. The sender of a
-    /// callback chooses among the keys at hand, so a broken one has to be switched off.
-    pub fn deny_key(mut self, url: impl Into<String>) -> Self {
-        self.denied.push(url.into());
-        self
-    }
-
-    /// Fetches keys that are admitted and not at hand with a client of your own.
-    pub fn key_fetcher(mut self, fetcher: impl FetchKey) -> Self {
-        self.fetcher = Fetcher::Given(Arc::new(fetcher));
-        self
-    }
-
-    /// Fetches nothing: a callback whose key is not pinned is refused with 503.
-    pub fn pinned_only(mut self) -> Self {
-        self.fetcher = Fetcher::None;
-        self
-    }
-
-    /// Calls a function after each fetch, on the task that fetched.
-    pub fn on_fetch(mut self, on_fetch: impl Fn(&KeyFetch) + Send + Sync + 'static) -> Self {
-        self.on_fetch = Some(Arc::new(on_fetch));
-        self
-    }
-
-    /// Builds the store. Nothing is fetched before a callback asks for it.
-    ///
-    /// # Errors
-    /// [`ConfigError::KeyUrl`] for a pinned or denied URL that no callback could name, and
-    /// [`ConfigError::ConflictingKeys`] for one that is pinned to two keys.
-    pub fn build(self) -> Result<KeyStore, ConfigError> {
-        let policy = Arc::new(self.policy.unwrap_or_default());
-        let mut cache = Cache::new(Arc::clone(&policy));
-        for (url, key) in self.pinned {
-            cache.pin(&url, key)?;
-        }
-        cache.preset(aliyun::V1_URL, PublicKey::aliyun_v1())?;
-        for url in self.denied {
-            cache.deny(&url)?;
-        }
-        let fetcher: Option<Arc<dyn FetchKey>> = match self.fetcher {
-            #[cfg(feature = "reqwest")]
-            Fetcher::BuiltIn => Some(Arc::new(HttpsFetcher::new())),
-            #[cfg(not(feature = "reqwest"))]
-            Fetcher::BuiltIn => None,
-            Fetcher::Given(fetcher) => Some(fetcher),
-            Fetcher::None => None,
-        };
-        Ok(KeyStore(Arc::new(Inner {
-            policy,
-            fetcher,
-            on_fetch: self.on_fetch,
-            snapshot: ArcSwap::from_pointee(cache.snapshot()),
-            state: Mutex::new(State {
-                cache,
-                flights: Flights::default(),
-            }),
-        })))
-    }
-
-    pub(crate) fn is_untouched(&self) -> bool {
-        self.policy.is_none()
-            && self.pinned.is_empty()
-            && self.denied.is_empty()
-            && self.on_fetch.is_none()
-            && matches!(self.fetcher, Fetcher::BuiltIn)
-    }
-}
-
-impl fmt::Debug for KeyStoreBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyStoreBuilder")
-            .field("policy", &self.policy)
-            .field("pinned", &self.pinned)
-            .field("denied", &self.denied)
-            .finish_non_exhaustive()
-    }
 }

@@ -1,7 +1,15 @@
 //! The way of a request from its head to its answer.
+//!
+//! 1. A request goes through [phases](Phase); each has one method that polls it and says what comes
+//!    next.
+//! 2. The phases end with an [`Ending`]: the answer, and the outcome that guards are told. The answer
+//!    waits until they know.
+//! 3. Whatever has to happen when the request is dropped half-way happens in `Drop`, behind the phase:
+//!    when guards are told, nothing of the handler runs any more.
 
 use std::{
     fmt,
+    marker::PhantomData,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -15,15 +23,12 @@ use tower::{BoxError, Service};
 
 use super::{
     CallbackBody, RejectionResponse,
-    layer::Config,
-    response::render,
-    vetting::{Findings, Seal, Vetting},
+    admission::{Ended, PendingRequest, Progress, SignatureState},
+    config::Config,
+    events::{Refused, Stopwatch},
+    running::{Handler, RunHandler, RunToEnd, poll_handler},
 };
-use crate::{
-    Outcome, Rejection, VerifiedCallback,
-    guard::{Settlements, Settling},
-    log,
-};
+use crate::{CallbackAnswer, Outcome, Rejection, guard::Notifying};
 
 const POLLED_AGAIN: &str = "`ResponseFuture` polled after completion";
 
@@ -34,16 +39,33 @@ pin_project! {
     /// something is first waited for, and needs a tokio runtime with time enabled; on other
     /// executors there is no deadline.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, B, R>
+    pub struct ResponseFuture<S, B, R, M = RunToEnd>
     where
         S: Service<Request<CallbackBody>>,
     {
         config: Arc<Config<R>>,
         #[pin]
         phase: PhaseOf<S, B>,
-        // Dropped behind the phase: guards are told that a request was abandoned when nothing of the
+        // Dropped after the phase: guards learn that a request was abandoned when nothing of the
         // handler runs any more.
-        findings: Findings,
+        progress: Progress,
+        mode: PhantomData<fn() -> M>,
+    }
+
+    impl<S, B, R, M> PinnedDrop for ResponseFuture<S, B, R, M>
+    where
+        S: Service<Request<CallbackBody>>,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let PhaseProj::Call { handler, stopwatch } = this.phase.project() {
+                // Not if it panicked.
+                if this.progress.notifier.outcome_if_dropped() == Outcome::Abandoned {
+                    let Config { handlers, log, .. } = &**this.config;
+                    handler.leave(this.progress, handlers, log, *stopwatch);
+                }
+            }
+        }
     }
 }
 
@@ -56,19 +78,19 @@ pin_project! {
             rejection: Option<Rejection>,
         },
         /// The request is examined, and then waits for the inner service.
-        Vetting {
+        Admission {
             #[pin]
-            vetting: P,
+            pending: P,
         },
         /// The inner service is at work.
         Call {
             #[pin]
-            answer: F,
-            stopwatch: log::Stopwatch,
+            handler: Handler<F>,
+            stopwatch: Stopwatch,
         },
         /// The guards are being told the outcome.
-        Settle {
-            settling: Settling,
+        Notify {
+            notifying: Notifying,
             answer: Option<A>,
         },
         /// The answer was given.
@@ -76,51 +98,73 @@ pin_project! {
     }
 }
 
-type PhaseOf<S, B> = Phase<
-    Vetting<S, B>,
-    <S as Service<Request<CallbackBody>>>::Future,
-    Result<
-        <S as Service<Request<CallbackBody>>>::Response,
-        <S as Service<Request<CallbackBody>>>::Error,
-    >,
+type PhaseOf<S, B> = Phase<PendingRequest<S, B>, FutureOf<S>, AnswerOf<S>>;
+
+type FutureOf<S> = <S as Service<Request<CallbackBody>>>::Future;
+
+type AnswerOf<S> = Result<
+    <S as Service<Request<CallbackBody>>>::Response,
+    <S as Service<Request<CallbackBody>>>::Error,
 >;
 
-impl<S, B, R> ResponseFuture<S, B, R>
-where
-    S: Service<Request<CallbackBody>>,
-{
-    pub(super) fn collect(
-        config: Arc<Config<R>>,
-        inner: S,
-        parts: Parts,
-        body: B,
-        seal: Seal,
-    ) -> Self {
-        let vetting = Vetting::new(inner, parts, body, config.body_limit, seal);
-        Self::new(config, Phase::Vetting { vetting })
-    }
+/// What a phase comes to.
+enum Next<F, A> {
+    /// The inner service was called.
+    Call(F),
+    End(Ending<A>),
+}
 
-    pub(super) fn refuse(config: Arc<Config<R>>, parts: Parts, rejection: Rejection) -> Self {
-        let rejection = Some(rejection);
-        Self::new(config, Phase::Refuse { parts, rejection })
-    }
+/// The answer, and what the guards are told.
+struct Ending<A> {
+    answer: A,
+    outcome: Outcome,
+}
 
-    fn new(config: Arc<Config<R>>, phase: PhaseOf<S, B>) -> Self {
+impl<A> Ending<A> {
+    fn failed(answer: A) -> Self {
         Self {
-            config,
-            phase,
-            findings: Findings {
-                callback: None,
-                settlements: Settlements::new(),
-            },
+            answer,
+            outcome: Outcome::Failed,
         }
     }
 }
 
-impl<S, B, R, ResBody> Future for ResponseFuture<S, B, R>
+impl<S, B, R, M> ResponseFuture<S, B, R, M>
+where
+    S: Service<Request<CallbackBody>>,
+{
+    pub(super) fn admit(
+        config: Arc<Config<R>>,
+        inner: S,
+        parts: Parts,
+        body: B,
+        signature: SignatureState,
+    ) -> Self {
+        let is_genuine = matches!(signature, SignatureState::Opened(..));
+        let pending = PendingRequest::new(inner, parts, body, config.body_limit, signature);
+        Self::new(config, Phase::Admission { pending }, is_genuine)
+    }
+
+    pub(super) fn refuse(config: Arc<Config<R>>, parts: Parts, rejection: Rejection) -> Self {
+        let rejection = Some(rejection);
+        Self::new(config, Phase::Refuse { parts, rejection }, false)
+    }
+
+    fn new(config: Arc<Config<R>>, phase: PhaseOf<S, B>, is_genuine: bool) -> Self {
+        Self {
+            config,
+            phase,
+            progress: Progress::new(is_genuine),
+            mode: PhantomData,
+        }
+    }
+}
+
+impl<S, B, R, M, ResBody> Future for ResponseFuture<S, B, R, M>
 where
     S: Service<Request<CallbackBody>, Response = Response<ResBody>>,
     R: RejectionResponse<ResBody>,
+    M: RunHandler<S::Future>,
     B: Body,
     B::Error: Into<BoxError>,
     ResBody: Body,
@@ -130,79 +174,45 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
-            let (answer, outcome) = match this.phase.as_mut().project() {
+            let next = match this.phase.as_mut().project() {
                 PhaseProj::Refuse { parts, rejection } => {
                     let rejection = rejection.take().expect(POLLED_AGAIN);
-                    let response = this.config.refuse(rejection, None, Some(parts));
-                    (Ok(response), Outcome::Failed)
+                    let response = this.config.refuse(rejection, this.progress, Some(parts));
+                    Next::End(Ending::failed(Ok(response)))
                 }
-                PhaseProj::Vetting { mut vetting } => {
-                    let admitted = vetting.as_mut().poll_admit(this.config, this.findings, cx);
-                    match ready!(admitted) {
-                        Ok(()) => {
-                            let callback = this.findings.callback.as_ref().expect(POLLED_AGAIN);
-                            match ready!(vetting.poll_call(callback, cx)) {
-                                Ok(answer) => {
-                                    this.phase.set(Phase::Call {
-                                        answer,
-                                        stopwatch: log::Stopwatch::start(),
-                                    });
-                                    continue;
-                                }
-                                Err(error) => (Err(error), Outcome::Failed),
-                            }
-                        }
-                        // The guards before the one that refused learn of it, outside the deadline: what
-                        // they do then does not change the answer.
-                        Err(rejection) => {
-                            let callback = this.findings.callback.as_ref();
-                            let response = this.config.refuse(rejection, callback, vetting.parts());
-                            (Ok(response), Outcome::Failed)
-                        }
-                    }
+                PhaseProj::Admission { pending } => {
+                    ready!(poll_admission(pending, this.config, this.progress, cx))
                 }
-                PhaseProj::Call { answer, stopwatch } => {
-                    // A panic ends the request as a failure, a cancellation leaves it open.
-                    this.findings
-                        .settlements
-                        .set_outcome_if_dropped(Outcome::Failed);
-                    let Poll::Ready(answer) = answer.poll(cx) else {
-                        this.findings
-                            .settlements
-                            .set_outcome_if_dropped(Outcome::Abandoned);
-                        return Poll::Pending;
-                    };
-                    let callback = this.findings.callback.as_ref().expect(POLLED_AGAIN);
-                    let answer = answer.map(|mut response| {
-                        match response.extensions_mut().remove::<Rejection>() {
-                            Some(rejection) => {
-                                log::refused_inside(&rejection, callback);
-                                render(&this.config.rejection_response, rejection)
-                            }
-                            None => {
-                                log::answered(&response, callback, stopwatch);
-                                response
-                            }
-                        }
-                    });
-                    // OSS takes exactly 200 for success, so the guards do too.
-                    let outcome = match &answer {
-                        Ok(response) if response.status() == StatusCode::OK => Outcome::Accepted,
-                        _ => Outcome::Failed,
-                    };
-                    (answer, outcome)
+                PhaseProj::Call { handler, stopwatch } => {
+                    let answer = ready!(poll_handler(handler, this.progress, cx));
+                    Next::End(this.config.finish(answer, this.progress, *stopwatch))
                 }
-                PhaseProj::Settle { settling, answer } => {
-                    ready!(settling.poll_unpin(cx));
+                PhaseProj::Notify { notifying, answer } => {
+                    ready!(notifying.poll_unpin(cx));
                     let answer = answer.take().expect(POLLED_AGAIN);
                     this.phase.set(Phase::Done);
                     return Poll::Ready(answer);
                 }
                 PhaseProj::Done => panic!("{POLLED_AGAIN}"),
             };
-            match this.findings.settlements.settle(outcome) {
-                Some(settling) => this.phase.set(Phase::Settle {
-                    settling,
+            let Ending { answer, outcome } = match next {
+                Next::End(ending) => ending,
+                Next::Call(handler) => {
+                    let Config {
+                        handlers,
+                        run_to_end,
+                        ..
+                    } = &**this.config;
+                    let handler =
+                        Handler::start::<M>(handler, *run_to_end, handlers, this.progress);
+                    let stopwatch = Stopwatch::start();
+                    this.phase.set(Phase::Call { handler, stopwatch });
+                    continue;
+                }
+            };
+            match this.progress.notifier.notify(outcome) {
+                Some(notifying) => this.phase.set(Phase::Notify {
+                    notifying,
                     answer: Some(answer),
                 }),
                 None => {
@@ -214,29 +224,127 @@ where
     }
 }
 
+/// Admits the request and calls the inner service, or refuses.
+fn poll_admission<S, B, R, ResBody>(
+    mut pending: Pin<&mut PendingRequest<S, B>>,
+    config: &Config<R>,
+    progress: &mut Progress,
+    cx: &mut Context<'_>,
+) -> Poll<Next<S::Future, Result<S::Response, S::Error>>>
+where
+    S: Service<Request<CallbackBody>, Response = Response<ResBody>>,
+    R: RejectionResponse<ResBody>,
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    let admitted = ready!(pending.as_mut().poll_admit(config, progress, cx));
+    match admitted {
+        Ok(()) => {}
+        // The guards before the one that refused learn of it, outside the deadline: what they do
+        // then does not change the answer.
+        Err(Ended::Refused(rejection)) => {
+            let response = config.refuse(rejection, progress, pending.parts_mut());
+            return Poll::Ready(Next::End(Ending::failed(Ok(response))));
+        }
+        Err(Ended::Answered(answer)) => {
+            return Poll::Ready(Next::End(config.answer(answer, progress)));
+        }
+    }
+    let callback = progress.callback.as_ref().expect(POLLED_AGAIN);
+    Poll::Ready(match ready!(pending.poll_call(callback, cx)) {
+        Ok(answer) => Next::Call(answer),
+        Err(error) => Next::End(Ending::failed(Err(error))),
+    })
+}
+
 impl<R> Config<R> {
+    /// Renders a rejection by the handler, and judges the answer.
+    fn finish<B, E>(
+        &self,
+        answer: Result<Response<B>, E>,
+        progress: &Progress,
+        stopwatch: Stopwatch,
+    ) -> Ending<Result<Response<B>, E>>
+    where
+        R: RejectionResponse<B>,
+        B: Body,
+    {
+        let callback = progress.callback.as_ref().expect(POLLED_AGAIN);
+        let answer =
+            answer.map(
+                |mut response| match response.extensions_mut().remove::<Rejection>() {
+                    Some(rejection) => {
+                        self.log.refused_inside(&rejection, callback);
+                        self.render(rejection)
+                    }
+                    None => {
+                        self.log.answered(&response, callback, stopwatch);
+                        response
+                    }
+                },
+            );
+        // OSS takes exactly 200 for success, so the guards do too.
+        let outcome = match &answer {
+            Ok(response) if response.status() == StatusCode::OK => Outcome::Accepted,
+            _ => Outcome::Failed,
+        };
+        Ending { answer, outcome }
+    }
+
     /// The answer to a request that the handler does not get.
     fn refuse<B>(
         &self,
         rejection: Rejection,
-        callback: Option<&VerifiedCallback>,
-        parts: Option<&Parts>,
+        progress: &Progress,
+        parts: Option<&mut Parts>,
     ) -> Response<B>
     where
         R: RejectionResponse<B>,
     {
-        log::refused(&rejection, callback, parts);
-        render(&self.rejection_response, rejection)
+        let refused = Refused {
+            rejection: &rejection,
+            is_genuine: progress.is_genuine,
+            callback: progress.callback.as_ref(),
+        };
+        self.log.refused(&refused, parts, |parts| {
+            let target = self.target.resolve(parts).ok()?;
+            Some(target.path().to_owned())
+        });
+        self.render(rejection)
+    }
+
+    /// The answer of a guard, and what the guards before it are told. A renderer that cannot send it
+    /// refuses the callback as replayed.
+    fn answer<B, E>(
+        &self,
+        answer: CallbackAnswer,
+        progress: &Progress,
+    ) -> Ending<Result<Response<B>, E>>
+    where
+        R: RejectionResponse<B>,
+    {
+        let response = self.render_answer(answer);
+        if let Some(callback) = &progress.callback {
+            self.log.answered_by_guard(callback);
+        }
+        let outcome = match response.status() {
+            StatusCode::OK => Outcome::Answered,
+            _ => Outcome::Failed,
+        };
+        Ending {
+            answer: Ok(response),
+            outcome,
+        }
     }
 }
 
-impl<S, B, R> fmt::Debug for ResponseFuture<S, B, R>
+impl<S, B, R, M> fmt::Debug for ResponseFuture<S, B, R, M>
 where
     S: Service<Request<CallbackBody>>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("callback", &self.findings.callback)
+            .field("callback", &self.progress.callback)
             .finish_non_exhaustive()
     }
 }

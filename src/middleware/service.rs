@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    marker::PhantomData,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -10,24 +11,35 @@ use http::{Method, Request, Response, request::Parts};
 use http_body::Body;
 use tower::{BoxError, Service};
 
-use super::{CallbackBody, RejectionResponse, ResponseFuture, layer::Config, vetting::Seal};
+use super::{
+    CallbackBody, RejectionResponse, ResponseFuture, RunHandler, RunToEnd,
+    admission::SignatureState, config::Config,
+};
 use crate::{
-    Rejection, RejectionKind, VerifiedCallback, guard, keys::Lookup, verify::CallbackHeaders,
+    Rejection, RejectionKind, VerifiedCallback, guard,
+    keys::KeyLookup,
+    verify::{CallbackHeaders, UnopenedSignature},
 };
 
 /// Verifies callbacks, and calls the inner service with those that are genuine and admitted.
 ///
 /// Made by an [`OssCallbackLayer`](super::OssCallbackLayer).
-#[derive(Clone)]
+///
+/// `M` says how handlers run: [`RunToEnd`] or [`RunInPlace`](super::RunInPlace).
 #[must_use]
-pub struct OssCallbackService<S, R> {
+pub struct OssCallbackService<S, R, M = RunToEnd> {
     inner: S,
     config: Arc<Config<R>>,
+    mode: PhantomData<fn() -> M>,
 }
 
-impl<S, R> OssCallbackService<S, R> {
+impl<S, R, M> OssCallbackService<S, R, M> {
     pub(super) fn new(inner: S, config: Arc<Config<R>>) -> Self {
-        Self { inner, config }
+        Self {
+            inner,
+            config,
+            mode: PhantomData,
+        }
     }
 
     /// The inner service.
@@ -46,17 +58,24 @@ impl<S, R> OssCallbackService<S, R> {
     }
 }
 
-impl<S, R, B, ResBody> Service<Request<B>> for OssCallbackService<S, R>
+impl<S: Clone, R, M> Clone for OssCallbackService<S, R, M> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), Arc::clone(&self.config))
+    }
+}
+
+impl<S, R, M, B, ResBody> Service<Request<B>> for OssCallbackService<S, R, M>
 where
     S: Service<Request<CallbackBody>, Response = Response<ResBody>> + Clone,
     R: RejectionResponse<ResBody>,
+    M: RunHandler<S::Future>,
     B: Body,
     B::Error: Into<BoxError>,
     ResBody: Body,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = ResponseFuture<S, B, R>;
+    type Future = ResponseFuture<S, B, R, M>;
 
     /// Always ready: the inner service is polled ready once a request is worth it.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
@@ -66,19 +85,21 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let config = Arc::clone(&self.config);
         let (mut parts, body) = request.into_parts();
-        // Whatever lies there was not put there by this layer.
+        // Anything already there was not put there by this layer.
         parts.extensions.remove::<VerifiedCallback>();
         guard::remove_outputs(&mut parts.extensions);
-        match config.examine(&parts, &body) {
-            Ok(seal) => ResponseFuture::collect(config, self.inner.clone(), parts, body, seal),
+        match config.examine(&mut parts, &body) {
+            Ok(signature) => {
+                ResponseFuture::admit(config, self.inner.clone(), parts, body, signature)
+            }
             Err(rejection) => ResponseFuture::refuse(config, parts, rejection),
         }
     }
 }
 
 impl<R> Config<R> {
-    /// All that does not need the body, cheapest first.
-    fn examine(&self, parts: &Parts, body: &impl Body) -> Result<Seal, Rejection> {
+    /// Every check that does not need the body, cheapest first.
+    fn examine(&self, parts: &mut Parts, body: &impl Body) -> Result<SignatureState, Rejection> {
         // The method is not signed: a captured callback must not reach the handler of another verb.
         if parts.method != Method::POST {
             return Err(RejectionKind::MethodNotAllowed.into());
@@ -90,15 +111,15 @@ impl<R> Config<R> {
             return Err(RejectionKind::BodyTooLarge.into());
         }
         let key = self.keys.lookup(headers.key_url())?;
-        let claim = headers.claim(target, self.body_type)?;
+        let signature = UnopenedSignature::new(target, headers, self.body_type)?;
         Ok(match key {
-            Lookup::Ready(key) => Seal::Opened(claim.open(&key)?),
-            Lookup::Unknown(key) => Seal::Unknown(claim, key),
+            KeyLookup::Ready(key, epoch) => SignatureState::Opened(signature.open(&key)?, epoch),
+            KeyLookup::Fetchable(key) => SignatureState::Unknown(signature, key),
         })
     }
 }
 
-impl<S: fmt::Debug, R> fmt::Debug for OssCallbackService<S, R> {
+impl<S: fmt::Debug, R, M> fmt::Debug for OssCallbackService<S, R, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OssCallbackService")
             .field("inner", &self.inner)

@@ -1,10 +1,11 @@
 //! The request target as OSS called it.
 //!
-//! 1. If the application says what was signed, that is it ([`TargetSource::Given`]).
-//! 2. Inside axum's nested routers the path at hand lacks what the outer routers took from it. They
-//!    leave the whole in `OriginalUri`, which counts if its path ends with the path at hand and its
-//!    query is the same. If not, something rewrote the target in between, and no signature could
-//!    match: that is said, rather than tried.
+//! 1. If the application says what was signed, that is it ([`TargetSource::Given`]). It is shown the
+//!    target as received: axum's `OriginalUri` where there is one.
+//! 2. Inside axum's nested routers the path lacks what the outer routers took from it. They leave the
+//!    whole in `OriginalUri`, which counts if its path ends with the current path and its query is the
+//!    same. If not, something rewrote the target in between, and no signature could match: the request
+//!    is refused with that reason.
 //! 3. What a proxy took from the path is put back in front ([`TargetSource::Prefixed`]).
 //! 4. Path and query count, not the scheme and authority of a target in absolute form.
 
@@ -37,10 +38,14 @@ impl TargetSource {
         Ok(Self::Prefixed(prefix.into()))
     }
 
-    pub(super) fn resolve(&self, parts: &Parts) -> Result<SignedTarget, Rejection> {
+    /// Leaves `parts` as they are. They are lent for change because the application's function sees
+    /// them with the target as received.
+    pub(super) fn resolve(&self, parts: &mut Parts) -> Result<SignedTarget, Rejection> {
         match self {
             Self::AsReceived => SignedTarget::new(received(parts)?.clone()),
-            Self::Given(given) => SignedTarget::parse(&given(parts)),
+            Self::Given(given) => {
+                with_original_uri(parts, |parts| SignedTarget::parse(&given(parts)))
+            }
             Self::Prefixed(prefix) => SignedTarget::parse(&format!("{prefix}{}", received(parts)?)),
         }
     }
@@ -56,13 +61,24 @@ impl fmt::Debug for TargetSource {
     }
 }
 
+/// Shows the target as it was before routers cut it.
+fn with_original_uri<T>(parts: &mut Parts, look: impl FnOnce(&Parts) -> T) -> T {
+    let Some(original) = original_uri(parts).cloned() else {
+        return look(parts);
+    };
+    let cut = std::mem::replace(&mut parts.uri, original);
+    let seen = look(parts);
+    parts.uri = cut;
+    seen
+}
+
 /// Path and query as they reached this server.
 fn received(parts: &Parts) -> Result<&PathAndQuery, Rejection> {
-    let at_hand = &parts.uri;
+    let current = &parts.uri;
     let uri = match original_uri(parts) {
-        Some(original) if is_nested(original, at_hand) => original,
+        Some(original) if is_nested(original, current) => original,
         Some(_) => return Err(refused(TargetProblem::Rewritten)),
-        None => at_hand,
+        None => current,
     };
     uri.path_and_query()
         .filter(|target| target.path().starts_with('/'))
@@ -82,11 +98,11 @@ fn original_uri(_: &Parts) -> Option<&Uri> {
     None
 }
 
-/// Whether the URI at hand is what a nested router leaves of the original one. A router that took
+/// Whether the current URI is what a nested router leaves of the original one. A router that took
 /// the whole path leaves `/`.
-fn is_nested(original: &Uri, at_hand: &Uri) -> bool {
-    original.query() == at_hand.query()
-        && (at_hand.path() == "/" || original.path().ends_with(at_hand.path()))
+fn is_nested(original: &Uri, current: &Uri) -> bool {
+    original.query() == current.query()
+        && (current.path() == "/" || original.path().ends_with(current.path()))
 }
 
 fn refused(problem: TargetProblem) -> Rejection {

@@ -49,6 +49,14 @@ pub enum ConfigError {
     /// text says what is wrong with it.
     #[error("{0}")]
     Ticket(&'static str),
+    /// A guard that could admit nothing, or everything by accident. The text names the setting.
+    #[error("{0}")]
+    Guard(&'static str),
+    /// Two ticket guards in one layer, which cannot both find their ticket.
+    #[error(
+        "a layer has one `TicketGuard`: to rotate keys, give it several, `TicketGuard::with_keys([new, old])`, each with its `kid`"
+    )]
+    TwoTicketGuards,
     /// A template name is empty, or stands for two things.
     #[error("`{0}` of `var_names` is empty, or has the name of another one")]
     VarNames(&'static str),
@@ -67,6 +75,11 @@ pub enum ConfigError {
     /// The text is not the URL of a Redis server. It is not shown, as it may have a password in it.
     #[error("not a URL of a Redis server: `redis://host:port/db` is")]
     RedisUrl,
+    /// A guard answers callbacks itself, and the layer's `on_rejection` has no way to send that.
+    #[error(
+        "`on_rejection` does not send the answer of `answer_done`: add `on_answer(|answer| answer.into_http())` behind it"
+    )]
+    OnAnswerMissing,
     /// A body limit, a deadline, a guard timeout or a lease of zero.
     #[error("`{0}` must not be zero")]
     Zero(&'static str),

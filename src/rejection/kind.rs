@@ -31,7 +31,7 @@ pub enum RejectionKind {
     /// The body does not decode, or not into the type that was asked for (422). The source names
     /// the variable.
     InvalidVariables,
-    /// The key URL is allowed, but its key is not at hand (503). The source says why.
+    /// The key URL is allowed, but its key could not be had (503). The source says why.
     KeyUnavailable,
     /// The key URL is not on the allowlist, or was denied (403).
     KeyUrlNotAllowed,
@@ -41,10 +41,13 @@ pub enum RejectionKind {
     MethodNotAllowed,
     /// A header that every callback carries is absent (400).
     MissingHeader(&'static str),
+    /// The stored object is not what the callback says (403), as OSS answers an `ObjectCheck`.
+    ObjectMismatch(ObjectMismatch),
     /// The application refused the callback (403).
     Refused(&'static str),
-    /// The callback was seen before (409). With an [answer](super::Rejection::answer), that is sent
-    /// (200).
+    /// The callback was seen before (409). It is the one kind that a renderer of the application may
+    /// answer with 200; [`ReplayGuard::answer_done`](crate::ReplayGuard::answer_done) answers copies
+    /// without refusing them.
     Replayed(Replay),
     /// The signed request id is too old, too far ahead, or not there (403). The source says which.
     Stale,
@@ -53,10 +56,11 @@ pub enum RejectionKind {
     /// The ticket was not made with a key of the guard, or is not what this crate issues (403). The
     /// source says why.
     TicketInvalid,
-    /// The ticket is valid, for another upload than the signed one (403). The source names the
-    /// claim.
+    /// The ticket is valid, for another upload than the signed one (403). The source names what
+    /// differs, or the variable that the body does not have.
     TicketMismatch,
-    /// There is no ticket where the guard looks for it (403).
+    /// There is no ticket where the guard looks for it (403). The source says under which name it
+    /// looked, and where else a ticket seems to be.
     TicketMissing,
     /// Something that the application depends on is down (503). The source says what.
     Unavailable,
@@ -76,6 +80,21 @@ pub enum SignatureMismatch {
     /// The key made it, over another path, query or body.
     #[error("it is genuine, over another message")]
     OtherMessage,
+    /// The key made it, and fewer bytes arrived than `Content-Length` declares: something in front of
+    /// the verification read the body.
+    #[error(
+        "it is genuine, but {arrived} of {declared} bytes arrived: something in front read the body"
+    )]
+    BodyIncomplete {
+        /// The length of the body as it came to be verified.
+        arrived: u64,
+        /// The length that the sender declared.
+        declared: u64,
+    },
+    /// The key made it, and no byte of the body arrived, although `Content-MD5` is that of a body with
+    /// some: something in front of the verification read it.
+    #[error("it is genuine, but no byte of the body arrived: something in front read it")]
+    BodyMissing,
     /// The key made it, and `Content-MD5` says that the body changed on the way.
     #[error("it is genuine, and the body changed on the way")]
     BodyChanged,
@@ -99,6 +118,27 @@ pub enum TargetProblem {
     /// `signed_target` of the layer's builder says what OSS called.
     #[error("it was rewritten inside this server: say what was signed with `signed_target`")]
     Rewritten,
+}
+
+/// How a stored object differs from what a callback says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObjectMismatch {
+    /// It is not there.
+    #[error("OSS has no such object")]
+    Absent,
+    /// It has another media type.
+    #[error("it has another media type")]
+    ContentType,
+    /// It has another CRC-64.
+    #[error("it has another CRC-64")]
+    Crc64,
+    /// It has another ETag: other content, or the same uploaded in another way.
+    #[error("it has another ETag")]
+    Etag,
+    /// It has another size.
+    #[error("it has another size")]
+    Size,
 }
 
 /// How far the first copy of a repeated callback has come.

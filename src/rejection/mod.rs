@@ -19,9 +19,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 use self::wire::WireForm;
 pub use self::{
     config_error::ConfigError,
-    kind::{RejectionKind, Replay, SignatureMismatch, TargetProblem},
+    kind::{ObjectMismatch, RejectionKind, Replay, SignatureMismatch, TargetProblem},
 };
-use crate::CallbackAnswer;
 
 /// Why a callback was refused.
 ///
@@ -40,7 +39,6 @@ use crate::CallbackAnswer;
 pub struct Rejection {
     kind: RejectionKind,
     source: Option<Arc<dyn Error + Send + Sync>>,
-    answer: Option<Arc<CallbackAnswer>>,
 }
 
 impl Rejection {
@@ -95,17 +93,6 @@ impl Rejection {
         RejectionKind::Replayed(replay).into()
     }
 
-    /// The callback was processed before, and its copies are answered with this: 200. OSS, and
-    /// whoever uploaded, take it for success.
-    ///
-    /// A renderer of one's own finds it in [`answer`](Self::answer).
-    pub fn answered_before(answer: CallbackAnswer) -> Self {
-        Self {
-            answer: Some(Arc::new(answer)),
-            ..Self::replayed(Replay::Done)
-        }
-    }
-
     /// The same refusal with a cause for the log: why a guard could not decide, say. It never reaches
     /// the wire.
     ///
@@ -130,17 +117,8 @@ impl Rejection {
         &self.kind
     }
 
-    /// What a copy of a callback is answered with that was processed before, if that is a success.
-    pub fn answer(&self) -> Option<&CallbackAnswer> {
-        self.answer.as_deref()
-    }
-
-    /// The status that the default response carries. It is 200 if there is an
-    /// [`answer`](Self::answer).
+    /// The status that the default response carries.
     pub fn status(&self) -> StatusCode {
-        if self.answer.is_some() {
-            return StatusCode::OK;
-        }
         WireForm::of(&self.kind).status
     }
 
@@ -197,13 +175,6 @@ impl Rejection {
 
     /// The same without the rejection in its extensions.
     pub(crate) fn to_bare_response<B: From<Bytes>>(&self) -> Response<B> {
-        match &self.answer {
-            Some(answer) => CallbackAnswer::clone(answer).into_http(),
-            None => self.to_error_response(),
-        }
-    }
-
-    fn to_error_response<B: From<Bytes>>(&self) -> Response<B> {
         let wire = WireForm::of(&self.kind);
         let body = wire.body();
         let length = body.len();
@@ -231,11 +202,7 @@ impl Rejection {
 
 impl From<RejectionKind> for Rejection {
     fn from(kind: RejectionKind) -> Self {
-        Self {
-            kind,
-            source: None,
-            answer: None,
-        }
+        Self { kind, source: None }
     }
 }
 
@@ -283,6 +250,7 @@ impl fmt::Display for Rejection {
                 "the request carries no verified callback: is OssCallbackLayer around this handler?",
             ),
             RejectionKind::InvalidSignature(cause) => write!(f, "{}: {cause}", self.message()),
+            RejectionKind::ObjectMismatch(cause) => write!(f, "{}: {cause}", self.message()),
             RejectionKind::InvalidTarget(cause) => write!(f, "{}: {cause}", self.message()),
             RejectionKind::DuplicateHeader(name)
             | RejectionKind::InvalidHeader(name)
@@ -331,6 +299,7 @@ mod tests {
             (MissingHeader("authorization"), 400),
             (MissingHeader("x-oss-pub-key-url"), 400),
             (MissingHeader("content-type"), 400),
+            (ObjectMismatch(super::ObjectMismatch::Size), 403),
             (Refused("it says \"no\""), 403),
             (Replayed(Replay::InProgress), 409),
             (Replayed(Replay::Interrupted), 409),

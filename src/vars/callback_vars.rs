@@ -1,13 +1,16 @@
 //! Every variable that the service documents, as a typed value.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor},
+    de::{MapAccess, Visitor},
 };
 
-use super::decode::{OWN_TEXT, is_digits};
+use super::{
+    flat::{Flat, unfit},
+    names::FEW,
+};
 
 /// The callback variables under their documented names, and everything else in
 /// [`custom`](Self::custom).
@@ -66,30 +69,15 @@ pub struct CallbackVars {
     pub custom: BTreeMap<String, String>,
 }
 
-/// The documented names.
-pub(super) const NAMES: &[&str] = &[
-    "bucket",
-    "object",
-    "etag",
-    "size",
-    "mimeType",
-    "imageInfo.height",
-    "imageInfo.width",
-    "imageInfo.format",
-    "crc64",
-    "contentMd5",
-    "vpcId",
-    "clientIp",
-    "reqId",
-    "operation",
-];
-
 impl<'de> Deserialize<'de> for CallbackVars {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Not as a struct: behind `#[serde(flatten)]` that would show no custom variables.
         deserializer.deserialize_map(CallbackVarsVisitor)
     }
 }
+
+/// What is reserved for variables that are only promised: another format may promise anything.
+const MOST_RESERVED: usize = 1024;
 
 struct CallbackVarsVisitor;
 
@@ -102,6 +90,13 @@ impl<'de> Visitor<'de> for CallbackVarsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<CallbackVars, A::Error> {
         let mut vars = CallbackVars::default();
+        // A tree of many names is built at once, at a fraction of what it takes name by name.
+        let hint = map.size_hint();
+        let are_many = hint.is_none_or(|count| count > FEW);
+        let mut many = Vec::new();
+        if are_many {
+            many.reserve(hint.unwrap_or_default().min(MOST_RESERVED));
+        }
         while let Some(name) = map.next_key::<String>()? {
             match name.as_str() {
                 "bucket" => vars.bucket = map.next_value::<Text>()?.0,
@@ -120,10 +115,18 @@ impl<'de> Visitor<'de> for CallbackVarsVisitor {
                 "operation" => vars.operation = map.next_value::<Text>()?.0,
                 _ => {
                     if let Flat::Text(text) = map.next_value()? {
-                        vars.custom.insert(name, text);
+                        let text = text.into_owned();
+                        if are_many {
+                            many.push((name, text));
+                        } else {
+                            vars.custom.insert(name, text);
+                        }
                     }
                 }
             }
+        }
+        if are_many {
+            vars.custom = many.into_iter().collect();
         }
         vars.adopt_renames();
         Ok(vars)
@@ -173,11 +176,8 @@ struct Text(Option<String>);
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Flat::deserialize(deserializer)? {
-            Flat::Null => Ok(Self(None)),
-            Flat::Text(text) => Ok(Self(Some(text).filter(|text| !text.is_empty()))),
-            Flat::Nested => Err(unfit(&"a string")),
-        }
+        let text = Flat::deserialize(deserializer)?.into_text()?;
+        Ok(Self(text.map(Cow::into_owned)))
     }
 }
 
@@ -186,96 +186,22 @@ struct Number(Option<u64>);
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Text(text) = Text::deserialize(deserializer)?;
-        let Some(text) = text else {
+        let Some(text) = Flat::deserialize(deserializer)?.into_text()? else {
             return Ok(Self(None));
         };
         match number(&text) {
-            None => Err(unfit(&"u64")),
+            None => Err(unfit(&text, "u64")),
             number => Ok(Self(number)),
         }
     }
 }
 
+/// As the decoder reads it: digits alone.
 fn number(text: &str) -> Option<u64> {
-    is_digits(text).then(|| text.parse().ok()).flatten()
-}
-
-fn unfit<E: Error>(expected: &'static &str) -> E {
-    E::invalid_type(Unexpected::Other("a variable"), expected)
-}
-
-/// Any value as text, if it is one value. Read from whatever serde shows: behind
-/// `#[serde(flatten)]`, numbers of a form are text, and those of JSON are numbers.
-enum Flat {
-    Nested,
-    Null,
-    Text(String),
-}
-
-impl<'de> Deserialize<'de> for Flat {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FlatVisitor;
-
-        impl<'de> Visitor<'de> for FlatVisitor {
-            type Value = Flat;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value")
-            }
-
-            fn visit_newtype_struct<D: Deserializer<'de>>(
-                self,
-                deserializer: D,
-            ) -> Result<Flat, D::Error> {
-                deserializer.deserialize_any(self)
-            }
-
-            fn visit_bool<E: Error>(self, value: bool) -> Result<Flat, E> {
-                Ok(Flat::Text(value.to_string()))
-            }
-
-            fn visit_i64<E: Error>(self, value: i64) -> Result<Flat, E> {
-                Ok(Flat::Text(value.to_string()))
-            }
-
-            fn visit_i128<E: Error>(self, value: i128) -> Result<Flat, E> {
-                Ok(Flat::Text(value.to_string()))
-            }
-
-            fn visit_u64<E: Error>(self, value: u64) -> Result<Flat, E> {
-                Ok(Flat::Text(value.to_string()))
-            }
-
-            fn visit_u128<E: Error>(self, value: u128) -> Result<Flat, E> {
-                Ok(Flat::Text(value.to_string()))
-            }
-
-            fn visit_f64<E: Error>(self, value: f64) -> Result<Flat, E> {
-                Ok(Flat::Text(value.to_string()))
-            }
-
-            fn visit_str<E: Error>(self, value: &str) -> Result<Flat, E> {
-                Ok(Flat::Text(value.to_owned()))
-            }
-
-            fn visit_unit<E: Error>(self) -> Result<Flat, E> {
-                Ok(Flat::Null)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Flat, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Flat::Nested)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Flat, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Flat::Nested)
-            }
-        }
-
-        deserializer.deserialize_newtype_struct(OWN_TEXT, FlatVisitor)
-    }
+    Some(text)
+        .filter(|text| !text.starts_with('+'))?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -283,7 +209,7 @@ mod tests {
     use std::error::Error as _;
 
     use super::*;
-    use crate::vars::{BodyKind, parsed};
+    use crate::vars::{BodyKind, names::NAMES, variables::parsed};
 
     fn form(body: &str) -> CallbackVars {
         parsed(BodyKind::Form, body).unwrap().decode().unwrap()

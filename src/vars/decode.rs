@@ -1,40 +1,42 @@
 //! Variables as a value of any type that serde can make.
 //!
-//! 1. The type sees a map from names to values.
-//! 2. Text is read as what the type asks for. A number in text is decimal digits, with `-` in front
-//!    only where the type is signed, and a point or an exponent only where it is a float.
-//! 3. An `Option` is `None` for JSON's `null` and for empty text.
-//! 4. A number or boolean is also its own text, so that a `HashMap<String, String>` holds every
-//!    flat body.
-//! 5. Nested JSON is read by serde's own rules. So are fields behind `#[serde(flatten)]` and in
-//!    untagged enums: serde takes all values apart before it asks for types, and those of a form are
-//!    text.
+//! 1. The type sees a map from names to [values](super::value).
+//! 2. Text is read as what the type asks for, at every depth: by the rules of a
+//!    [scalar](super::scalar).
+//! 3. Behind `#[serde(flatten)]` and in tagged and untagged enums, serde takes all values before it
+//!    knows their types, and is shown text as text. What it refuses there it does not name. The variable
+//!    is found by the value that serde complains of, and is named if the type asks for that very name;
+//!    [`from_text`](super::from_text) is the way out.
+
+use std::borrow::Cow;
 
 use serde::{
     de::{
-        DeserializeSeed, Deserializer, Error, MapAccess, Unexpected, Visitor,
-        value::{BorrowedStrDeserializer, MapAccessDeserializer},
+        DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor,
+        value::MapAccessDeserializer,
     },
     forward_to_deserialize_any,
 };
 
-use super::{Value, ValueKind, Vars, VarsError, callback_vars::NAMES, error::Reason};
+use super::{
+    VarsError,
+    error::Found,
+    names,
+    scalar::Scalar,
+    value::{AnyValue, member},
+    variables::{Value, ValueKind, VarEntry, Vars},
+};
 
-/// The name of a newtype that takes numbers and booleans as their own text, and all else as it is.
-/// serde has no word for it: a visitor of any value would be shown `1.50` as the number 1.5, and write
-/// another text than a guard reads.
-pub(super) const OWN_TEXT: &str = "$oss_callback::OwnText";
+pub(super) fn decode<T: DeserializeOwned>(vars: &Vars) -> Result<T, VarsError> {
+    T::deserialize(VarsDeserializer(vars)).map_err(|error| explain::<T>(vars, error))
+}
 
 /// All variables of a body, as a map.
-pub(super) struct VarsDeserializer<'de>(&'de Vars);
+struct VarsDeserializer<'de>(&'de Vars);
 
 impl<'de> VarsDeserializer<'de> {
-    pub(super) fn new(vars: &'de Vars) -> Self {
-        Self(vars)
-    }
-
     fn entries(self, fields: &'static [&'static str]) -> impl MapAccess<'de, Error = VarsError> {
-        Entries {
+        VarAccess {
             entries: self.0.iter(),
             current: None,
             fields,
@@ -86,10 +88,10 @@ impl<'de> Deserializer<'de> for VarsDeserializer<'de> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, VarsError> {
-        visitor.visit_enum(MapAccessDeserializer::new(self.entries(&[])))
+        visitor.visit_enum(MapAccessDeserializer::new(self.entries(variants)))
     }
 
     forward_to_deserialize_any! {
@@ -99,15 +101,17 @@ impl<'de> Deserializer<'de> for VarsDeserializer<'de> {
 }
 
 /// The variables one by one.
-struct Entries<'de, I> {
+struct VarAccess<'de, I> {
     entries: I,
     current: Option<(&'de str, Value<'de>)>,
-    /// The names that the type has. Only these and the documented ones may stand in an error: others
-    /// come from the sender.
+    /// The names that the type has.
     fields: &'static [&'static str],
 }
 
-impl<'de, I: Iterator<Item = (&'de str, Value<'de>)>> MapAccess<'de> for Entries<'de, I> {
+impl<'de, I> MapAccess<'de> for VarAccess<'de, I>
+where
+    I: ExactSizeIterator<Item = (&'de str, Value<'de>)>,
+{
     type Error = VarsError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
@@ -115,9 +119,14 @@ impl<'de, I: Iterator<Item = (&'de str, Value<'de>)>> MapAccess<'de> for Entries
         seed: K,
     ) -> Result<Option<K::Value>, VarsError> {
         self.current = self.entries.next();
-        self.current
-            .map(|(name, _)| seed.deserialize(BorrowedStrDeserializer::new(name)))
-            .transpose()
+        let Some((name, _)) = self.current else {
+            return Ok(None);
+        };
+        let name = Scalar {
+            kind: ValueKind::Text,
+            text: Cow::Borrowed(name),
+        };
+        seed.deserialize(AnyValue::Scalar(name)).map(Some)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, VarsError> {
@@ -125,182 +134,91 @@ impl<'de, I: Iterator<Item = (&'de str, Value<'de>)>> MapAccess<'de> for Entries
             .current
             .take()
             .expect("a value is asked for after its name");
-        seed.deserialize(value).map_err(|error| {
-            let mut known = self.fields.iter().chain(NAMES);
-            let field = known.find(|known| **known == name);
-            error.in_field(field.copied())
-        })
+        value.read(seed, || member(name, self.fields))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.entries.len())
     }
 }
 
-impl<'de> Value<'de> {
-    fn read_unsigned<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, VarsError> {
-        if !matches!(self.kind, ValueKind::Number | ValueKind::Text) || !is_digits(self.text) {
-            return Err(self.unfit(&visitor));
+/// Names the variable that serde complains of without a name, as far as that may be known.
+#[cold]
+fn explain<T: DeserializeOwned>(vars: &Vars, error: VarsError) -> VarsError {
+    match error.unnamed() {
+        None | Some(Found::Unknown) => error,
+        Some(found) => {
+            let index = locate(vars, found);
+            error.kept(index.and_then(|index| asked_name::<T>(vars, index)))
         }
-        if let Ok(number) = self.text.parse() {
-            visitor.visit_u64(number)
-        } else if let Ok(number) = self.text.parse() {
-            visitor.visit_u128(number)
-        } else {
-            Err(self.unfit(&visitor))
-        }
-    }
-
-    fn read_signed<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, VarsError> {
-        let digits = self.text.strip_prefix('-');
-        if digits.is_none() {
-            return self.read_unsigned(visitor);
-        }
-        if !matches!(self.kind, ValueKind::Number | ValueKind::Text)
-            || !digits.is_some_and(is_digits)
-        {
-            return Err(self.unfit(&visitor));
-        }
-        if let Ok(number) = self.text.parse() {
-            visitor.visit_i64(number)
-        } else if let Ok(number) = self.text.parse() {
-            visitor.visit_i128(number)
-        } else {
-            Err(self.unfit(&visitor))
-        }
-    }
-
-    /// What the type does not hold would become infinite.
-    fn read_float<V: Visitor<'de>>(
-        self,
-        is_held: impl Fn(f64) -> bool,
-        visitor: V,
-    ) -> Result<V::Value, VarsError> {
-        let starts_as_number = || {
-            let digits = self.text.strip_prefix('-').unwrap_or(self.text);
-            digits.as_bytes().first().is_some_and(u8::is_ascii_digit)
-        };
-        match self.text.parse::<f64>() {
-            Ok(number)
-                if is_held(number)
-                    && matches!(self.kind, ValueKind::Number | ValueKind::Text)
-                    && starts_as_number() =>
-            {
-                visitor.visit_f64(number)
-            }
-            _ => Err(self.unfit(&visitor)),
-        }
-    }
-
-    fn read_text<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, VarsError> {
-        match self.kind {
-            ValueKind::Bool | ValueKind::Number | ValueKind::Text => {
-                visitor.visit_borrowed_str(self.text)
-            }
-            ValueKind::Nested | ValueKind::Null => Err(self.unfit(&visitor)),
-        }
-    }
-
-    /// Whether OSS had no value to write.
-    fn is_absent(self) -> bool {
-        self.kind == ValueKind::Null || (self.kind == ValueKind::Text && self.text.is_empty())
-    }
-
-    fn unfit<V: Visitor<'de>>(self, visitor: &V) -> VarsError {
-        VarsError::invalid_type(Unexpected::Other("a variable"), visitor)
     }
 }
 
-/// `+1`, ` 1` and `1_000` are numbers to some readers and not to others.
-pub(super) fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+/// The only variable that has the value.
+fn locate(vars: &Vars, found: Found) -> Option<usize> {
+    let mut found = vars
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, value))| match found {
+            Found::Bool(truth) => value.kind == ValueKind::Bool && (value.text == "true") == truth,
+            Found::Integer(number) => {
+                value.kind == ValueKind::Number && value.text.parse() == Ok(number)
+            }
+            Found::Null => value.kind == ValueKind::Null,
+            Found::Text { address, length } => {
+                value.kind == ValueKind::Text
+                    && value.text.as_ptr() as usize == address
+                    && value.text.len() == length
+            }
+            Found::Unknown => false,
+        });
+    match (found.next(), found.next()) {
+        (Some((index, _)), None) => Some(index),
+        _ => None,
+    }
 }
 
-/// Methods that read a nested value as serde_json does and any other by the function named.
-macro_rules! deserialize {
-    ($($method:ident($($argument:ident: $type:ty),*) => $read:expr;)*) => {$(
-        fn $method<V: Visitor<'de>>(
-            self,
-            $($argument: $type,)*
-            visitor: V,
-        ) -> Result<V::Value, VarsError> {
-            if self.kind == ValueKind::Nested {
-                // serde_json's message would quote the value.
-                return serde_json::Deserializer::from_str(self.text)
-                    .$method($($argument,)* visitor)
-                    .map_err(|_| Reason::Refused.into());
-            }
-            $read(self, visitor)
-        }
-    )*};
+/// The name of a refused variable, if it is a known one, or one that the type asks for. serde does not
+/// tell the names of a flattened type. But a type that asks for a name does not see the variable under
+/// another one, while a map sees it under any; so the type is tried with two other names, one that begins
+/// alike and one that ends alike.
+fn asked_name<T: DeserializeOwned>(vars: &Vars, index: usize) -> Option<Cow<'static, str>> {
+    let name = vars.name(index);
+    if let Some(known) = names::known(name) {
+        return Some(known.into());
+    }
+    // A template has a handful of variables. More than that are not worth decoding three times over.
+    if vars.entries.len() > names::FEW || vars.text.len() > MAX_TRIED {
+        return None;
+    }
+    let is_asked_for = [format!("{name}\0"), format!("\0{name}")]
+        .iter()
+        .all(|other| {
+            let renamed = rename(vars, index, other);
+            let error = T::deserialize(VarsDeserializer(&renamed)).err();
+            let found = error.and_then(|error| error.unnamed());
+            found.and_then(|found| locate(&renamed, found)) != Some(index)
+        });
+    is_asked_for.then(|| name.to_owned().into())
 }
 
-impl<'de> Deserializer<'de> for Value<'de> {
-    type Error = VarsError;
+/// The bytes of variables that are decoded again for a better error.
+const MAX_TRIED: usize = 8 * 1024;
 
-    deserialize! {
-        deserialize_any() => |value: Self, visitor: V| match value.kind {
-            ValueKind::Null => visitor.visit_unit(),
-            ValueKind::Bool => value.deserialize_bool(visitor),
-            // As serde_json shows them: what is no integer of 64 bits is a float.
-            ValueKind::Number => {
-                let integer = value.text.parse::<u64>().is_ok()
-                    || (value.text.parse::<i64>().is_ok() && value.text != "-0");
-                if integer { value.read_signed(visitor) } else { value.read_float(f64::is_finite, visitor) }
-            }
-            ValueKind::Text | ValueKind::Nested => value.read_text(visitor),
-        };
-        deserialize_bool() => |value: Self, visitor: V| match (value.kind, value.text) {
-            (ValueKind::Bool | ValueKind::Text, "true") => visitor.visit_bool(true),
-            (ValueKind::Bool | ValueKind::Text, "false") => visitor.visit_bool(false),
-            _ => Err(value.unfit(&visitor)),
-        };
-        deserialize_i8() => Self::read_signed;
-        deserialize_i16() => Self::read_signed;
-        deserialize_i32() => Self::read_signed;
-        deserialize_i64() => Self::read_signed;
-        deserialize_i128() => Self::read_signed;
-        deserialize_u8() => Self::read_unsigned;
-        deserialize_u16() => Self::read_unsigned;
-        deserialize_u32() => Self::read_unsigned;
-        deserialize_u64() => Self::read_unsigned;
-        deserialize_u128() => Self::read_unsigned;
-        deserialize_f32() => |value: Self, visitor: V| value.read_float(|number| (number as f32).is_finite(), visitor);
-        deserialize_f64() => |value: Self, visitor: V| value.read_float(f64::is_finite, visitor);
-        deserialize_char() => Self::read_text;
-        deserialize_str() => Self::read_text;
-        deserialize_string() => Self::read_text;
-        deserialize_bytes() => Self::read_text;
-        deserialize_byte_buf() => Self::read_text;
-        deserialize_identifier() => Self::read_text;
-        deserialize_unit() => |value: Self, visitor: V| {
-            if value.is_absent() { visitor.visit_unit() } else { Err(value.unfit(&visitor)) }
-        };
-        deserialize_unit_struct(name: &'static str) => Self::deserialize_unit;
-        deserialize_newtype_struct(name: &'static str) => |value: Self, visitor: V| match value.kind {
-            ValueKind::Bool | ValueKind::Number if name == OWN_TEXT => value.read_text(visitor),
-            _ => visitor.visit_newtype_struct(value),
-        };
-        deserialize_enum(name: &'static str, variants: &'static [&'static str]) => |value: Self, visitor: V| {
-            match value.kind {
-                ValueKind::Text => visitor.visit_enum(BorrowedStrDeserializer::new(value.text)),
-                _ => Err(value.unfit(&visitor)),
-            }
-        };
-        deserialize_seq() => |value: Self, visitor: V| Err(value.unfit(&visitor));
-        deserialize_tuple(length: usize) => |value: Self, visitor: V| Err(value.unfit(&visitor));
-        deserialize_tuple_struct(name: &'static str, length: usize) => |value: Self, visitor: V| Err(value.unfit(&visitor));
-        deserialize_map() => |value: Self, visitor: V| Err(value.unfit(&visitor));
-        deserialize_struct(name: &'static str, fields: &'static [&'static str]) => |value: Self, visitor: V| Err(value.unfit(&visitor));
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, VarsError> {
-        if self.is_absent() {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
-        }
-    }
-
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, VarsError> {
-        visitor.visit_unit()
-    }
+/// The same variables, one of them under another name.
+fn rename(vars: &Vars, index: usize, name: &str) -> Vars {
+    let mut renamed = Vars {
+        text: vars.text.clone(),
+        entries: vars.entries.clone(),
+    };
+    let value = vars.entries[index].value(&vars.text);
+    let start = renamed.text.len();
+    renamed.text.push_str(name);
+    let name_end = renamed.text.len();
+    renamed.text.push_str(value.text);
+    let end = renamed.text.len();
+    renamed.entries[index] = VarEntry::new(start, name_end, end, value.kind);
+    renamed
 }
 
 #[cfg(test)]
@@ -311,7 +229,7 @@ mod tests {
 
     use crate::{
         Rejection, RejectionKind,
-        vars::{BodyKind, parsed},
+        vars::{BodyKind, variables::parsed},
     };
 
     fn form<T: DeserializeOwned>(body: &str) -> Result<T, Rejection> {

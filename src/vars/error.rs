@@ -1,19 +1,36 @@
 //! Why variables do not decode, told without a byte of them.
+//!
+//! 1. A body that cannot be read is told by the position and the kind of what is wrong, and by its
+//!    [usual cause](super::syntax).
+//! 2. A value that does not fit is told by the path of fields that lead to it, and by what its type
+//!    expected. serde's own messages quote values, so they are taken apart here; free text of a type's
+//!    own is dropped.
+//! 3. A path shows names that the *type* asks for and documented variables. A key of a map is the
+//!    sender's, and is shown as `[key]`.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::de::{self, Expected, Unexpected};
 
+use super::syntax::Cause;
 use crate::{Rejection, RejectionKind};
 
-/// Names fields of the type that was asked for, and what that type expected. serde's own messages
-/// would quote values, so they are taken apart here; free text of a type's own is dropped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum VarsError {
-    #[error("a variable occurs more than once")]
-    Duplicate,
-    #[error("the body is not valid JSON (line {line}, column {column})")]
-    Json { line: usize, column: usize },
+    #[error("{} occurs more than once", Named(.0))]
+    Duplicate(Option<&'static str>),
+    #[error(
+        "the body is declared as a form and is JSON text: its template needs `callbackBodyType` \
+         application/json; if it has that, the `Content-Type` was changed on the way, which \
+         `body_type(BodyType::Json)` of the layer makes up for"
+    )]
+    FormIsJson,
+    #[error("the body is not valid JSON (line {line}, column {column}){cause}")]
+    Json {
+        line: usize,
+        column: usize,
+        cause: Cause,
+    },
     #[error("the body is not a JSON object")]
     JsonNoObject,
     #[error("the JSON is nested too deeply")]
@@ -24,43 +41,109 @@ pub(crate) enum VarsError {
     Marker,
     #[error("the body has text that is not UTF-8")]
     NotUtf8,
-    #[error("{}{reason}", Named(.field))]
-    Type {
-        field: Option<&'static str>,
-        reason: Reason,
-    },
+    #[error("the body is too long for variables")]
+    TooLong,
+    /// Boxed, as each value that is read is a result with this error.
+    #[error(transparent)]
+    Type(Box<TypeError>),
+}
+
+/// Why a type did not take a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TypeError {
+    /// Where the value is, from the inside out.
+    path: Vec<Segment>,
+    reason: Reason,
+    /// Whether OSS had no value to write there.
+    is_absent: bool,
+    /// Whether the value itself is refused, and not what it is written as.
+    is_value: bool,
+    /// Whether serde kept the value until it knew the type, and so kept text as text.
+    is_kept: bool,
+    found: Found,
+}
+
+/// One step to a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Segment {
+    /// A name that the type asks for, or of a documented variable.
+    Field(Cow<'static, str>),
+    Index(usize),
+    /// A name that only the sender knows.
+    Key,
 }
 
 /// What a type did not like.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Reason {
-    #[error("expected {0}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
     Expected(String),
-    #[error("missing variable `{0}`")]
+    /// An object or array where the type expects one value.
+    Nested(String),
     Missing(&'static str),
-    #[error("not accepted by its type")]
     Refused,
-    #[error("two variables for `{0}`")]
+    TooMany,
     Twice(&'static str),
-    #[error("not one of the values of its type")]
     UnknownVariant,
-    #[error("a variable that the type does not have")]
     UnknownVariable,
+    Untagged,
+}
+
+/// What a type was shown by somebody else than this decoder: serde itself, which keeps the values of a
+/// flattened or tagged type until it knows that type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Bool(bool),
+    Integer(i128),
+    Null,
+    /// The place of a text in memory. serde shows the very slice that it was given, so its place says
+    /// which variable it is.
+    Text {
+        address: usize,
+        length: usize,
+    },
+    Unknown,
 }
 
 impl VarsError {
-    /// Names the field, unless a field within it was named before.
-    pub(super) fn in_field(self, name: Option<&'static str>) -> Self {
-        match self {
-            Self::Type {
-                field: None,
-                reason,
-            } => Self::Type {
-                field: name,
-                reason,
-            },
-            named => named,
+    /// Names the step to the value that this error is about; `is_absent` if OSS had no value there.
+    pub(super) fn at(mut self, segment: Segment, is_absent: bool) -> Self {
+        if let Self::Type(error) = &mut self {
+            error.is_absent |= is_absent && error.path.is_empty();
+            error.path.push(segment);
         }
+        self
+    }
+
+    /// What serde showed, if this is about a value that nobody has named yet.
+    pub(super) fn unnamed(&self) -> Option<Found> {
+        match self {
+            Self::Type(error) if error.path.is_empty() => Some(error.found),
+            _ => None,
+        }
+    }
+
+    /// Says that serde kept the value, and which field it is if that is known.
+    pub(super) fn kept(mut self, field: Option<Cow<'static, str>>) -> Self {
+        if let Self::Type(error) = &mut self {
+            error.is_kept = !error.is_value;
+            error.path.extend(field.map(Segment::Field));
+        }
+        self
+    }
+
+    /// What a type expected, for an error of another format.
+    pub(super) fn expected(&self) -> &str {
+        match self {
+            Self::Type(error) => match &error.reason {
+                Reason::Expected(expected) | Reason::Nested(expected) => expected,
+                _ => "a value of its type",
+            },
+            _ => "a value of its type",
+        }
+    }
+
+    pub(super) fn nested(expected: &dyn Expected) -> Self {
+        Reason::Nested(expected.to_string()).into()
     }
 }
 
@@ -72,24 +155,46 @@ impl From<VarsError> for Rejection {
 
 impl From<Reason> for VarsError {
     fn from(reason: Reason) -> Self {
-        Self::Type {
-            field: None,
+        Self::Type(Box::new(TypeError {
+            path: Vec::new(),
             reason,
-        }
+            is_absent: false,
+            is_value: false,
+            is_kept: false,
+            found: Found::Unknown,
+        }))
     }
 }
 
 impl de::Error for VarsError {
-    fn custom<T: fmt::Display>(_: T) -> Self {
-        Reason::Refused.into()
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        // serde has no other sign of it. The text is its own, up to the name of the type.
+        let message = message.to_string();
+        if message.starts_with("data did not match any variant of untagged enum") {
+            Reason::Untagged.into()
+        } else {
+            Reason::Refused.into()
+        }
     }
 
-    fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Reason::Expected(expected.to_string()).into()
+    fn invalid_type(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let found = Found::from(unexpected);
+        Self::Type(Box::new(TypeError {
+            path: Vec::new(),
+            reason: Reason::Expected(expected.to_string()),
+            is_absent: found == Found::Null || matches!(found, Found::Text { length: 0, .. }),
+            is_value: false,
+            is_kept: false,
+            found,
+        }))
     }
 
-    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Reason::Expected(expected.to_string()).into()
+    fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let mut error = Self::invalid_type(unexpected, expected);
+        if let Self::Type(error) = &mut error {
+            error.is_value = true;
+        }
+        error
     }
 
     fn invalid_length(_: usize, expected: &dyn Expected) -> Self {
@@ -113,13 +218,103 @@ impl de::Error for VarsError {
     }
 }
 
+impl From<Unexpected<'_>> for Found {
+    fn from(unexpected: Unexpected<'_>) -> Self {
+        match unexpected {
+            Unexpected::Bool(value) => Self::Bool(value),
+            Unexpected::Signed(number) => Self::Integer(number.into()),
+            Unexpected::Str(text) => Self::Text {
+                address: text.as_ptr() as usize,
+                length: text.len(),
+            },
+            Unexpected::Unit => Self::Null,
+            Unexpected::Unsigned(number) => Self::Integer(number.into()),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl std::error::Error for TypeError {}
+
+impl fmt::Display for TypeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A path that ends in names of the sender ends in the map that has them.
+        let keys = self.path.iter().take_while(|step| **step == Segment::Key);
+        let keys = keys.count();
+        let path = Path(&self.path[keys..]);
+        match (&self.reason, path.0) {
+            (Reason::Missing(field), []) => write!(f, "missing variable `{field}`")?,
+            (Reason::Missing(field), _) => write!(f, "missing variable `{path}.{field}`")?,
+            (reason, []) => write!(f, "{reason}")?,
+            (reason, _) if keys == 0 => write!(f, "variable `{path}`: {reason}")?,
+            (reason, _) => write!(
+                f,
+                "variable `{path}`: not accepted by its type, under one of its names: {reason}"
+            )?,
+        }
+        if self.is_absent {
+            match path.0 {
+                [] => f.write_str("; OSS had no value for it, and an `Option` takes that")?,
+                _ => write!(
+                    f,
+                    "; OSS had no value for `{path}`, and an `Option` takes that"
+                )?,
+            }
+        }
+        if self.is_kept {
+            write!(f, "; {KEPT}")?;
+        }
+        Ok(())
+    }
+}
+
+const KEPT: &str = "behind `#[serde(flatten)]` and in tagged and untagged enums serde keeps text as \
+    text: read the field with `#[serde(deserialize_with = \"oss_callback::from_text\")]`";
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expected(expected) => write!(f, "expected {expected}"),
+            Self::Nested(expected) => write!(
+                f,
+                "not accepted by its type: expected {expected}, and it is a JSON object or array"
+            ),
+            Self::Missing(field) => write!(f, "missing variable `{field}`"),
+            Self::Refused => f.write_str("not accepted by its type"),
+            Self::TooMany => f.write_str("it has more than its type takes"),
+            Self::Twice(field) => write!(f, "two variables for `{field}`"),
+            Self::UnknownVariant => f.write_str("not one of the values of its type"),
+            Self::UnknownVariable => f.write_str("a variable that the type does not have"),
+            Self::Untagged => write!(f, "no variant of an untagged enum fits; {KEPT}"),
+        }
+    }
+}
+
+/// The path of fields, as it is written in Rust.
+struct Path<'a>(&'a [Segment]);
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (depth, segment) in self.0.iter().rev().enumerate() {
+            match segment {
+                Segment::Field(name) if depth == 0 => f.write_str(name)?,
+                Segment::Field(name) => write!(f, ".{name}")?,
+                Segment::Index(index) => write!(f, "[{index}]")?,
+                Segment::Key => f.write_str("[key]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A variable by its name, if that may be shown.
 struct Named<'a>(&'a Option<&'static str>);
 
 impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(name) => write!(f, "variable `{name}`: "),
-            None => Ok(()),
+            Some(name) => write!(f, "variable `{name}`"),
+            None => f.write_str("a variable"),
         }
     }
 }

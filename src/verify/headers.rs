@@ -1,34 +1,52 @@
 //! The headers of a callback.
 //!
-//! 1. `authorization` and `x-oss-pub-key-url` occur exactly once. Old callbacks carry nothing else,
-//!    so nothing else is required.
+//! 1. `authorization` and `x-oss-pub-key-url` occur exactly once. Old callbacks carry no others, so
+//!    no others are required.
 //! 2. `authorization` is the signature alone: standard base64 with canonical padding, no scheme.
-//! 3. The key URL stays raw bytes: what it may be is for the allowlist to say.
+//! 3. The key URL stays raw bytes: the allowlist decides what it may be.
 //! 4. `x-oss-signature-version` is absent or exactly `1.0`. The rule of 2.0 is not public; a
-//!    signature of another version is refused rather than tried as 1.0.
-//! 5. At most one `content-type`, and no `content-encoding` but `identity`: whoever decodes the
-//!    body must find one way of doing so.
+//!    signature of another version is refused rather than verified as 1.0.
+//! 5. There is at most one `content-type`, and no `content-encoding` but `identity`, so that the body
+//!    can be decoded in one way only.
 //!
 //! Values are bytes. None of these headers is signed.
 
+use std::fmt;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Claim, Signature, SignedTarget};
+use super::Signature;
 use crate::{
     Rejection, RejectionKind,
-    callback::{Draft, UnsignedMetadata},
-    vars::BodyType,
+    vars::{BodyKind, BodyType, check_content_encoding},
 };
 
-const AUTHORIZATION: &str = "authorization";
-pub(crate) const KEY_URL: &str = "x-oss-pub-key-url";
+/// The names of all headers that callbacks carry, in lower case, as [`HeaderName::as_str`] has them.
+pub(crate) mod names {
+    pub(crate) const AUTHORIZATION: &str = "authorization";
+    pub(crate) const BUCKET: &str = "x-oss-bucket";
+    pub(crate) const CONTENT_ENCODING: &str = "content-encoding";
+    pub(crate) const CONTENT_LENGTH: &str = "content-length";
+    pub(crate) const CONTENT_MD5: &str = "content-md5";
+    pub(crate) const CONTENT_TYPE: &str = "content-type";
+    pub(crate) const DATE: &str = "date";
+    pub(crate) const KEY_URL: &str = "x-oss-pub-key-url";
+    pub(crate) const REQUEST_ID: &str = "x-oss-request-id";
+    pub(crate) const REQUESTER: &str = "x-oss-requester";
+    pub(crate) const SIGNATURE_VERSION: &str = "x-oss-signature-version";
+    #[cfg(feature = "test-util")]
+    pub(crate) const TAG: &str = "x-oss-tag";
+}
+
+use names::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, KEY_URL, SIGNATURE_VERSION,
+};
+
 // A header map would parse the string at each look-up.
 static KEY_URL_NAME: HeaderName = HeaderName::from_static(KEY_URL);
-const VERSION: &str = "x-oss-signature-version";
-const CONTENT_TYPE: &str = "content-type";
 
-/// The headers that matter to verification, each as often as it may be. The signature is still text:
-/// a foreign key URL is refused for less than decoding it takes.
+/// The headers that matter to verification, each as often as it may occur. The signature is not
+/// decoded yet, as refusing a foreign key URL costs less than decoding it.
 pub(crate) struct CallbackHeaders<'a> {
     authorization: &'a [u8],
     key_url: &'a [u8],
@@ -38,24 +56,25 @@ pub(crate) struct CallbackHeaders<'a> {
 }
 
 impl<'a> CallbackHeaders<'a> {
-    /// Goes over all headers once: for ten names, that is cheaper than ten look-ups.
+    /// Goes over all headers once, which is cheaper than a look-up for each of ten names.
     pub(crate) fn parse(headers: &'a HeaderMap) -> Result<Self, Rejection> {
         let mut authorization = Values::None;
         let mut key_url = Values::None;
         let mut version = Values::None;
         let mut content_type = Values::None;
         let mut content_length = Values::None;
-        let mut is_encoded = false;
+        let mut content_encoding = Ok(());
         let mut unsigned = UnsignedMetadata::default();
         for (name, value) in headers {
             match name.as_str() {
                 AUTHORIZATION => authorization.add(value),
                 KEY_URL => key_url.add(value),
-                VERSION => version.add(value),
+                SIGNATURE_VERSION => version.add(value),
                 CONTENT_TYPE => content_type.add(value),
-                "content-length" => content_length.add(value),
-                "content-encoding" => {
-                    is_encoded |= !value.as_bytes().eq_ignore_ascii_case(b"identity");
+                CONTENT_LENGTH => content_length.add(value),
+                CONTENT_ENCODING => {
+                    content_encoding =
+                        content_encoding.and(check_content_encoding(value.as_bytes()));
                 }
                 name => unsigned.add(name, value),
             }
@@ -63,14 +82,12 @@ impl<'a> CallbackHeaders<'a> {
 
         let authorization = authorization.exactly_one(AUTHORIZATION)?;
         let key_url = key_url.exactly_one(KEY_URL)?;
-        match version.at_most_one(VERSION)? {
+        match version.at_most_one(SIGNATURE_VERSION)? {
             None | Some(b"1.0") => {}
             Some(_) => return Err(RejectionKind::UnsupportedSignatureVersion.into()),
         }
         let content_type = content_type.at_most_one(CONTENT_TYPE)?;
-        if is_encoded {
-            return Err(RejectionKind::UnsupportedMediaType.into());
-        }
+        content_encoding?;
         Ok(Self {
             authorization,
             key_url,
@@ -80,7 +97,7 @@ impl<'a> CallbackHeaders<'a> {
         })
     }
 
-    /// The key URL as it was sent: base64, if it is anything.
+    /// The key URL as it was sent: base64, unless it is malformed.
     pub(crate) fn key_url(&self) -> &'a [u8] {
         self.key_url
     }
@@ -90,23 +107,22 @@ impl<'a> CallbackHeaders<'a> {
         std::str::from_utf8(self.content_length?).ok()?.parse().ok()
     }
 
-    pub(crate) fn claim(
-        self,
-        target: SignedTarget,
-        body_type: BodyType,
-    ) -> Result<Claim, Rejection> {
-        let signature = Signature::from_base64(self.authorization)
-            .ok_or(RejectionKind::InvalidHeader(AUTHORIZATION))?;
-        Ok(Claim(Draft::new(
-            target,
-            body_type.resolve(self.content_type),
-            signature,
-            self.unsigned,
-        )))
+    /// How the body is decoded.
+    pub(super) fn body_kind(&self, body_type: BodyType) -> BodyKind {
+        body_type.resolve(self.content_type)
+    }
+
+    pub(super) fn signature(&self) -> Result<Signature, Rejection> {
+        Signature::from_base64(self.authorization)
+            .ok_or_else(|| RejectionKind::InvalidHeader(AUTHORIZATION).into())
+    }
+
+    pub(super) fn into_unsigned(self) -> UnsignedMetadata {
+        self.unsigned
     }
 }
 
-/// The key URL as it was sent, which must be exactly once.
+/// The value of `x-oss-pub-key-url` as it was sent. It must occur exactly once.
 pub(crate) fn key_url(headers: &HeaderMap) -> Result<&[u8], Rejection> {
     let mut values = Values::None;
     for value in headers.get_all(&KEY_URL_NAME) {
@@ -115,7 +131,62 @@ pub(crate) fn key_url(headers: &HeaderMap) -> Result<&[u8], Rejection> {
     values.exactly_one(KEY_URL)
 }
 
-/// The values of one name, as far as they matter.
+/// What the headers of a callback say about it. **Unsigned**: anyone who repeats a captured callback
+/// can write anything here.
+#[derive(Clone, Default)]
+pub struct UnsignedMetadata {
+    request_id: Option<HeaderValue>,
+    bucket: Option<HeaderValue>,
+    requester: Option<HeaderValue>,
+    date: Option<HeaderValue>,
+}
+
+impl UnsignedMetadata {
+    /// Keeps the first value of each header that is kept.
+    fn add(&mut self, name: &str, value: &HeaderValue) {
+        let kept = match name {
+            names::REQUEST_ID => &mut self.request_id,
+            names::BUCKET => &mut self.bucket,
+            names::REQUESTER => &mut self.requester,
+            names::DATE => &mut self.date,
+            _ => return,
+        };
+        kept.get_or_insert_with(|| value.clone());
+    }
+
+    /// `x-oss-request-id`: 24 hexadecimal digits, the first 8 of which are the Unix time of the
+    /// upload.
+    pub fn request_id(&self) -> Option<&str> {
+        text(&self.request_id)
+    }
+
+    /// `x-oss-bucket`: the bucket of the upload.
+    pub fn bucket(&self) -> Option<&str> {
+        text(&self.bucket)
+    }
+
+    /// `x-oss-requester`: the account that uploaded.
+    pub fn requester(&self) -> Option<&str> {
+        text(&self.requester)
+    }
+
+    /// `date`: when the callback was sent.
+    pub fn date(&self) -> Option<&str> {
+        text(&self.date)
+    }
+}
+
+impl fmt::Debug for UnsignedMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnsignedMetadata").finish_non_exhaustive()
+    }
+}
+
+fn text(value: &Option<HeaderValue>) -> Option<&str> {
+    value.as_ref()?.to_str().ok()
+}
+
+/// The values of one header: it matters whether there is one, and whether there are more.
 enum Values<'a> {
     None,
     One(&'a HeaderValue),
@@ -154,6 +225,7 @@ impl<'a> Values<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verify::{SignedTarget, UnopenedSignature};
 
     const SIGNATURE: &str =
         "kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA==";
@@ -166,7 +238,7 @@ mod tests {
         change(&mut headers);
         let target = SignedTarget::parse("/cb").unwrap();
         CallbackHeaders::parse(&headers)
-            .and_then(|headers| headers.claim(target, BodyType::default()))
+            .and_then(|headers| UnopenedSignature::new(target, headers, BodyType::default()))
             .err()
             .map(|rejection| rejection.kind().clone())
     }
@@ -205,10 +277,10 @@ mod tests {
     #[test]
     fn of_unsigned_headers_the_first_is_kept() {
         let names = [
-            "x-oss-request-id",
-            "x-oss-bucket",
-            "x-oss-requester",
-            "date",
+            names::REQUEST_ID,
+            names::BUCKET,
+            names::REQUESTER,
+            names::DATE,
         ];
         let _ = refusal(|headers| {
             for name in names {
@@ -239,10 +311,10 @@ mod tests {
         }
         assert_eq!(
             refusal(|headers| {
-                headers.append(VERSION, HeaderValue::from_static("1.0"));
-                headers.append(VERSION, HeaderValue::from_static("1.0"));
+                headers.append(SIGNATURE_VERSION, HeaderValue::from_static("1.0"));
+                headers.append(SIGNATURE_VERSION, HeaderValue::from_static("1.0"));
             }),
-            Some(RejectionKind::DuplicateHeader(VERSION)),
+            Some(RejectionKind::DuplicateHeader(SIGNATURE_VERSION)),
         );
     }
 

@@ -1,13 +1,13 @@
 //! The message that OSS signs: `url_decode(path)`, `?query` if there is a query, a line feed, the
 //! body.
 //!
-//! 1. The path is percent-decoded once, byte by byte; an escape that is none stays as it is. The
-//!    query and the body are raw.
+//! 1. The path is percent-decoded once, byte by byte; an invalid escape stays as it is. The query and
+//!    the body are raw.
 //! 2. The parts are joined without escaping, so a path that *decodes* to one with `?` or a line feed
 //!    is refused: `/index.php%3Fid=1` would verify as `/index.php?id=1`, and `%0A` would move the
 //!    head of a body into the path.
-//! 3. Two things the service does not document, and its own samples disagree on: whether `+` in the
-//!    path becomes a space, and whether an empty query (`/cb?`) keeps its `?`. Either
+//! 3. The service does not document two points, and its own samples disagree on them: whether `+` in
+//!    the path becomes a space, and whether an empty query (`/cb?`) keeps its `?`. Either
 //!    [reading](Reading) of these two is accepted, for the whole path at once, and no other.
 
 use std::{borrow::Cow, fmt};
@@ -32,8 +32,8 @@ pub(crate) struct SignedTarget {
 
 impl SignedTarget {
     pub(crate) fn parse(target: &str) -> Result<Self, Rejection> {
-        // `PathAndQuery` reads nothing as `/` and cuts a fragment off. A client sends neither, so this
-        // is not the target as it was sent.
+        // `PathAndQuery` reads an empty string as `/` and cuts a fragment off. A client sends neither, so
+        // this is not the target as it was sent.
         if !target.starts_with('/') || target.contains('#') {
             return Err(refused(TargetProblem::Malformed));
         }
@@ -76,8 +76,9 @@ impl SignedTarget {
         Reading::ALL[0].digest(self, body)
     }
 
-    /// Settles on the reading whose message has this digest; false if none has.
-    pub(crate) fn settle_reading(&mut self, digest: &[u8; 16], body: &[u8]) -> bool {
+    /// Picks the reading whose message has this digest, for [`decoded_path`](Self::decoded_path). False if
+    /// there is none.
+    pub(crate) fn pick_reading(&mut self, digest: &[u8; 16], body: &[u8]) -> bool {
         let reading = Reading::ALL
             .into_iter()
             .filter(|reading| reading.applies_to(&self.raw))
@@ -105,7 +106,7 @@ impl fmt::Debug for SignedTarget {
     }
 }
 
-/// One way to read what the service leaves open.
+/// One way to read the two points that the service does not document.
 #[derive(Clone, Copy)]
 struct Reading {
     plus_is_space: bool,
@@ -113,7 +114,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// The likeliest first: it is the only one for nearly every target.
+    /// The likeliest first: for nearly every target it is the only one that applies.
     const ALL: [Self; 4] = [
         Self::new(false, false),
         Self::new(true, false),
@@ -172,7 +173,7 @@ mod tests {
     fn covers(message: &str, target: &str) -> bool {
         SignedTarget::parse(target)
             .unwrap()
-            .settle_reading(&digest(message.as_bytes()), b"")
+            .pick_reading(&digest(message.as_bytes()), b"")
     }
 
     fn problem(target: &str) -> Option<TargetProblem> {
@@ -195,7 +196,7 @@ mod tests {
         assert!(!covers("/cb\n", "/cb/"));
         assert!(!covers("/cb?a\n", "/cb?a&"));
         let mut latin1 = SignedTarget::parse("/%e4").unwrap();
-        assert!(latin1.settle_reading(&digest(b"/\xe4\n"), b""));
+        assert!(latin1.pick_reading(&digest(b"/\xe4\n"), b""));
     }
 
     #[test]
@@ -208,7 +209,7 @@ mod tests {
         assert!(!covers("/a+b\n", "/a%20b"));
         assert!(!covers("/a?b c\n", "/a?b+c"), "the query is raw");
         let mut read = SignedTarget::parse("/a+b").unwrap();
-        assert!(read.settle_reading(&digest(b"/a b\n"), b""));
+        assert!(read.pick_reading(&digest(b"/a b\n"), b""));
         assert_eq!(read.decoded_path(), b"/a b");
         assert_eq!(read.path(), "/a+b");
     }
@@ -221,7 +222,7 @@ mod tests {
         assert!(!covers("/cb?\n", "/cb"), "no query is no empty query");
         for (message, query) in [("/cb?\n", Some("")), ("/cb\n", None)] {
             let mut read = SignedTarget::parse("/cb?").unwrap();
-            assert!(read.settle_reading(&digest(message.as_bytes()), b""));
+            assert!(read.pick_reading(&digest(message.as_bytes()), b""));
             assert_eq!(read.query(), query, "as it was signed");
         }
         assert!(!covers("/cb\n", "/cb?a"));

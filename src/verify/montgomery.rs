@@ -1,21 +1,20 @@
 //! `s^e mod n`, prepared once per key: Montgomery multiplication in 64-bit limbs.
 //!
-//! `rsa` derives the Montgomery form of a key for every signature anew, which costs it far more than
-//! the exponentiation of the 512-bit production key does. This file does that once. It holds
-//! arithmetic alone: lengths and padding are [`signature`](super::signature)'s, and a property test
-//! holds it equal to `rsa` for every size of key. All numbers here are public, so nothing is
-//! constant-time.
-//!
-//! With `R = 2^(64 L)`, [`Field::multiply_by`] computes `a·b / R mod n`, from any two numbers below `R`.
-//! The signature enters the Montgomery domain by one product with `R² mod n`; as the exponent is odd,
-//! its lowest bit is a last product with the plain signature, which leaves the domain on the way.
+//! 1. What depends on the key alone is computed when the key is read: `-n⁻¹ mod 2^64` and `R² mod n`,
+//!    with `R = 2^(64 L)` for `L` limbs. `rsa` derives them for every signature anew, which costs it far
+//!    more than the exponentiation of the 512-bit production key does.
+//! 2. [`Field::multiply_by`] computes `a·b / R mod n` for any two numbers below `R`. The signature
+//!    enters the Montgomery domain by one product with `R² mod n`. The exponent is odd, so its lowest
+//!    bit is a last product with the plain signature, which leaves the domain on the way.
+//! 3. All numbers here are public: the key, the signature, and what it opens to. So nothing is
+//!    constant-time, and this file must never see a private exponent.
+//! 4. It holds arithmetic alone. Lengths and padding are [`signature`](super::signature)'s. Property
+//!    tests and a fuzz target hold it equal to the big integers of `rsa` for every length of modulus.
 
 use std::fmt;
 
-use rsa::BigUint;
-
-/// A loop over all limbs, written out in eights: of the production key's no loop is left, and every
-/// limb has a place that the compiler knows.
+/// A loop over all limbs, written out in eights: for the production key, which has eight, no loop is
+/// left, and every index is a constant, so that no bounds check is left either.
 macro_rules! in_eights {
     (for $i:ident in $limbs:ident $body:block) => {
         for eight in (0..$limbs).step_by(8) {
@@ -28,9 +27,10 @@ macro_rules! in_eights {
     })*};
 }
 
-/// A modulus and an exponent, in the smallest of four widths that holds them.
-#[derive(Debug)]
-pub(super) enum Modulus {
+/// A modulus and an exponent, in the smallest of four widths that holds them. Lengths between these
+/// are padded: only the four are worth code of their own.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Modulus {
     /// The production key.
     Limbs8(Field<8>),
     Limbs16(Box<Field<16>>),
@@ -39,20 +39,33 @@ pub(super) enum Modulus {
 }
 
 impl Modulus {
-    /// Prepares an odd modulus of at most 4096 bits and an odd exponent.
-    pub(super) fn new(n: &BigUint, exponent: u32) -> Self {
+    /// Prepares an odd modulus of 2 to 4096 bits, in big-endian bytes of which the first is not zero,
+    /// and an odd exponent above 1.
+    pub(crate) fn new(n: &[u8], exponent: u32) -> Self {
+        debug_assert!(n.first().is_some_and(|byte| *byte != 0));
+        debug_assert!(n.last().is_some_and(|byte| byte & 1 == 1));
         debug_assert!(exponent & 1 == 1 && exponent > 1);
-        match n.bits() {
-            0..=512 => Self::Limbs8(Field::new(n, exponent)),
-            513..=1024 => Self::Limbs16(Box::new(Field::new(n, exponent))),
-            1025..=2048 => Self::Limbs32(Box::new(Field::new(n, exponent))),
+        match n.len() {
+            0..=64 => Self::Limbs8(Field::new(n, exponent)),
+            65..=128 => Self::Limbs16(Box::new(Field::new(n, exponent))),
+            129..=256 => Self::Limbs32(Box::new(Field::new(n, exponent))),
             _ => Self::Limbs64(Box::new(Field::new(n, exponent))),
+        }
+    }
+
+    /// The length of the modulus in bits.
+    pub(crate) fn bits(&self) -> usize {
+        match self {
+            Self::Limbs8(field) => field.bits(),
+            Self::Limbs16(field) => field.bits(),
+            Self::Limbs32(field) => field.bits(),
+            Self::Limbs64(field) => field.bits(),
         }
     }
 
     /// What `read` makes of `signature^e mod n`, in the modulus' own length. `None` unless the
     /// signature has exactly that length and is below the modulus.
-    pub(super) fn open<T>(&self, signature: &[u8], read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    pub(crate) fn open<T>(&self, signature: &[u8], read: impl FnOnce(&[u8]) -> T) -> Option<T> {
         match self {
             Self::Limbs8(field) => field.open(signature, read),
             Self::Limbs16(field) => field.open(signature, read),
@@ -63,7 +76,8 @@ impl Modulus {
 }
 
 /// Integers modulo an odd number of at most `L` limbs, least significant limb first.
-pub(super) struct Field<const L: usize> {
+#[derive(PartialEq, Eq)]
+pub(crate) struct Field<const L: usize> {
     n: [u64; L],
     /// `-n⁻¹ mod 2^64`.
     n_neg_inverse: u64,
@@ -75,22 +89,65 @@ pub(super) struct Field<const L: usize> {
 }
 
 impl<const L: usize> Field<L> {
-    fn new(n: &BigUint, exponent: u32) -> Self {
+    fn new(n: &[u8], exponent: u32) -> Self {
         const { assert!(L % 8 == 0, "loops are written out in eights") };
-        let r_squared = (BigUint::from(1_u8) << (2 * 64 * L)) % n;
-        let limbs = limbs(&n.to_bytes_be());
-        // Newton: each step doubles the number of correct low bits, of which an odd number has 3.
-        let mut inverse = limbs[0];
-        for _ in 0..5 {
-            inverse = inverse.wrapping_mul(2_u64.wrapping_sub(limbs[0].wrapping_mul(inverse)));
-        }
-        Self {
+        let limbs = limbs(n);
+        let mut field = Self {
             n: limbs,
-            n_neg_inverse: inverse.wrapping_neg(),
-            r_squared: self::limbs(&r_squared.to_bytes_be()),
+            n_neg_inverse: inverse(limbs[0]).wrapping_neg(),
+            r_squared: [0; L],
             exponent,
-            length: n.bits().div_ceil(8),
+            length: n.len(),
+        };
+        field.r_squared = field.r_squared();
+        field
+    }
+
+    /// `R² mod n`, from doublings and squarings: there is no division here, and no number that is
+    /// wider than the modulus.
+    ///
+    /// The Montgomery form of `x` is `x·R mod n`, so `R²` is that of `R`, which is 2 squared as often as
+    /// `64 L` has factors of 2.
+    fn r_squared(&self) -> [u64; L] {
+        const {
+            assert!(
+                (64 * L).is_power_of_two(),
+                "R is 2 squared a number of times"
+            )
+        };
+        // The highest power of two below n. All numbers from here on are below n.
+        let highest = self.bits() - 1;
+        let mut power = [0; L];
+        power[highest / 64] = 1 << (highest % 64);
+        // Up to 2^(64 L + 1), the Montgomery form of 2.
+        for _ in highest..=64 * L {
+            self.double(&mut power);
         }
+        for _ in 0..(64 * L).ilog2() {
+            self.square(&mut power);
+            // Below 2n, as the square of a number below n.
+            if !less(&power, &self.n) {
+                subtract(&mut power, &self.n);
+            }
+        }
+        power
+    }
+
+    /// `a = 2a mod n`, for a number below `n`.
+    fn double(&self, a: &mut [u64; L]) {
+        let mut shifted_out = 0;
+        for limb in a.iter_mut() {
+            (*limb, shifted_out) = (*limb << 1 | shifted_out, *limb >> 63);
+        }
+        // A bit that was shifted out of the highest limb is borrowed back here.
+        if shifted_out == 1 || !less(a, &self.n) {
+            subtract(a, &self.n);
+        }
+    }
+
+    fn bits(&self) -> usize {
+        let highest = self.n.iter().rposition(|limb| *limb != 0);
+        highest.map_or(0, |index| 64 * index + self.n[index].ilog2() as usize + 1)
     }
 
     fn open<T>(&self, signature: &[u8], read: impl FnOnce(&[u8]) -> T) -> Option<T> {
@@ -110,7 +167,8 @@ impl<const L: usize> Field<L> {
         let mut in_domain = *base;
         self.multiply_by(&mut in_domain, &self.r_squared);
         let mut power = in_domain;
-        // From the bit below the highest down to the second lowest.
+        // From the bit below the highest down to the second lowest: the highest is `power` itself, the
+        // lowest the product that leaves the domain. The exponent is public, so branches may tell it.
         for bit in (1..self.exponent.ilog2()).rev() {
             self.square(&mut power);
             if self.exponent >> bit & 1 == 1 {
@@ -119,7 +177,8 @@ impl<const L: usize> Field<L> {
         }
         self.square(&mut power);
         self.multiply_by(&mut power, base);
-        // Below 2n, as the plain signature is below n.
+        // `power` may be anything below R, but one factor of the last product is below n:
+        // (R·n + R·n) / R, so the result is below 2n, and one subtraction makes it exact.
         if !less(&power, &self.n) {
             subtract(&mut power, &self.n);
         }
@@ -160,7 +219,11 @@ impl<const L: usize> Field<L> {
     /// `reduced = (high·R + low) / R mod n`, below `R`.
     ///
     /// To the low half multiples of `n` are added, each of which clears its lowest limb. What is left
-    /// above the cleared limbs stays below `R`, and is at most `n` in the end.
+    /// above the cleared limbs stays below `R`, and is at most `n` in the end. The high half is added
+    /// only then, so that the loop has one carry to propagate and not two.
+    ///
+    /// The sum is below `R + n`. It is brought below `R` and not below `n`: no product needs more of its
+    /// factors.
     #[inline(always)]
     fn reduce(&self, [low, high]: [[u64; L]; 2], reduced: &mut [u64; L]) {
         let mut sum = [low, [0; L]];
@@ -173,7 +236,8 @@ impl<const L: usize> Field<L> {
         for (limb, high) in sum[1].iter_mut().zip(high) {
             (*limb, carry) = add(*limb, high, carry);
         }
-        // Not a branch: which of two signatures overflows here is a coin toss.
+        // A mask and not a branch, for speed: whether a sum overflows is random, and no branch
+        // predictor gets it right.
         let mask = u64::from(carry).wrapping_neg();
         let mut borrow = false;
         for i in 0..L {
@@ -186,6 +250,16 @@ impl<const L: usize> fmt::Debug for Field<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Field({} bytes)", self.length)
     }
+}
+
+/// `a⁻¹ mod 2^64`, for an odd `a`.
+///
+/// Newton's iteration: if `x` is right in its lowest `k` bits, `x·(2 - a·x)` is in `2k`. An odd number
+/// is its own inverse modulo 8, so five steps from 3 bits make 96.
+fn inverse(a: u64) -> u64 {
+    (0..5).fold(a, |x, _| {
+        x.wrapping_mul(2_u64.wrapping_sub(a.wrapping_mul(x)))
+    })
 }
 
 /// Big-endian bytes of at most `8 L` as limbs.
@@ -233,12 +307,30 @@ fn sub(a: u64, b: u64, borrow: bool) -> (u64, bool) {
     (difference, under_b | under_borrow)
 }
 
+#[cfg(any(test, fuzzing))]
+impl Modulus {
+    /// `n`, `R² mod n` and the exponent; the numbers in big-endian bytes, as many as R has.
+    pub(crate) fn parts(&self) -> (Vec<u8>, Vec<u8>, u32) {
+        fn bytes(limbs: &[u64]) -> Vec<u8> {
+            let limbs = limbs.iter().rev();
+            limbs.flat_map(|limb| limb.to_be_bytes()).collect()
+        }
+        match self {
+            Self::Limbs8(field) => (bytes(&field.n), bytes(&field.r_squared), field.exponent),
+            Self::Limbs16(field) => (bytes(&field.n), bytes(&field.r_squared), field.exponent),
+            Self::Limbs32(field) => (bytes(&field.n), bytes(&field.r_squared), field.exponent),
+            Self::Limbs64(field) => (bytes(&field.n), bytes(&field.r_squared), field.exponent),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use rsa::BigUint;
 
     use super::*;
-    use crate::verify::public_key::MAX_KEY_LEN;
+    use crate::verify::{cases, signature::MAX_LEN};
 
     /// Odd moduli of every length: of random bytes, and of the extremes at which carries run through
     /// all limbs.
@@ -250,9 +342,9 @@ mod tests {
             ]),
         ];
         let bytes = prop_oneof![
-            prop::collection::vec(any::<u8>(), MAX_KEY_LEN),
-            Just(vec![0xff; MAX_KEY_LEN]),
-            Just(vec![0; MAX_KEY_LEN]),
+            prop::collection::vec(any::<u8>(), MAX_LEN),
+            Just(vec![0xff; MAX_LEN]),
+            Just(vec![0; MAX_LEN]),
         ];
         (bits, bytes).prop_map(|(bits, bytes)| {
             let one = BigUint::from(1_u8);
@@ -275,16 +367,25 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(128))]
+        #![proptest_config(cases(128))]
+
+        #[test]
+        fn r_squared_and_the_length_are_those_of_big_integers(n in any_modulus()) {
+            let modulus = Modulus::new(&n.to_bytes_be(), 3);
+            prop_assert_eq!(modulus.bits(), n.bits());
+            let (_, r_squared, _) = modulus.parts();
+            let r = BigUint::from(1_u8) << (8 * r_squared.len());
+            prop_assert_eq!(BigUint::from_bytes_be(&r_squared), &r * &r % &n);
+        }
 
         #[test]
         fn a_power_is_that_of_big_integers(
             n in any_modulus(),
             exponent in any_exponent(),
-            base in prop::collection::vec(any::<u8>(), MAX_KEY_LEN),
+            base in prop::collection::vec(any::<u8>(), MAX_LEN),
         ) {
             let length = n.bits().div_ceil(8);
-            let modulus = Modulus::new(&n, exponent);
+            let modulus = Modulus::new(&n.to_bytes_be(), exponent);
             let one = BigUint::from(1_u8);
             let base = BigUint::from_bytes_be(&base) % &n;
             for base in [base, BigUint::from(0_u8), one.clone(), &n - &one] {
@@ -302,7 +403,7 @@ mod tests {
             above in any::<u64>(),
         ) {
             let length = n.bits().div_ceil(8);
-            let modulus = Modulus::new(&n, 3);
+            let modulus = Modulus::new(&n.to_bytes_be(), 3);
             let opens = |bytes: &[u8]| modulus.open(bytes, |_| ()).is_some();
             prop_assert!(!opens(&padded(&n, length)));
             prop_assert!(!opens(&padded(&(&n + above), length)));
@@ -311,5 +412,14 @@ mod tests {
             prop_assert!(!opens(&vec![0; length - 1]));
             prop_assert!(!opens(&vec![0; length + 1]));
         }
+    }
+
+    #[test]
+    fn two_moduli_are_equal_if_their_numbers_are() {
+        let modulus =
+            |last, exponent| Modulus::new(&[[0xff; 64].as_slice(), &[last]].concat(), exponent);
+        assert_eq!(modulus(1, 3), modulus(1, 3));
+        assert_ne!(modulus(1, 3), modulus(3, 3));
+        assert_ne!(modulus(1, 3), modulus(1, 5));
     }
 }

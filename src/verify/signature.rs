@@ -1,29 +1,30 @@
 //! A signature, and what it must open to.
 //!
-//! With `k` the length of the modulus in bytes, PKCS#1 v1.5 leaves no byte free but the digest:
+//! With `k` the length of the modulus in bytes, PKCS#1 v1.5 fixes every byte except the digest:
 //!
 //! ```text
 //! 00 01 | FF × (k - 37) | 00 | 30 20 30 0c 06 08 2a 86 48 86 f7 0d 02 05 05 00 04 10 | MD5 (16)
 //! ```
 //!
-//! 1. A signature is exactly `k` bytes, and below the modulus as a number: `s + n` opens to the same
-//!    text, so without the second test about every other signature would have a twin.
-//! 2. What it opens to has this form to the byte, the NULL parameter of the algorithm included.
+//! 1. A signature is exactly `k` bytes, and below the modulus as a number. `s + n` opens to the same
+//!    text, so without the second test about half of all signatures would have a second form.
+//! 2. The opened text has this form to the byte, the NULL parameter of the algorithm included.
 
 use std::fmt;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use super::public_key::MAX_KEY_LEN;
+/// The length in bytes of the longest signature, which is that of a 4096-bit modulus: opening one for
+/// a longer key would cost a stranger nothing and the server a millisecond.
+pub(super) const MAX_LEN: usize = 512;
 
 /// The production key has 512 bits: a signature of it needs no allocation.
 const INLINE_LEN: usize = 64;
 
 const INLINE_BASE64_LEN: usize = INLINE_LEN.div_ceil(3) * 4;
 
-/// The length in base64 of the longest signature of any key that is accepted. Longer values are
-/// refused undecoded.
-const MAX_BASE64_LEN: usize = MAX_KEY_LEN.div_ceil(3) * 4;
+/// The length in base64 of the longest signature. Longer values are refused undecoded.
+const MAX_BASE64_LEN: usize = MAX_LEN.div_ceil(3) * 4;
 
 /// `SEQUENCE { SEQUENCE { OID md5, NULL }, OCTET STRING (16) }`, without the 16 bytes.
 pub(crate) const MD5_DIGEST_INFO: [u8; 18] = [
@@ -33,7 +34,7 @@ pub(crate) const MD5_DIGEST_INFO: [u8; 18] = [
 
 const DIGEST_LEN: usize = 16;
 
-/// The bytes of a signature, of no more than the longest key's length.
+/// The bytes of a signature: at least one, and at most a group of base64 more than [`MAX_LEN`].
 #[derive(Clone)]
 pub(crate) struct Signature(Repr);
 
@@ -75,7 +76,7 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// The digest in an opened signature, if every other byte is what it must be.
+/// The digest in an opened signature, if every other byte has its fixed value.
 pub(crate) fn digest_of(opened: &[u8]) -> Option<[u8; DIGEST_LEN]> {
     let (head, digest) = opened.split_last_chunk::<DIGEST_LEN>()?;
     let (head, info) = head.split_last_chunk::<{ MD5_DIGEST_INFO.len() }>()?;

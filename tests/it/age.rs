@@ -5,12 +5,15 @@ use std::time::Duration;
 use crate::support::guards::{NOW, Validity, at, form, layer, refusal};
 use oss_callback::{AgeGuard, RejectionKind, VarNames};
 
+const DAY: u64 = 24 * 60 * 60;
+
 const STALE: Option<RejectionKind> = Some(RejectionKind::Stale);
 
+/// As long as it can be.
 fn ever() -> AgeGuard {
     AgeGuard::new()
-        .max_age(Duration::MAX)
-        .max_ahead(Duration::MAX)
+        .max_age(Duration::from_secs(366 * DAY))
+        .max_ahead(Duration::from_secs(DAY))
 }
 
 /// A request id as the service makes them.
@@ -47,8 +50,10 @@ async fn both_limits_are_the_applications_to_choose() {
     assert_eq!(refused(guard, &req_id(NOW - 11)).await, STALE);
     assert_eq!(refused(guard, &req_id(NOW + 1)).await, STALE);
 
-    assert_eq!(refused(ever(), &req_id(0)).await, None);
-    assert_eq!(refused(ever(), &req_id(u64::from(u32::MAX))).await, None);
+    assert_eq!(refused(ever(), &req_id(NOW - 366 * DAY)).await, None);
+    assert_eq!(refused(ever(), &req_id(NOW - 366 * DAY - 1)).await, STALE);
+    assert_eq!(refused(ever(), &req_id(NOW + DAY)).await, None);
+    assert_eq!(refused(ever(), &req_id(NOW + DAY + 1)).await, STALE);
 }
 
 #[tokio::test]
@@ -69,7 +74,7 @@ async fn eight_hexadecimal_digits_in_either_case_tell_the_time() {
         "6553F10%C3%A9",
         "x6553F100",
     ] {
-        // Not even by a guard that takes every time.
+        // Not even by the most patient guard.
         let refused = refused(ever(), &format!("reqId={other}")).await;
         assert_eq!(refused, STALE, "{other}");
     }

@@ -23,7 +23,7 @@ async fn assert_stack<Q, A, R>(
     answer: impl Fn(Full<Bytes>) -> A + Clone,
 ) where
     Q: Body<Error: Into<BoxError>>,
-    A: Body<Error: Debug>,
+    A: Body<Error: Debug> + Send + 'static,
     R: RejectionResponse<A>,
 {
     let app = layer.layer(service_fn(move |request: Request<CallbackBody>| {

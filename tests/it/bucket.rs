@@ -16,8 +16,6 @@ async fn the_buckets_of_the_list_are_accepted_and_no_other() {
     for other in ["bucket=c", "bucket=A", "bucket=a%20", "bucket=ab"] {
         assert_eq!(refused(other).await, MISMATCH, "{other}");
     }
-    let none = layer().guard(BucketGuard::new([""; 0]));
-    assert_eq!(refusal(none, form("bucket=a")).await, MISMATCH);
 }
 
 #[tokio::test]
@@ -32,8 +30,6 @@ async fn a_body_that_does_not_name_its_bucket_is_refused() {
     ] {
         assert_eq!(refused(body).await, MISMATCH, "{body}");
     }
-    let empty = layer().guard(BucketGuard::new([""]));
-    assert_eq!(refusal(empty, form("bucket=")).await, MISMATCH);
 }
 
 #[tokio::test]

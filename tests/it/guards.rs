@@ -13,10 +13,10 @@ use crate::support::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use oss_callback::{
-    Admission, CallbackBody, Guard, GuardContext, Outcome, Rejection, RejectionKind,
-    VerifiedCallback, async_trait, guard_fn, test_util::CallbackSigner,
+    Admission, CallbackAnswer, CallbackBody, Guard, GuardContext, Outcome, Rejection,
+    RejectionKind, Replay, VerifiedCallback, async_trait, guard_fn, test_util::CallbackSigner,
 };
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 use tower::{BoxError, Layer, Service, ServiceExt};
@@ -238,6 +238,59 @@ async fn a_refusal_by_a_later_guard_is_a_failure_for_those_before_it() {
         kind(&response),
         Some(RejectionKind::Refused("third says no"))
     );
+    assert_eq!(all(told).await, both(Outcome::Failed));
+}
+
+/// Answers every callback itself.
+struct Answering;
+
+#[async_trait]
+impl Guard for Answering {
+    async fn admit(&self, _: &mut GuardContext<'_>) -> Result<Admission, Rejection> {
+        Ok(Admission::answered(CallbackAnswer::json("done").unwrap()))
+    }
+}
+
+#[tokio::test]
+async fn a_guard_that_answers_ends_the_callback_without_the_handler() {
+    let ([first, second, never_asked], told) = witnesses(["first", "second", "never asked"]);
+    let handler = Inner::default();
+    let service = builder()
+        .guard(first)
+        .guard(second)
+        .guard(Answering)
+        .guard(never_asked)
+        .build()
+        .unwrap()
+        .layer(handler.clone());
+    let response = service.oneshot(callback("/cb")).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert_eq!(response.headers()["content-length"], "6");
+    assert_eq!(kind(&response), None, "it is not a rejection");
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, r#""done""#);
+    assert_eq!(handler.calls(), 0);
+    assert_eq!(
+        all(told).await,
+        both(Outcome::Answered),
+        "what was taken for the handler may be given back",
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_the_renderer_cannot_send_is_a_failure_for_the_guards_before() {
+    let ([first, second], told) = witnesses(["first", "second"]);
+    let service = builder()
+        .guard(first)
+        .guard(second)
+        .guard(Answering)
+        .on_rejection(|rejection| rejection.to_response())
+        .build()
+        .unwrap()
+        .layer(Inner::default());
+    let response = service.oneshot(callback("/cb")).await.unwrap();
+    assert_eq!(kind(&response), Some(RejectionKind::Replayed(Replay::Done)));
     assert_eq!(all(told).await, both(Outcome::Failed));
 }
 

@@ -219,6 +219,67 @@ async fn strangers_cause_few_fetches_and_keep_no_new_key_out() {
     assert!(keys.status().len() <= 1_024 + 64 + 1);
 }
 
+/// How long a genuine callback that names this version, every so often, waits for its key, and how
+/// often anything was fetched until then; while strangers send 50 callbacks a second, whose versions
+/// `named` says, and have done so for two minutes.
+async fn wait_among_strangers(
+    genuine: u16,
+    every: Duration,
+    mut named: impl FnMut(u32) -> u16,
+) -> (Duration, Duration, usize) {
+    let server = KeyServer::default();
+    let service = service(&store(&server));
+    let start = Instant::now();
+    let begins = Duration::from_secs(120);
+    let mut tick = 0;
+    let mut next_genuine = begins;
+    loop {
+        let stranger = service.clone().oneshot(callback(named(tick)));
+        stranger.await.unwrap();
+        if start.elapsed() >= next_genuine {
+            server.publish(genuine);
+            next_genuine += every;
+            if service.clone().oneshot(callback(genuine)).await == Ok(None) {
+                return (start.elapsed() - begins, start.elapsed(), server.fetches());
+            }
+        }
+        assert!(start.elapsed() < Duration::from_secs(7200), "kept out");
+        advance(Duration::from_millis(20)).await;
+        tick += 1;
+    }
+}
+
+/// The budget allows 4 fetches at once and one in 10 s; the 8 next versions have at most 2 a minute each.
+fn most_fetches(elapsed: Duration) -> usize {
+    let seconds = elapsed.as_secs() as usize;
+    4 + seconds / 10 + 8 * (7 + seconds / 60)
+}
+
+#[tokio::test(start_paused = true)]
+async fn random_versions_delay_a_far_one_that_is_named_every_second_by_half_a_minute() {
+    let mut numbers = Numbers(7);
+    let every = Duration::from_secs(1);
+    let (waited, elapsed, fetches) =
+        wait_among_strangers(20, every, |_| 2 + numbers.below(998)).await;
+    println!("{waited:?}, {fetches} fetches");
+    assert!(waited <= Duration::from_secs(45), "{waited:?}");
+    assert!(fetches <= most_fetches(elapsed), "{fetches}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_versions_named_all_the_time_delay_a_far_one_by_a_turn_for_each() {
+    let every = Duration::from_secs(10);
+    let (waited, elapsed, fetches) =
+        wait_among_strangers(20, every, |tick| 100 + (tick % 10) as u16).await;
+    println!("{waited:?}, {fetches} fetches");
+    // Ten versions, every second turn, and the next time that it is named.
+    assert!(
+        waited <= Duration::from_secs(10 * 20 + 20 + 10),
+        "{waited:?}"
+    );
+    assert!(fetches <= most_fetches(elapsed), "{fetches}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_version_asked_for_a_thousand_times_too_early_is_found_within_a_minute() {
     let server = KeyServer::default();

@@ -269,6 +269,70 @@ async fn a_key_that_is_denied_before_the_body_is_there_does_not_verify() {
     assert_eq!(waiting.await, Some(RejectionKind::KeyUnavailable));
 }
 
+/// What becomes of a callback if this is done after its head was verified and before its body arrived.
+async fn refusal_if_meanwhile(
+    keys: &KeyStore,
+    url: &str,
+    meanwhile: impl FnOnce(&KeyStore),
+) -> Option<RejectionKind> {
+    let layer = OssCallbackLayer::builder().key_store(keys.clone());
+    let layer = layer.build().unwrap();
+    let (send, body) = oneshot::channel();
+    let body = StreamBody::new(stream::once(body.map(Result::unwrap)));
+    let mut waiting = refusal(&layer, named(callback_with(body), url)).boxed_local();
+    assert!((&mut waiting).now_or_never().is_none());
+    meanwhile(keys);
+    assert!(send.send(frame(BODY)).is_ok());
+    waiting.await
+}
+
+#[tokio::test]
+async fn a_denial_stops_a_callback_whose_signature_was_opened_before() {
+    let denied = Some(RejectionKind::KeyUrlNotAllowed);
+    for spelling in [V2.to_owned(), V2.replace("https", "http")] {
+        let (keys, asked) = store();
+        keys.pin_key(V2, CallbackSigner::new().public_key())
+            .unwrap();
+        let pinned = refusal_if_meanwhile(&keys, V2, |keys| keys.deny_key(&spelling).unwrap());
+        assert_eq!(pinned.await, denied, "pinned");
+        assert!(asked.lock().unwrap().is_empty());
+
+        let (keys, _) = store();
+        keys.warm(V2).await.unwrap();
+        let cached = refusal_if_meanwhile(&keys, V2, |keys| keys.deny_key(&spelling).unwrap());
+        assert_eq!(cached.await, denied, "cached");
+    }
+}
+
+#[tokio::test]
+async fn a_denial_stops_no_callback_of_another_key() {
+    let (keys, _) = store();
+    keys.warm(V2).await.unwrap();
+    let other = refusal_if_meanwhile(&keys, V2, |keys| {
+        keys.deny_key(&V2.replace("v2", "v3")).unwrap();
+        keys.deny_key("https://gosspublic.alicdn.com/callback_pub_key_v1.pem")
+            .unwrap();
+    });
+    assert_eq!(other.await, None);
+    // Nor one that comes after it, whose key was looked up with the denials in view.
+    assert_eq!(refusal_if_meanwhile(&keys, V2, |_| ()).await, None);
+}
+
+#[tokio::test]
+async fn a_denial_stops_a_callback_that_has_not_yet_learned_of_the_key_that_was_fetched_for_it() {
+    let (keys, asked) = store();
+    let layer = OssCallbackLayer::builder().key_store(keys.clone());
+    let layer = layer.build().unwrap();
+    let mut waiting = refusal(&layer, naming(V2)).boxed_local();
+    assert!((&mut waiting).now_or_never().is_none());
+    while !keys.status().iter().any(|key| key.url == V2 && key.usable) {
+        tokio::task::yield_now().await;
+    }
+    keys.deny_key(V2).unwrap();
+    assert_eq!(waiting.await, Some(RejectionKind::KeyUrlNotAllowed));
+    assert_eq!(asked.lock().unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn a_fetched_key_verifies_no_callback_of_another_key() {
     let (builder, asked) = fetching(async |_| Ok(PublicKey::aliyun_v1()));

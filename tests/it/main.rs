@@ -6,13 +6,27 @@
 mod support;
 
 mod age;
+mod architecture;
 #[cfg(feature = "ticket")]
 mod attacks;
 #[cfg(feature = "axum")]
 mod bodies;
+#[cfg(feature = "upload")]
+mod body_templates;
 mod body_types;
 mod bucket;
+#[cfg(feature = "upload")]
+mod callback_params;
 mod canary;
+#[cfg(feature = "diagnose")]
+mod diagnose;
+#[cfg(feature = "upload")]
+mod direct_upload;
+#[cfg(feature = "ticket")]
+mod field_guards;
+#[cfg(feature = "axum")]
+mod field_variables;
+mod guard_config;
 mod guard_timeout;
 mod guards;
 mod http;
@@ -20,6 +34,10 @@ mod hyper;
 mod key_budget;
 mod key_urls;
 mod keys;
+#[cfg(feature = "tracing")]
+mod logs;
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+mod object_check;
 mod opening;
 #[cfg(feature = "axum")]
 mod placements;
@@ -32,6 +50,8 @@ mod replay;
 mod replay_hangup;
 #[cfg(all(feature = "test-util", feature = "ticket"))]
 mod replay_ticket;
+#[cfg(feature = "test-util")]
+mod run_to_end;
 mod targets;
 #[cfg(feature = "ticket")]
 mod ticket_interop;
@@ -40,6 +60,8 @@ mod tickets;
 mod types;
 #[cfg(feature = "tracing")]
 mod unbound;
+#[cfg(feature = "upload")]
+mod upload_signatures;
 #[cfg(feature = "axum")]
 mod variables;
 #[cfg(feature = "axum")]

@@ -22,9 +22,10 @@ use futures_util::FutureExt;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use oss_callback::{
-    AgeGuard, CallbackAnswer, ConfigError, MemoryReplayStore, OssCallbackLayer, Rejection,
-    RejectionKind, Replay, ReplayClaim, ReplayGuard, ReplayId, ReplayState, ReplayStore,
-    ReplayStoreError, Reservation, async_trait, guard_fn,
+    AgeGuard, CallbackAnswer, ConfigError, MemoryReplayStore, OssCallbackLayer,
+    OssCallbackLayerBuilder, Rejection, RejectionKind, RejectionResponse, Replay, ReplayClaim,
+    ReplayGuard, ReplayId, ReplayState, ReplayStore, ReplayStoreError, Reservation, async_trait,
+    guard_fn,
     test_util::{CallbackSigner, check_replay_store},
 };
 use tokio::task::yield_now;
@@ -203,7 +204,7 @@ async fn a_request_cancelled_at_any_await_point_leaves_exactly_one_effect() {
         }
         assert_eq!(effects.count(), 1, "cancelled after {polls} polls");
     }
-    for seen in [None, Some(Replay::Interrupted), Some(Replay::Done)] {
+    for seen in [None, Some(Replay::InProgress), Some(Replay::Done)] {
         assert!(told.contains(&seen), "{seen:?}");
     }
 }
@@ -225,13 +226,9 @@ async fn an_outer_timeout_at_any_millisecond_leaves_exactly_one_effect() {
         let cut = tokio::time::timeout(limit, send(&layer, callback(1), slow)).await;
         assert_eq!(cut.is_err(), millisecond < 8, "{millisecond}");
         tokio::time::sleep(Duration::from_secs(1)).await;
+        // The handler ran to its end either way.
         let response = send_counted(&layer, callback(1), &effects).await;
-        let expected = if cut.is_err() {
-            Replay::Interrupted
-        } else {
-            Replay::Done
-        };
-        assert_eq!(replay(&response), Some(expected));
+        assert_eq!(replay(&response), Some(Replay::Done), "{millisecond}");
         assert_eq!(effects.count(), 1, "{millisecond}");
     }
 }
@@ -246,6 +243,8 @@ async fn what_was_abandoned_is_never_run_again() {
         .clock(move || now() + Duration::from_secs(clock.load(Ordering::SeqCst)))
         .guard(AgeGuard::new())
         .guard(ReplayGuard::by_signature(MemoryReplayStore::new()).lease(MINUTE))
+        // So that the handler is cut off.
+        .max_handed_over(0)
         .build()
         .unwrap();
     let effects = Effects::default();
@@ -377,18 +376,21 @@ async fn a_copy_of_what_is_done_can_be_answered_without_the_handler() {
     let layer = builder().guard(guard).build().unwrap();
     let effects = Effects::default();
 
-    let running = send(&layer, callback(1), || async {
-        effects.add();
-        let copy = send_counted(&layer, callback(1), &effects).await;
-        assert_eq!(copy.status(), 409, "nobody knows yet");
-        assert_eq!(replay(&copy), Some(Replay::InProgress));
-        StatusCode::OK
+    let running = send(&layer, callback(1), || {
+        let (layer, effects) = (layer.clone(), effects.clone());
+        async move {
+            effects.add();
+            let copy = send_counted(&layer, callback(1), &effects).await;
+            assert_eq!(copy.status(), 409, "nobody knows yet");
+            assert_eq!(replay(&copy), Some(Replay::InProgress));
+            StatusCode::OK
+        }
     });
     assert_eq!(running.await.status(), 200);
 
     let copy = send_counted(&layer, callback(1), &effects).await;
     assert_eq!(copy.status(), 200);
-    assert_eq!(replay(&copy), Some(Replay::Done));
+    assert_eq!(replay(&copy), None, "an answer is not a rejection");
     assert_eq!(copy.headers()["content-length"], "15");
     assert_eq!(copy.headers()["content-type"], "application/json");
     let body = copy.into_body().collect().await.unwrap().to_bytes();
@@ -396,26 +398,108 @@ async fn a_copy_of_what_is_done_can_be_answered_without_the_handler() {
     assert_eq!(effects.count(), 1);
 }
 
-#[tokio::test]
-async fn a_renderer_of_ones_own_finds_the_answer_in_the_rejection() {
-    let render = |rejection: &Rejection| match rejection.answer() {
-        Some(answer) => answer.clone().into_http(),
-        None => rejection.to_response::<Full<Bytes>>(),
-    };
-    let layer = builder()
-        .guard(
-            ReplayGuard::by_signature(MemoryReplayStore::new()).answer_done(CallbackAnswer::ok()),
-        )
-        .on_rejection(render)
-        .build()
-        .unwrap();
+/// What the second of two copies is answered with, by a handler that answers 200.
+async fn answer_to_a_copy<R>(layer: OssCallbackLayer<R>) -> Response<Full<Bytes>>
+where
+    R: RejectionResponse<Full<Bytes>>,
+{
     let handler = tower::service_fn(|_| async {
         Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default()))
     });
-    for _ in 0..2 {
-        let Ok(response) = layer.layer(handler).oneshot(callback(1)).await;
-        assert_eq!(response.status(), 200);
+    let Ok(first) = layer.layer(handler).oneshot(callback(1)).await;
+    assert_eq!(first.status(), 200);
+    let Ok(copy) = layer.layer(handler).oneshot(callback(1)).await;
+    copy
+}
+
+fn answering() -> ReplayGuard {
+    ReplayGuard::by_signature(MemoryReplayStore::new()).answer_done(CallbackAnswer::ok())
+}
+
+/// An envelope for rejections, which knows nothing of answers.
+fn enveloped(rejection: &Rejection) -> Response<Full<Bytes>> {
+    let mut response = rejection.to_response();
+    response.headers_mut().insert("x-envelope", 1.into());
+    response
+}
+
+async fn body(response: Response<Full<Bytes>>) -> Bytes {
+    response.into_body().collect().await.unwrap().to_bytes()
+}
+
+#[tokio::test]
+async fn a_renderer_of_the_application_sends_the_answer_to_a_copy_with_on_answer() {
+    let layer = builder()
+        .guard(answering())
+        .on_rejection(enveloped)
+        .on_answer(|answer| answer.into_http())
+        .build()
+        .unwrap();
+    let copy = answer_to_a_copy(layer).await;
+    assert_eq!(copy.status(), 200);
+    assert!(!copy.headers().contains_key("x-envelope"));
+    assert_eq!(body(copy).await, r#"{"Status":"OK"}"#);
+}
+
+#[test]
+fn answer_done_with_a_renderer_that_sends_no_answers_is_a_mistake() {
+    let built = builder().guard(answering()).on_rejection(enveloped).build();
+    let error = built.unwrap_err();
+    assert_eq!(error, ConfigError::OnAnswerMissing);
+    assert!(error.to_string().contains("on_answer"));
+    // `on_rejection` replaces whatever rendered before.
+    let built = builder()
+        .guard(answering())
+        .on_answer(|answer| answer.into_http::<Full<Bytes>>())
+        .on_rejection(enveloped)
+        .build();
+    assert_eq!(built.unwrap_err(), ConfigError::OnAnswerMissing);
+    // Without such a guard there is nothing to send.
+    assert!(builder().on_rejection(enveloped).build().is_ok());
+}
+
+#[tokio::test]
+async fn a_named_renderer_sends_answers_if_it_says_how() {
+    #[derive(Clone)]
+    struct Envelope<const ANSWERS: bool>;
+
+    impl<const ANSWERS: bool> RejectionResponse<Full<Bytes>> for Envelope<ANSWERS> {
+        fn response(&self, rejection: &Rejection) -> Response<Full<Bytes>> {
+            enveloped(rejection)
+        }
+
+        fn answer(&self, answer: CallbackAnswer) -> Option<Response<Full<Bytes>>> {
+            ANSWERS.then(|| answer.into_http())
+        }
     }
+
+    let layer = |builder: OssCallbackLayerBuilder| builder.guard(answering());
+    let sends = layer(builder()).rejection_response(Envelope::<true>);
+    let copy = answer_to_a_copy(sends.build().unwrap()).await;
+    assert_eq!(copy.status(), 200);
+    assert_eq!(body(copy).await, r#"{"Status":"OK"}"#);
+
+    let refuses = layer(builder()).rejection_response(Envelope::<false>);
+    let copy = answer_to_a_copy(refuses.build().unwrap()).await;
+    assert_eq!(copy.status(), 409);
+    assert_eq!(replay(&copy), Some(Replay::Done));
+    assert!(copy.headers().contains_key("x-envelope"));
+}
+
+#[tokio::test]
+async fn a_renderer_may_make_a_success_of_a_replayed_callback() {
+    let layer = builder()
+        .guard(ReplayGuard::by_signature(MemoryReplayStore::new()))
+        .on_rejection(|rejection| match rejection.kind() {
+            RejectionKind::Replayed(Replay::Done) => CallbackAnswer::ok().into_http(),
+            _ => enveloped(rejection),
+        })
+        .build()
+        .unwrap();
+    let copy = answer_to_a_copy(layer).await;
+    assert_eq!(copy.status(), 200);
+    assert_eq!(replay(&copy), Some(Replay::Done));
+    assert_eq!(body(copy).await, r#"{"Status":"OK"}"#);
 }
 
 /// A store with faults. It counts what it is asked to do.

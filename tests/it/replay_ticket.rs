@@ -17,7 +17,7 @@ use oss_callback::{
 };
 
 fn key() -> TicketKey {
-    TicketKey::new([7; 32]).unwrap()
+    TicketKey::new(*b"a secret of 256 bits, for tests.").unwrap()
 }
 
 fn ticket(until: SystemTime) -> String {

@@ -114,7 +114,7 @@ async fn exchange(library: &str, probe: &[&str], script: &[&str]) {
         assert_eq!(verified["max_size"], 100);
         assert_eq!(verified["app"], json!({ "user": 7, "name": "Zoë \"Z\"" }));
     }
-    let foreign = TicketKey::new([1; 32]).unwrap();
+    let foreign = TicketKey::new(*b"another secret of 256 bits, too.").unwrap();
     let ticket = foreign.issue(&claims, Duration::from_secs(60)).unwrap();
     assert_eq!(run(&verify, &ticket), None, "a ticket by another key");
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{Extensions, Request, Response};
 use http_body_util::Full;
 use oss_callback::{
-    CallbackBody, ConfigError, Rejection, RejectionKind, Ticket, TicketClaims, TicketGuard,
+    CallbackBody, Rejection, RejectionKind, Ticket, TicketClaims, TicketError, TicketGuard,
     TicketKey, VarNames, test_util::CallbackSigner,
 };
 use proptest::prelude::*;
@@ -301,8 +301,8 @@ async fn a_key_with_an_id_takes_the_tickets_that_name_it() {
     let keys = || {
         [
             TicketKey::with_kid("2026-11", SECRET).unwrap(),
-            TicketKey::with_kid("2026.12_b", [1; 32]).unwrap(),
-            TicketKey::new([2; 32]).unwrap(),
+            TicketKey::with_kid("2026.12_b", *b"another secret of 256 bits, too.").unwrap(),
+            TicketKey::new(*b"the third secret, of 256 bits. .").unwrap(),
         ]
     };
     let guard = || TicketGuard::with_keys(keys()).unwrap();
@@ -339,10 +339,10 @@ async fn a_key_with_an_id_takes_the_tickets_that_name_it() {
 
 #[test]
 fn keys_that_cannot_work_are_refused_when_they_are_made() {
-    assert!(TicketKey::new([0; 31]).is_err());
-    assert!(TicketKey::new([0; 32]).is_ok());
-    assert!(TicketKey::new([0; 65]).is_ok());
-    assert!(TicketKey::with_kid("k", [0; 31]).is_err());
+    assert!(TicketKey::new(&SECRET[..31]).is_err());
+    assert!(TicketKey::new(SECRET).is_ok());
+    assert!(TicketKey::new([&SECRET[..], &SECRET[..], b"."].concat()).is_ok());
+    assert!(TicketKey::with_kid("k", &SECRET[..31]).is_err());
     for kid in ["", "a b", "a\"", "a\\", "é", &"k".repeat(65)] {
         assert!(TicketKey::with_kid(kid, SECRET).is_err(), "{kid}");
     }
@@ -395,10 +395,8 @@ async fn a_life_is_over_at_exp_and_lasts_seven_days_at_most() {
         let refused = refusal(guarded, form(&format!("{BODY}{ticket}"))).await;
         assert!(refused == INVALID || refused == EXPIRED, "{now:?}");
     }
-    assert_eq!(
-        refused_by(guard().leeway(Duration::MAX), &ticket).await,
-        None
-    );
+    let most = guard().leeway(Duration::from_secs(60));
+    assert_eq!(refused_by(most, &ticket).await, None);
 }
 
 #[tokio::test]
@@ -484,7 +482,7 @@ async fn exactly_the_configured_names_count() {
         &TicketClaims::object("a")
             .bucket("b")
             .max_size(1)
-            .content_types(["t"]),
+            .content_types(["t/t"]),
     );
     let names = VarNames::new()
         .bucket("B")
@@ -496,12 +494,12 @@ async fn exactly_the_configured_names_count() {
         let body = body.replace("TICKET", &ticket);
         refusal(layer().var_names(names.clone()).guard(guard()), form(&body))
     };
-    let own = "B=b&filename=a&bytes=1&type=t&x:t=TICKET";
+    let own = "B=b&filename=a&bytes=1&type=t/t&x:t=TICKET";
     let others = "&bucket=x&object=x&size=2&mimeType=x&ticket=x";
     assert_eq!(renamed(own).await, None);
     assert_eq!(renamed(&format!("{own}{others}")).await, None);
     assert_eq!(
-        renamed("bucket=b&object=a&size=1&mimeType=t&ticket=TICKET").await,
+        renamed("bucket=b&object=a&size=1&mimeType=t/t&ticket=TICKET").await,
         MISSING,
     );
     for (own_name, canonical) in [
@@ -676,11 +674,11 @@ fn what_no_guard_would_admit_is_not_issued() {
         TicketClaims::object("x".repeat(900)),
     ] {
         let issued = key().issue(&claims, hour);
-        assert!(matches!(issued, Err(ConfigError::Ticket(_))), "{issued:?}");
+        assert!(issued.is_err(), "{issued:?}");
     }
     for life in [Duration::ZERO, WEEK + hour, Duration::MAX] {
         let issued = key().issue(&object(), life);
-        assert!(matches!(issued, Err(ConfigError::Ticket(_))), "{life:?}");
+        assert_eq!(issued, Err(TicketError::Life), "{life:?}");
     }
     assert!(key().issue(&object(), WEEK).is_ok());
     let far = SystemTime::now() + WEEK + hour;

@@ -387,23 +387,28 @@ async fn readings(
 
 #[tokio::test]
 async fn a_body_of_two_kinds_has_one_reading() {
-    // A form to one reader, JSON to another: the sender of a copy chooses the `Content-Type`.
+    // A form to one reader, JSON to another: the sender of a copy chooses the `Content-Type`. It is JSON
+    // text, and JSON text is no form.
     let polyglot = r#"{"object":"json","x":"&object=form&y="}"#;
+    // JSON in a value, which is a form, and no JSON.
+    let form = r#"x={"object":"json","y":"&object=form&z="}"#;
     let media_types = [None, Some(FORM), Some(JSON), Some("text/plain")];
     for body_type in [BodyType::FromContentType, BodyType::Form, BodyType::Json] {
         for media_type in media_types {
-            let expected = match (body_type, media_type) {
-                (BodyType::Form, _) | (BodyType::FromContentType, None | Some(FORM)) => {
-                    Some("form")
-                }
-                (BodyType::Json, _) | (BodyType::FromContentType, Some(JSON)) => Some("json"),
+            let is_form = match (body_type, media_type) {
+                (BodyType::Form, _) | (BodyType::FromContentType, None | Some(FORM)) => Some(true),
+                (BodyType::Json, _) | (BodyType::FromContentType, Some(JSON)) => Some(false),
                 _ => None,
             };
-            let read = readings(body_type, || callback(media_type, polyglot)).await;
-            assert!(
-                read.iter().all(|object| object.as_deref() == expected),
-                "{body_type:?}, {media_type:?}: {read:?}"
-            );
+            let of_polyglot = (is_form == Some(false)).then_some("json");
+            let of_form = (is_form == Some(true)).then_some("form");
+            for (body, expected) in [(polyglot, of_polyglot), (form, of_form)] {
+                let read = readings(body_type, || callback(media_type, body)).await;
+                assert!(
+                    read.iter().all(|object| object.as_deref() == expected),
+                    "{body_type:?}, {media_type:?}, {body}: {read:?}"
+                );
+            }
         }
     }
 }

@@ -138,9 +138,37 @@ async fn targets_that_are_no_paths_select_no_route() {
             assert_eq!(response.status(), 404, "{target}");
         }
     }
-    let response = send(&warp::service(bare), request(Method::POST, "*")).await;
+}
+
+/// Also those on which warp's own `full()` panics.
+#[tokio::test]
+async fn without_a_path_filter_targets_that_are_no_paths_are_refused() {
+    let app = warp::service(route(layer().build().unwrap(), uploaded));
     let malformed = RejectionKind::InvalidTarget(TargetProblem::Malformed);
-    assert_eq!(kind(&response), Some(malformed));
+    for target in ["*", "localhost:80", "[::1]:80"] {
+        let response = send(&app, request(Method::POST, target)).await;
+        assert_eq!(kind(&response), Some(malformed.clone()), "{target}");
+        let response = send(&app, request(Method::CONNECT, target)).await;
+        assert_eq!(response.status(), 405, "{target}");
+    }
+    let response = send(&app, request(Method::POST, "http://localhost")).await;
+    assert_eq!(
+        kind(&response),
+        Some(RejectionKind::MissingHeader("authorization")),
+        "its path is `/`",
+    );
+}
+
+#[tokio::test]
+async fn behind_filters_that_select_nothing_a_target_without_a_path_is_refused() {
+    let bare = route(layer().build().unwrap(), uploaded);
+    let app = warp::service(
+        warp::path::end()
+            .and(bare.clone())
+            .or(warp::any().and(bare)),
+    );
+    let response = send(&app, request(Method::POST, "localhost:80")).await;
+    assert_eq!(response.status(), 400);
 }
 
 #[tokio::test]

@@ -148,6 +148,10 @@ fn read(mut child: Child, progress: &AtomicU64) -> Vec<Line> {
     lines
 }
 
+fn tell(output: &Mutex<std::io::Stdout>, line: String) {
+    writeln!(output.lock().unwrap(), "{line}").unwrap();
+}
+
 /// One process of the fleet. It has a key of its own: a callback is what it says, whoever signs it.
 async fn member(url: &str) {
     let member: u64 = std::env::var(MEMBER).unwrap().parse().unwrap();
@@ -159,14 +163,16 @@ async fn member(url: &str) {
     for number in (0..callbacks()).filter(|number| gets(member, *number)) {
         let (layer, output) = (layer.clone(), Arc::clone(&output));
         copies.spawn(async move {
-            let tell = |line: String| writeln!(output.lock().unwrap(), "{line}").unwrap();
-            let answer = send(&layer, callback(number), || async {
-                tell(format!("effect {number}"));
-                tokio::task::yield_now().await;
-                StatusCode::OK
+            let effects = Arc::clone(&output);
+            let answer = send(&layer, callback(number), move || {
+                tell(&effects, format!("effect {number}"));
+                async {
+                    tokio::task::yield_now().await;
+                    StatusCode::OK
+                }
             });
             let status = answer.await.status().as_u16();
-            tell(format!("answer {number} {status}"));
+            tell(&output, format!("answer {number} {status}"));
         });
         if copies.len() >= AT_ONE_TIME {
             copies.join_next().await.unwrap().unwrap();

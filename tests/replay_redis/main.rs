@@ -286,10 +286,13 @@ async fn a_success_whose_reply_is_lost_is_a_success_and_remembered() {
     let proxy = Proxy::start(server.address());
     let layer = usual(store_at(proxy.address));
     let effects = Effects::default();
-    let response = send(&layer, callback(1), || async {
-        effects.add();
-        proxy.set(Mode::LoseReplies);
-        StatusCode::OK
+    let response = send(&layer, callback(1), || {
+        let (effects, proxy) = (effects.clone(), proxy.clone());
+        async move {
+            effects.add();
+            proxy.set(Mode::LoseReplies);
+            StatusCode::OK
+        }
     })
     .await;
     assert_eq!(response.status(), 200);

@@ -47,6 +47,26 @@ pub async fn refusal(
     super::kind(&service.oneshot(request).await.unwrap())
 }
 
+/// Why a request is refused, with the causes that a log would show; `None` if it reaches the handler.
+pub async fn cause(
+    layer: OssCallbackLayerBuilder,
+    request: Request<CallbackBody>,
+) -> Option<(RejectionKind, String)> {
+    let handler = service_fn(|_: Request<CallbackBody>| async {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let service = layer.build().unwrap().layer(handler);
+    let response = service.oneshot(request).await.unwrap();
+    let rejection = response.extensions().get::<Rejection>()?;
+    let mut causes = rejection.to_string();
+    let mut source = std::error::Error::source(rejection);
+    while let Some(error) = source {
+        causes = format!("{causes}: {error}");
+        source = error.source();
+    }
+    Some((rejection.kind().clone(), causes))
+}
+
 /// A guard that keeps what those before it say of the callback's validity.
 #[derive(Clone, Default)]
 pub struct Validity(Arc<Mutex<Option<SystemTime>>>);

@@ -4,6 +4,10 @@
 pub mod app;
 pub mod doubles;
 pub mod guards;
+#[cfg(feature = "tracing")]
+pub mod log;
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+pub mod oss;
 pub mod replay;
 pub mod schedules;
 pub mod wire;

@@ -82,7 +82,7 @@ pub async fn send<F, Fut>(
 ) -> Response<Full<Bytes>>
 where
     F: Fn() -> Fut + Clone,
-    Fut: Future<Output = StatusCode>,
+    Fut: Future<Output = StatusCode> + Send + 'static,
 {
     let service = service_fn(move |_: Request<CallbackBody>| {
         let answer = handler();

@@ -36,7 +36,7 @@ use crate::{
 pub const BARE: &str = "a guard that reads a variable";
 const PEER: &str = "jsonwebtoken";
 
-const SECRET: [u8; 32] = [7; 32];
+const SECRET: [u8; 32] = *b"a secret of 256 bits, for tests.";
 
 /// Longer than the benchmark takes.
 const LIFE: Duration = Duration::from_secs(24 * 60 * 60);

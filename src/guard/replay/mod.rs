@@ -6,9 +6,10 @@
 //!    [in progress](Replay::InProgress), was [cut off](Replay::Interrupted) or is
 //!    [done](Replay::Done).
 //! 3. 200 confirms it. If the handler came to anything else it is released, so that the next copy may
-//!    try. A request that was cancelled while the handler ran neither confirms nor releases: the
-//!    handler may have done its work, and a sender could have that work done again by hanging up. The
-//!    id is held until an operator frees it.
+//!    try. A handler whose request is cancelled runs to its end as a
+//!    [task](crate::Admission::until_finished). One that is cut off nevertheless neither confirms nor
+//!    releases: it may have done its work, and a sender could have that work done again by hanging
+//!    up. The id is held until an operator frees it.
 //! 4. A process may die with its handler. How far that callback came is unknown, and once the lease
 //!    is over another copy may run. This is the one way to a second run, and no sender can bring it
 //!    about.
@@ -51,7 +52,7 @@ pub use self::{
     memory::MemoryReplayStore,
     store::{ReplayClaim, ReplayEntry, ReplayState, ReplayStore, ReplayStoreError, Reservation},
 };
-use super::{Admission, Guard, GuardContext, Outcome, Role};
+use super::{Admission, Guard, GuardContext, Outcome, guards::Role};
 use crate::{CallbackAnswer, ConfigError, Rejection, RejectionKind, Replay};
 
 /// Longer than any handler should take: a copy that comes after it may run the handler again.
@@ -159,6 +160,9 @@ impl ReplayGuard {
     /// For several callback URLs that lead to one application, and for senders that repeat what they
     /// got no answer to. A copy is the same signed message: another upload with a used ticket gets its
     /// 409, and so does a copy of a callback in progress, which may yet fail.
+    ///
+    /// A layer with [`on_rejection`](crate::OssCallbackLayerBuilder::on_rejection) also needs
+    /// [`on_answer`](crate::OssCallbackLayerBuilder::on_answer).
     pub fn answer_done(mut self, answer: CallbackAnswer) -> Self {
         self.answer_done = Some(answer);
         self
@@ -259,10 +263,10 @@ impl ReplayGuard {
 
     /// What a copy gets whose first copy succeeded.
     fn repeated(&self) -> Result<Admission, Rejection> {
-        Err(match &self.answer_done {
-            Some(answer) => Rejection::answered_before(answer.clone()),
-            None => Rejection::replayed(Replay::Done),
-        })
+        match &self.answer_done {
+            Some(answer) => Ok(Admission::answered(answer.clone())),
+            None => Err(Rejection::replayed(Replay::Done)),
+        }
     }
 }
 
@@ -295,7 +299,7 @@ impl Guard for ReplayGuard {
             claim,
             was_slow: started.elapsed() > SLOW,
         };
-        Ok(Admission::until_answered(|outcome| entry.settle(outcome)))
+        Ok(Admission::until_finished(|outcome| entry.settle(outcome)))
     }
 
     fn role(&self) -> Role {
@@ -310,7 +314,11 @@ impl Guard for ReplayGuard {
         if self.lease.is_zero() {
             return Err(ConfigError::Zero("lease"));
         }
-        Ok(())
+        self.recorder.store().check()
+    }
+
+    fn answers(&self) -> bool {
+        self.answer_done.is_some()
     }
 }
 
@@ -347,7 +355,7 @@ struct AdmittedClaim {
 impl AdmittedClaim {
     async fn settle(self, outcome: Outcome) {
         self.recorder.record(Arc::clone(&self.claim), outcome).await;
-        if self.was_slow && outcome == Outcome::Failed {
+        if self.was_slow && matches!(outcome, Outcome::Failed | Outcome::Answered) {
             self.recorder.undo_later(self.claim);
         }
     }

@@ -233,7 +233,7 @@ impl Shared {
     async fn apply(&self, claim: &ReplayClaim, outcome: Outcome) -> Result<(), ReplayStoreError> {
         match outcome {
             Outcome::Accepted => self.store.confirm(claim).await,
-            Outcome::Failed => self.store.release(claim).await,
+            Outcome::Failed | Outcome::Answered => self.store.release(claim).await,
             Outcome::Abandoned => self.store.hold(claim).await,
         }
     }

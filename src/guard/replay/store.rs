@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::id::ReplayId;
-use crate::{Rejection, RejectionKind};
+use crate::{ConfigError, Rejection, RejectionKind};
 
 /// Remembers callbacks for a [`ReplayGuard`](crate::ReplayGuard).
 ///
@@ -59,6 +59,12 @@ pub trait ReplayStore: Send + Sync + 'static {
 
     /// The handler failed, or never ran: the id is free again.
     async fn release(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError>;
+
+    /// What is wrong with the configuration of one of this crate's stores.
+    #[doc(hidden)]
+    fn check(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -77,6 +83,10 @@ impl<S: ReplayStore + ?Sized> ReplayStore for Arc<S> {
 
     async fn release(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
         (**self).release(claim).await
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        (**self).check()
     }
 }
 

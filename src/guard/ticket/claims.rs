@@ -8,45 +8,36 @@
 //! | `nbf` | not before this Unix time |
 //! | `bucket` | the bucket |
 //! | `max_size` | the largest size in bytes |
-//! | `content_types` | a list of media types |
+//! | `content_types` | a list of media types, `image/png`, `image/*` |
 //! | `aud` | for whom: text, or a list of texts |
 //! | `app` | what the application wants to find in its handler |
 //!
-//! Any other claim, a claim that occurs twice, and `null` (but for `app`) make it no ticket: what was
-//! meant as a limit must not be lost on the way.
+//! A token with any other claim, with a claim that occurs twice, or with `null` (except in `app`) is
+//! not a ticket: what was meant as a limit must not be lost on the way.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, time::SystemTime};
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::TicketKey;
-use crate::{ConfigError, clock::Clock};
-
-/// How long a ticket may live. OSS takes a signed URL or policy for no longer, and a millisecond
-/// `exp` would be one for ever.
-pub(super) const MAX_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+use super::{TicketError, media_type};
+use crate::guard::bucket::is_bucket_name;
 
 /// What is granted to the holder of a ticket.
 ///
 /// It says which object, or the prefix of which objects, or else, by name, any object. The more of
-/// the rest it says, the less its holder can do with it. All of it is **readable by whoever uploads**:
-/// a ticket is signed, not encrypted.
+/// the rest it says, the less its holder can do with it. All of it is **readable by the uploader**: a
+/// ticket is signed, not encrypted.
 ///
 /// A service in another language issues tickets with a JWT library, HS256 and these claims, times in
 /// whole seconds: `exp`, `jti`, one of `object`, `object_prefix` and `any_object: true`, and as wanted
-/// `nbf`, `aud`, `bucket`, `max_size`, `content_types` (a list) and `app`. Any other claim makes it no
-/// ticket.
+/// `nbf`, `aud`, `bucket`, `max_size`, `content_types` (a list) and `app`. A token with any other
+/// claim is not a ticket.
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use oss_callback::{ConfigError, TicketClaims, TicketKey};
+/// use oss_callback::{TicketClaims, TicketError, TicketKey};
 /// use serde::Serialize;
 ///
 /// #[derive(Serialize)]
@@ -54,17 +45,17 @@ pub(super) const MAX_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 ///     user: u64,
 /// }
 ///
-/// fn ticket(key: &TicketKey, user: u64) -> Result<String, ConfigError> {
+/// fn ticket(key: &TicketKey, user: u64) -> Result<String, TicketError> {
 ///     let claims = TicketClaims::object_prefix(format!("avatars/{user}/"))
 ///         .bucket("photos")
 ///         .max_size(5 << 20)
-///         .content_types(["image/png", "image/jpeg"])
+///         .content_types(["image/*"])
 ///         .app(&Grant { user });
 ///     // Longer than the slowest upload takes: the callback comes at its end.
 ///     key.issue(&claims, Duration::from_secs(60 * 60))
 /// }
-/// # assert!(ticket(&TicketKey::new([7; 32])?, 42).is_ok());
-/// # Ok::<(), ConfigError>(())
+/// # assert!(ticket(&TicketKey::generate()?, 42).is_ok());
+/// # Ok::<(), oss_callback::ConfigError>(())
 /// ```
 #[derive(Clone)]
 #[must_use]
@@ -73,6 +64,18 @@ pub struct TicketClaims {
     claims: Claims,
     id: Option<String>,
     app_failed: bool,
+}
+
+/// The objects that a ticket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TicketObjects<'a> {
+    /// Any object.
+    Any,
+    /// The object with this key.
+    One(&'a str),
+    /// The objects whose keys begin with this, and are longer.
+    Under(&'a str),
 }
 
 impl TicketClaims {
@@ -121,9 +124,12 @@ impl TicketClaims {
         self
     }
 
-    /// Only as one of these media types, which are compared whole, ASCII letters in either case. The
-    /// body has to name `${mimeType}`. It is what the uploader declared: OSS does not look at the
-    /// content.
+    /// Only as one of these media types: `image/png`, all images with `image/*`, or `*/*` for an
+    /// upload that declares any. The body has to name `${mimeType}`.
+    ///
+    /// ASCII letters match in either case. Parameters of the declared type, `; charset=utf-8`, count
+    /// only for a type that is given here with parameters. It is what the uploader declared: OSS does
+    /// not look at the content.
     pub fn content_types<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
         self.claims.content_types = Some(types.into_iter().map(Into::into).collect());
         self
@@ -156,138 +162,105 @@ impl TicketClaims {
         self.claims.app = app.ok();
         self
     }
-}
 
-impl TicketKey {
-    /// Issues a ticket that lives from now on for this long, seven days at most.
+    /// The objects that it is for.
     ///
-    /// The life has to cover the longest upload: the callback comes when it is complete, and a
-    /// ticket that expires before refuses it.
-    ///
-    /// # Errors
-    /// [`ConfigError::Ticket`] for a ticket that no guard would admit: its life is over at once or
-    /// too long, a text in it is empty, the prefix does not end in `/`, `app` does not serialize, it
-    /// is longer than 1,024 bytes.
-    pub fn issue(&self, claims: &TicketClaims, life: Duration) -> Result<String, ConfigError> {
-        if life < Duration::from_secs(1) {
-            return Err(ConfigError::Ticket("a ticket lives for a second at least"));
-        }
-        match Clock::default().now().checked_add(life) {
-            Some(expires) => self.issue_until(claims, expires),
-            None => Err(TOO_LONG_LIFE),
+    /// This and the three below are for code that says the limits of a ticket once more where the
+    /// upload is authorized, as the conditions of a post policy say.
+    pub fn granted_objects(&self) -> TicketObjects<'_> {
+        match (&self.claims.object, &self.claims.object_prefix) {
+            (Some(key), _) => TicketObjects::One(key),
+            (None, Some(prefix)) => TicketObjects::Under(prefix),
+            (None, None) => TicketObjects::Any,
         }
     }
 
-    /// Issues a ticket that expires at this time, in whole seconds.
-    ///
-    /// # Errors
-    /// As [`issue`](Self::issue).
-    pub fn issue_until(
-        &self,
-        claims: &TicketClaims,
-        expires: SystemTime,
-    ) -> Result<String, ConfigError> {
-        let life = expires.duration_since(Clock::default().now());
-        if life.is_ok_and(|life| life > MAX_LIFE) {
-            return Err(TOO_LONG_LIFE);
+    /// The bucket that it is for; `None` for any.
+    pub fn granted_bucket(&self) -> Option<&str> {
+        self.claims.bucket.as_deref()
+    }
+
+    /// The largest size in bytes that it is for; `None` for any.
+    pub fn granted_size(&self) -> Option<u64> {
+        self.claims.max_size
+    }
+
+    /// The media types that it is for, as they were given; `None` for any, declared or not.
+    pub fn granted_content_types(&self) -> Option<&[String]> {
+        self.claims.content_types.as_deref()
+    }
+
+    pub(super) fn given_id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// The claims, if all of them could be taken.
+    pub(super) fn complete(&self) -> Result<&Claims, TicketError> {
+        if self.app_failed {
+            return Err(TicketError::App);
         }
-        if claims.app_failed {
-            return Err(ConfigError::Ticket("`app` does not serialize as JSON"));
-        }
-        let id = claims.id.clone().map_or_else(random_id, Ok)?;
-        let claims = Claims {
-            exp: unix_seconds(expires),
-            jti: id,
-            ..claims.claims.clone()
-        };
-        claims.check().map_err(ConfigError::Ticket)?;
-        let payload = serde_json::to_vec(&claims)
-            .map_err(|_| ConfigError::Ticket("the claims do not serialize as JSON"))?;
-        self.seal(&payload)
+        Ok(&self.claims)
     }
 }
 
-const TOO_LONG_LIFE: ConfigError = ConfigError::Ticket("a ticket lives for seven days at most");
-
-fn unix_seconds(time: SystemTime) -> u64 {
+/// Before 1970 it is 0.
+pub(super) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
 }
 
-fn random_id() -> Result<String, ConfigError> {
-    let mut id = [0; 16];
-    getrandom::fill(&mut id)
-        .map_err(|_| ConfigError::Ticket("the operating system gives no random numbers"))?;
-    Ok(BASE64_URL_SAFE_NO_PAD.encode(id))
-}
-
-/// Shows nothing of them.
+/// Shows no claim.
 impl fmt::Debug for TicketClaims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TicketClaims").finish_non_exhaustive()
     }
 }
 
-/// The claims as they are written.
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Claims {
-    exp: u64,
-    jti: String,
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    nbf: Option<u64>,
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    aud: Option<Audience>,
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    bucket: Option<String>,
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    object: Option<String>,
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    object_prefix: Option<String>,
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    any_object: Option<bool>,
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    max_size: Option<u64>,
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    content_types: Option<Vec<String>>,
-    #[serde(
-        default,
-        deserialize_with = "given",
-        skip_serializing_if = "Option::is_none"
-    )]
-    app: Option<Box<RawValue>>,
+/// The struct of the claims. An optional claim is absent or has a value, never `null`.
+macro_rules! claims {
+    (
+        $(#[$meta:meta])*
+        $visibility:vis struct $name:ident {
+            required { $($required:ident: $required_type:ty,)* }
+            optional { $($optional:ident: $optional_type:ty,)* }
+        }
+    ) => {
+        $(#[$meta])*
+        $visibility struct $name {
+            $(pub(super) $required: $required_type,)*
+            $(
+                #[serde(
+                    default,
+                    deserialize_with = "present",
+                    skip_serializing_if = "Option::is_none"
+                )]
+                pub(super) $optional: Option<$optional_type>,
+            )*
+        }
+    };
+}
+
+claims! {
+    /// The claims as they are written, in this order.
+    #[derive(Clone, Default, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct Claims {
+        required {
+            exp: u64,
+            jti: String,
+        }
+        optional {
+            nbf: u64,
+            aud: Audience,
+            bucket: String,
+            object: String,
+            object_prefix: String,
+            any_object: bool,
+            max_size: u64,
+            content_types: Vec<String>,
+            app: Box<RawValue>,
+        }
+    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -297,8 +270,17 @@ pub(super) enum Audience {
     Many(Vec<String>),
 }
 
-/// A claim that is there has a value; serde would take `null` for none.
-fn given<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+impl Audience {
+    pub(super) fn contains(&self, audience: &str) -> bool {
+        match self {
+            Self::One(one) => one == audience,
+            Self::Many(many) => many.iter().any(|one| one == audience),
+        }
+    }
+}
+
+/// A claim that is there has a value; serde would take `null` for an absent one.
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -306,12 +288,21 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
+/// A claim, and the rule for it.
+type Rule = (&'static str, &'static str);
+
 impl Claims {
-    /// What the issuer must not write and the guard does not take.
-    fn check(&self) -> Result<(), &'static str> {
-        let texts = [&self.bucket, &self.object, &self.object_prefix];
-        if self.jti.is_empty() || texts.into_iter().flatten().any(String::is_empty) {
-            return Err("a ticket's id, bucket and object are not empty");
+    /// The rules for the claims of every ticket, regardless of its issuer.
+    pub(super) fn check(&self) -> Result<(), Rule> {
+        let is_empty = |text: &Option<String>| text.as_ref().is_some_and(String::is_empty);
+        if self.jti.is_empty() {
+            return Err(("jti", "the id of a ticket, `jti`, must not be empty"));
+        }
+        if is_empty(&self.bucket) {
+            return Err(("bucket", "the `bucket` of a ticket must not be empty"));
+        }
+        if is_empty(&self.object) {
+            return Err(("object", "the `object` of a ticket must not be empty"));
         }
         let scopes = [
             self.object.is_some(),
@@ -320,91 +311,104 @@ impl Claims {
         ];
         if scopes.into_iter().filter(|given| *given).count() != 1 || self.any_object == Some(false)
         {
-            return Err("a ticket has one of `object`, `object_prefix` and `any_object: true`");
+            return Err((
+                "object",
+                "a ticket has one of `object`, `object_prefix` and `any_object: true`",
+            ));
         }
         if self
             .object_prefix
             .as_ref()
             .is_some_and(|prefix| !prefix.ends_with('/'))
         {
-            return Err("the `object_prefix` of a ticket ends in `/`");
+            return Err((
+                "object_prefix",
+                "the `object_prefix` of a ticket must end in `/`",
+            ));
         }
         if self.content_types.as_ref().is_some_and(Vec::is_empty) {
-            return Err("the `content_types` of a ticket name one at least");
+            return Err((
+                "content_types",
+                "the `content_types` of a ticket must name at least one",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether some callback can satisfy them. A guard does not ask: what other issuers wrote simply
+    /// never matches.
+    pub(super) fn check_issuable(&self) -> Result<(), TicketError> {
+        self.check()
+            .and_then(|()| self.check_satisfiable())
+            .map_err(|(claim, rule)| TicketError::Claim { claim, rule })
+    }
+
+    fn check_satisfiable(&self) -> Result<(), Rule> {
+        if self.exp == 0 {
+            return Err(("exp", "the `exp` of a ticket must be after 1970"));
+        }
+        if self.nbf.is_some_and(|begin| begin >= self.exp) {
+            return Err((
+                "nbf",
+                "the `nbf` of a ticket must be earlier than its `exp`: with `not_before`, give it a \
+                 longer life",
+            ));
+        }
+        if self.object.as_deref().is_some_and(begins_with_slash) {
+            return Err((
+                "object",
+                "the `object` of a ticket must not begin with `/` or `\\`: no key of OSS does. Leave \
+                 out the slash and the bucket",
+            ));
+        }
+        if let Some(prefix) = self.object_prefix.as_deref() {
+            if begins_with_slash(prefix) {
+                return Err((
+                    "object_prefix",
+                    "the `object_prefix` of a ticket must not begin with `/` or `\\`: no key of OSS \
+                     does. For all objects there is `any_object`",
+                ));
+            }
+            if has_dots(prefix) {
+                return Err((
+                    "object_prefix",
+                    "the `object_prefix` of a ticket must not have a segment `.` or `..`: no object \
+                     is under it",
+                ));
+            }
+        }
+        if !self.bucket.as_deref().is_none_or(is_bucket_name) {
+            return Err((
+                "bucket",
+                "the `bucket` of a ticket must be its bare name, without endpoint, scheme and path",
+            ));
+        }
+        let has_empty_audience = match &self.aud {
+            None => false,
+            Some(Audience::One(one)) => one.is_empty(),
+            Some(Audience::Many(many)) => many.is_empty() || many.iter().any(String::is_empty),
+        };
+        if has_empty_audience {
+            return Err(("aud", "the audience of a ticket, `aud`, must not be empty"));
+        }
+        if let Some(types) = &self.content_types {
+            if !types.iter().all(|pattern| media_type::is_pattern(pattern)) {
+                return Err((
+                    "content_types",
+                    "the `content_types` of a ticket must be media types: `image/png`, `image/*` or \
+                     `*/*`",
+                ));
+            }
         }
         Ok(())
     }
 }
 
-/// The claims of a ticket that is one.
-pub(super) struct Granted {
-    pub(super) id: Arc<str>,
-    pub(super) expires: Duration,
-    pub(super) not_before: Option<Duration>,
-    pub(super) audience: Option<Audience>,
-    pub(super) bucket: Option<String>,
-    pub(super) object: Objects,
-    pub(super) max_size: Option<u64>,
-    pub(super) content_types: Option<Vec<String>>,
-    pub(super) app: Option<Box<RawValue>>,
+fn begins_with_slash(key: &str) -> bool {
+    key.starts_with(['/', '\\'])
 }
 
-/// The objects that a ticket is for.
-pub(super) enum Objects {
-    Any,
-    One(String),
-    Under(String),
-}
-
-impl Granted {
-    /// Reads the payload of a ticket, or says why it is none.
-    pub(super) fn parse(payload: &[u8]) -> Result<Self, &'static str> {
-        // serde would take a list for the claims in their order.
-        if payload.first() != Some(&b'{') {
-            return Err("its payload is not a JSON object");
-        }
-        let claims: Claims = serde_json::from_slice(payload)
-            .map_err(|_| "its claims are not those of a ticket, or not of the right types")?;
-        claims.check()?;
-        Ok(Self {
-            id: claims.jti.into(),
-            expires: Duration::from_secs(claims.exp),
-            not_before: claims.nbf.map(Duration::from_secs),
-            audience: claims.aud,
-            bucket: claims.bucket,
-            object: match (claims.object, claims.object_prefix) {
-                (Some(object), _) => Objects::One(object),
-                (None, Some(prefix)) => Objects::Under(prefix),
-                (None, None) => Objects::Any,
-            },
-            max_size: claims.max_size,
-            content_types: claims.content_types,
-            app: claims.app,
-        })
-    }
-}
-
-impl Objects {
-    /// Whether a key is one of them. Dots are letters to OSS, but not to what may stand between it
-    /// and a reader: the object `u/7/../8/a` is under no prefix.
-    pub(super) fn contain(&self, key: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::One(object) => object == key,
-            Self::Under(prefix) => {
-                key.len() > prefix.len()
-                    && key.starts_with(prefix)
-                    && !key.split('/').any(|segment| matches!(segment, "." | ".."))
-            }
-        }
-    }
-}
-
-impl Audience {
-    pub(super) fn contains(&self, audience: &str) -> bool {
-        match self {
-            Self::One(one) => one == audience,
-            Self::Many(many) => many.iter().any(|one| one == audience),
-        }
-    }
+/// Whether a key has a segment that something between OSS and a reader may resolve.
+pub(super) fn has_dots(key: &str) -> bool {
+    key.split('/').any(|segment| matches!(segment, "." | ".."))
 }

@@ -1,6 +1,7 @@
 //! Secrets, and what is signed with them.
 //!
-//! 1. A secret has 256 bits at least. It is kept as the prepared state of the HMAC.
+//! 1. A secret has at least 256 bits, and is not a few bytes over and over. It is kept as the prepared
+//!    state of the HMAC.
 //! 2. A key without an id makes and takes the headers `{"alg":"HS256","typ":"JWT"}`, the same the
 //!    other way round, and `{"alg":"HS256"}`. A key with an id takes those with its `kid` as well,
 //!    wherever that stands, and none without. These are what PyJWT and `jose` write by default;
@@ -11,44 +12,85 @@
 
 use std::{fmt, sync::Arc};
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    alphabet::{STANDARD, URL_SAFE},
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+    prelude::BASE64_URL_SAFE_NO_PAD,
+};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use super::MAX_TICKET_LEN;
+use super::{MAX_TICKET_LEN, TicketError};
 use crate::ConfigError;
 
 const MIN_SECRET_LEN: usize = 32;
 const MAX_KID_LEN: usize = 64;
 
+/// What memory holds that was never filled, or was erased: a secret of nothing else was not read from
+/// where it should be. A repeated byte is no better, but tests like to use one.
+const UNFILLED: [u8; 2] = [0x00, 0xff];
+
 /// A secret that signs tickets.
 ///
 /// The secret is made for this purpose alone: one for each application and stage, from a source of
-/// randomness (`openssl rand -base64 32`), and **never the secret of sessions** or of anything else
-/// that is signed. Who has it can issue tickets for any object.
-///
-/// To change it without a gap, let the guard know [both](super::TicketGuard::with_keys), issue with
-/// the new one, and drop the old one when its last ticket has expired.
+/// randomness, and **never the secret of sessions** or of anything else that is signed. Anybody who has it
+/// can issue tickets for any object.
 ///
 /// ```
 /// use std::time::Duration;
 ///
 /// use oss_callback::{TicketClaims, TicketKey};
 ///
-/// # let secret = [7; 32];
-/// let key = TicketKey::new(secret)?;
+/// # let from_environment = "q4O9wXWtPx4ZrrXm1vHk7d3cJm0n8bqkE5G7yFzUuYI=\n";
+/// // Made with `openssl rand -base64 32`.
+/// let key = TicketKey::from_base64(from_environment)?;
 /// let ticket = key.issue(
 ///     &TicketClaims::object("avatars/42.png").bucket("photos").max_size(5 << 20),
 ///     Duration::from_secs(15 * 60),
 /// )?;
 /// assert!(TicketKey::new("correct horse").is_err(), "too short");
+/// assert!(TicketKey::new([0; 32]).is_err(), "never filled");
 /// # let _ = ticket;
 /// # Ok::<(), oss_callback::ConfigError>(())
 /// ```
+///
+/// # Text or bytes
+///
+/// The key of the HMAC is the bytes that are given, and nothing decodes them:
+///
+/// | the secret is | here | an issuer with PyJWT passes |
+/// |---|---|---|
+/// | bytes, or text that is used as it is | [`new(secret)`](Self::new) | `secret` |
+/// | the base64 of bytes | [`from_base64(text)`](Self::from_base64) | `base64.b64decode(text)` |
+/// | the hexadecimal digits of bytes, used as text | [`new(text)`](Self::new) | `text` |
+///
+/// If one side decodes and the other does not, every ticket is refused as `TicketInvalid`, and the log
+/// says that its signature was not made with the key of its header.
+///
+/// # Rotation
+///
+/// To change the secret without a gap, let the guard know both keys, issue with the new one, and drop
+/// the old one when its last ticket has expired: after seven days at most. A ticket names its key by
+/// the `kid`; a key without one may be among them.
+///
+/// ```
+/// use oss_callback::{OssCallbackLayer, TicketGuard, TicketKey};
+///
+/// # let [text, old_text] = ["q4O9wXWtPx4ZrrXm1vHk7d3cJm0n8bqkE5G7yFzUuYI", "L6V1nS0aQbJm5oY2wq9kUjv3x8RZcTt4HfGd7eKpXsM"];
+/// let new = TicketKey::from_base64(text)?.named("2026-12")?;
+/// let old = TicketKey::from_base64(old_text)?.named("2026-11")?;
+/// // One guard with both keys: a layer has one `TicketGuard`.
+/// let layer = OssCallbackLayer::builder()
+///     .guard(TicketGuard::with_keys([new.clone(), old])?)
+///     .build()?;
+/// // From now on tickets are issued with `new`.
+/// # Ok::<(), oss_callback::ConfigError>(())
+/// ```
 #[derive(Clone)]
-pub struct TicketKey(Arc<Inner>);
+pub struct TicketKey(Arc<KeyState>);
 
-struct Inner {
+struct KeyState {
     kid: Option<Box<str>>,
     mac: Hmac<Sha256>,
     /// Every header that this key answers for, in base64; it issues with the first.
@@ -56,20 +98,86 @@ struct Inner {
 }
 
 impl TicketKey {
-    /// A key without an id.
+    /// A key without an id. The secret is used as it is, byte by byte: text is not decoded.
     ///
     /// # Errors
-    /// If the secret is shorter than 256 bits.
+    /// If the secret is shorter than 256 bits, or is nothing but zero bytes, or nothing but `0xff`.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        Self::prepare(None, secret.as_ref())
+        let secret = secret.as_ref();
+        if secret.len() < MIN_SECRET_LEN {
+            return Err(ConfigError::Ticket(
+                "the secret of a ticket key must have at least 256 bits, which are 32 bytes: \
+                 `openssl rand -base64 32` makes one",
+            ));
+        }
+        if UNFILLED
+            .iter()
+            .any(|byte| secret.iter().all(|other| other == byte))
+        {
+            return Err(ConfigError::Ticket(
+                "the secret of a ticket key must be random, and this one was never filled: \
+                 `openssl rand -base64 32` makes one",
+            ));
+        }
+        Ok(Self::with_headers(
+            None,
+            Hmac::new_from_slice(secret).expect("an HMAC takes a key of any length"),
+        ))
     }
 
-    /// A key with an id, which its tickets name: `kid`.
+    /// A key without an id. The secret is what this base64 text stands for, in the standard or the
+    /// URL-safe alphabet, with or without padding. White space around it does not count, as files end
+    /// in a line feed.
     ///
     /// # Errors
-    /// If the secret is shorter than 256 bits, or the id is not 1 to 64 letters, digits, `.`, `_`
-    /// or `-`.
+    /// If it is not base64, and as [`new`](Self::new) for the decoded secret.
+    pub fn from_base64(secret: impl AsRef<str>) -> Result<Self, ConfigError> {
+        let text = secret.as_ref().trim();
+        let alphabet = match text.contains(['-', '_']) {
+            true => URL_SAFE,
+            false => STANDARD,
+        };
+        let config =
+            GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        let secret = GeneralPurpose::new(&alphabet, config)
+            .decode(text)
+            .map_err(|_| {
+                ConfigError::Ticket(
+                    "the secret of a ticket key is not base64: `TicketKey::new` takes other text and bytes",
+                )
+            })?;
+        Self::new(secret)
+    }
+
+    /// A key with a fresh random secret that nobody else has: for tests, and for applications of one
+    /// process that may forget it.
+    ///
+    /// The secret cannot be read back. Tickets that another process or an earlier run issued are
+    /// refused, so a fleet, and uploads that outlast a restart, need a secret that is kept:
+    /// [`from_base64`](Self::from_base64).
+    ///
+    /// # Errors
+    /// If the operating system gives no random numbers.
+    pub fn generate() -> Result<Self, ConfigError> {
+        let mut secret = [0; MIN_SECRET_LEN];
+        getrandom::fill(&mut secret).map_err(|_| TicketError::Random)?;
+        Self::new(secret)
+    }
+
+    /// A key with an id, which its tickets name: `kid`. As [`new`](Self::new) and
+    /// [`named`](Self::named).
+    ///
+    /// # Errors
+    /// As these two.
     pub fn with_kid(kid: &str, secret: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        Self::new(secret)?.named(kid)
+    }
+
+    /// The same secret under an id, which its tickets name: `kid`.
+    ///
+    /// # Errors
+    /// If the id is not 1 to 64 letters, digits, `.`, `_` or `-`.
+    pub fn named(self, kid: &str) -> Result<Self, ConfigError> {
         // None of these is escaped in JSON, so a header has one spelling.
         let is_plain =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
@@ -78,20 +186,15 @@ impl TicketKey {
                 "a `kid` is 1 to 64 letters, digits, dots, underscores or hyphens",
             ));
         }
-        Self::prepare(Some(kid), secret.as_ref())
+        Ok(Self::with_headers(Some(kid), self.0.mac.clone()))
     }
 
-    fn prepare(kid: Option<&str>, secret: &[u8]) -> Result<Self, ConfigError> {
-        if secret.len() < MIN_SECRET_LEN {
-            return Err(ConfigError::Ticket(
-                "the secret of a ticket key has 256 bits at least",
-            ));
-        }
-        Ok(Self(Arc::new(Inner {
+    fn with_headers(kid: Option<&str>, mac: Hmac<Sha256>) -> Self {
+        Self(Arc::new(KeyState {
             kid: kid.map(Into::into),
-            mac: Hmac::new_from_slice(secret).expect("an HMAC takes a key of any length"),
+            mac,
             headers: headers(kid),
-        })))
+        }))
     }
 
     pub(super) fn kid(&self) -> Option<&str> {
@@ -99,7 +202,7 @@ impl TicketKey {
     }
 
     /// Signs a payload, which is JSON.
-    pub(super) fn seal(&self, payload: &[u8]) -> Result<String, ConfigError> {
+    pub(super) fn sign(&self, payload: &[u8]) -> Result<String, TicketError> {
         let mut ticket = format!(
             "{}.{}",
             self.0.headers[0],
@@ -109,13 +212,15 @@ impl TicketKey {
         ticket.push('.');
         BASE64_URL_SAFE_NO_PAD.encode_string(mac.into_bytes(), &mut ticket);
         if ticket.len() > MAX_TICKET_LEN {
-            return Err(ConfigError::Ticket("a ticket has at most 1,024 bytes"));
+            return Err(TicketError::TooLong {
+                length: ticket.len(),
+            });
         }
         Ok(ticket)
     }
 }
 
-/// The payload of a ticket that one of these keys made, or why it is none.
+/// The payload of a token that one of these keys signed, or why there is none.
 pub(super) fn open(keys: &[TicketKey], ticket: &str) -> Result<Vec<u8>, &'static str> {
     if ticket.len() > MAX_TICKET_LEN {
         return Err("it has more than 1,024 bytes");
@@ -141,7 +246,7 @@ pub(super) fn open(keys: &[TicketKey], ticket: &str) -> Result<Vec<u8>, &'static
         .chain_update(signed)
         // In constant time, and only if the length is right.
         .verify_slice(&mac)
-        .map_err(|_| "its signature was not made with the key of its header")?;
+        .map_err(|_| "its signature was not made with the key of its header: do issuer and guard decode the secret alike?")?;
     BASE64_URL_SAFE_NO_PAD
         .decode(payload)
         .map_err(|_| "its payload is not base64url")
@@ -168,7 +273,7 @@ fn headers(kid: Option<&str>) -> Vec<String> {
     }
 }
 
-/// Shows the id alone.
+/// Shows nothing but the id.
 impl fmt::Debug for TicketKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TicketKey")

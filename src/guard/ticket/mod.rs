@@ -5,34 +5,50 @@
 //!
 //! 1. A ticket is a compact JWT, HS256. Its header is one of a [fixed few](key), compared whole and
 //!    never parsed: there is no algorithm to choose and no key to name but the application's own.
-//! 2. Its [claims](claims) are a closed list. A token that says more, a session's say, is no ticket.
-//! 3. It says which object it is for, how long it lives (seven days at most) and who it is (`jti`).
+//! 2. Its [claims](claims) are a closed list. A token that says more, as a session's does, is not a
+//!    ticket.
+//! 3. It says which object it is for, how long it lives (seven days at most) and its id (`jti`). One
+//!    that no guard would ever admit is [not issued](issue).
 //! 4. It [rides in one place](guard): the body, or by choice the query, and never both.
-//! 5. What it says is compared with the *signed* variables, under the names that the layer gives
-//!    them. What it demands and the body does not name is a mismatch.
+//! 5. [What it grants](grant) is compared with the *signed* variables, under the names that the layer
+//!    gives them. What it limits and the body does not name is a mismatch.
 //! 6. It proves who was authorized. It cannot prove what was uploaded: its holder can have OSS sign
 //!    any body.
 
 mod claims;
+mod error;
+mod grant;
 mod guard;
+mod issue;
 mod key;
+mod media_type;
 
 use std::{
     fmt,
     ops::{Deref, DerefMut},
     sync::Arc,
+    time::Duration,
 };
 
 use http::Extensions;
 use serde::de::DeserializeOwned;
 
-use self::claims::Granted;
-pub use self::{claims::TicketClaims, guard::TicketGuard, key::TicketKey};
-use crate::{Rejection, RejectionKind};
+use self::grant::TicketGrant;
+pub use self::{
+    claims::{TicketClaims, TicketObjects},
+    error::TicketError,
+    guard::TicketGuard,
+    key::TicketKey,
+};
+use crate::{Rejection, RejectionKind, log};
 
 /// The longest ticket in bytes. It travels through headers, URLs and a callback's variables, which
 /// are 5 KB in all.
 const MAX_TICKET_LEN: usize = 1024;
+
+/// How long a ticket may live. OSS takes a signed URL or policy for no longer, and an `exp` in
+/// milliseconds, which other issuers write by mistake, would let it live for ever.
+const MAX_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The ticket of an admitted callback, with the application's own part of it as a value of the
 /// type `C`.
@@ -79,22 +95,23 @@ impl<C: DeserializeOwned> Ticket<C> {
     /// does not decode into `C`. A ticket without that part decodes as JSON's `null`, so into `()`
     /// or `None`.
     pub fn from_extensions(extensions: &Extensions) -> Result<Self, Rejection> {
-        Self::from_admitted(extensions.get())
+        Self::from_extension(extensions.get())
     }
 
-    /// For those who get at one extension and not at all of them.
-    pub(crate) fn from_admitted(admitted: Option<&AdmittedTicket>) -> Result<Self, Rejection> {
-        let Some(AdmittedTicket(granted)) = admitted else {
+    /// The same for frameworks that hand out one extension and not all of them.
+    pub(crate) fn from_extension(extension: Option<&TicketExtension>) -> Result<Self, Rejection> {
+        let Some(TicketExtension(grant)) = extension else {
+            log::layer_missing("TicketGuard: is there one in the layer around this handler?");
             return Err(Rejection::caused_by(
                 RejectionKind::LayerMissing,
                 "no `TicketGuard` admitted a ticket",
             ));
         };
-        let app = serde_json::from_str(granted.app.as_ref().map_or("null", |app| app.get()))
+        let app = serde_json::from_str(grant.app.as_ref().map_or("null", |app| app.get()))
             .map_err(|_| invalid("its `app` does not decode into the handler's type"))?;
         Ok(Self {
             app,
-            id: Arc::clone(&granted.id),
+            id: Arc::clone(&grant.id),
         })
     }
 }
@@ -120,15 +137,21 @@ impl<C> fmt::Debug for Ticket<C> {
     }
 }
 
-/// What the guard leaves in the extensions.
+/// What the guard leaves in the extensions: the one source of [`Ticket`].
 #[derive(Clone)]
-pub(crate) struct AdmittedTicket(Arc<Granted>);
+pub(crate) struct TicketExtension(Arc<TicketGrant>);
 
-pub(super) fn remove_admitted(extensions: &mut Extensions) {
-    extensions.remove::<AdmittedTicket>();
+/// Removes what a guard of an outer layer left.
+pub(super) fn remove_extension(extensions: &mut Extensions) {
+    extensions.remove::<TicketExtension>();
 }
 
-/// The reason is for logs, and quotes nothing.
+/// The reason is for logs, and quotes nothing of the ticket.
 fn invalid(reason: &'static str) -> Rejection {
     Rejection::caused_by(RejectionKind::TicketInvalid, reason)
+}
+
+/// The same for a ticket that is valid, for another upload.
+fn mismatch(reason: &'static str) -> Rejection {
+    Rejection::caused_by(RejectionKind::TicketMismatch, reason)
 }

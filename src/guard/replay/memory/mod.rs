@@ -27,6 +27,7 @@ use self::shard::{Fingerprint, Key, Reserved, Seconds, Shard, Spread};
 use super::{
     ReplayClaim, ReplayEntry, ReplayId, ReplayState, ReplayStore, ReplayStoreError, Reservation,
 };
+use crate::ConfigError;
 
 const DEFAULT_LIMIT: usize = 1_000_000;
 
@@ -59,7 +60,8 @@ impl MemoryReplayStore {
         Self::with_limit(DEFAULT_LIMIT)
     }
 
-    /// A store for so many callbacks. The memory is taken as they come.
+    /// A store for so many callbacks. The memory is taken as they come. One for none admits nothing,
+    /// and is a [`ConfigError`] when the layer is built.
     pub fn with_limit(callbacks: usize) -> Self {
         let count = (callbacks / ENTRIES_PER_SHARD)
             .next_power_of_two()
@@ -143,6 +145,13 @@ impl ReplayStore for MemoryReplayStore {
     async fn release(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
         self.0.release(claim);
         Ok(())
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        match self.0.limit {
+            0 => Err(ConfigError::Zero("MemoryReplayStore::with_limit")),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -559,7 +568,7 @@ mod tests {
                 Outcome::Accepted => self.set(claim, State::Done),
                 Outcome::Abandoned if matches!(state, Some(State::Done | State::Held(_))) => {}
                 Outcome::Abandoned => self.set(claim, State::Held(claim.owner()[0])),
-                Outcome::Failed => {
+                Outcome::Failed | Outcome::Answered => {
                     if let Some(State::Reserved(owner, _) | State::Held(owner)) = state {
                         if owner == claim.owner()[0] {
                             self.0.remove(claim.id());
@@ -606,7 +615,7 @@ mod tests {
                         match outcome {
                             Outcome::Accepted => table.confirm(claim).unwrap(),
                             Outcome::Abandoned => table.hold(claim).unwrap(),
-                            Outcome::Failed => table.release(claim),
+                            Outcome::Failed | Outcome::Answered => table.release(claim),
                         }
                         model.settle(claim, outcome);
                     }

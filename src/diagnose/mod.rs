@@ -1,0 +1,313 @@
+//! Why a callback does not verify: what OSS signed, what arrived, and how to mend the difference.
+//!
+//! 1. A signature opens to the MD5 digest of the text that OSS signed. So every suspicion about what
+//!    changed on the way costs one hash, and a suspicion that hits is certain.
+//! 2. First the credentials are judged: a header that was altered is repaired if it can be, and what
+//!    is not an OSS callback signature at all is named.
+//! 3. Then the text is searched: paths, queries and bodies from which a proxy, a router or a framework
+//!    is known to make what arrived, one change at a time and then in sensible pairs.
+//! 4. There is one [`Cause`], never a list of guesses. A change that is not found is said to be not
+//!    found, with what was [tried](Diagnosis::tried).
+//! 5. The search is synchronous, does no I/O, and is [bounded](Effort) in bytes hashed.
+//! 6. A diagnosis is for logs and terminals. Nothing of it belongs in an answer to the sender.
+//!
+//! ```
+//! use oss_callback::{
+//!     PublicKey,
+//!     diagnose::{CapturedRequest, Cause, Verdict, diagnose},
+//! };
+//!
+//! // A proxy cut `/index.php` off the example of the service's documentation.
+//! let request = CapturedRequest::parse(
+//!     b"POST /?id=1&index=2 HTTP/1.1\r\n\
+//!       Content-Length: 18\r\n\
+//!       Authorization: kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA==\r\n\
+//!       x-oss-pub-key-url: aHR0cDovL2dvc3NwdWJsaWMuYWxpY2RuLmNvbS9jYWxsYmFja19wdWJfa2V5X3YxLnBlbQ==\r\n\
+//!       X-Original-URI: /index.php?id=1&index=2\r\n\
+//!       \r\n\
+//!       bucket=yonghu-test",
+//! )?;
+//! let diagnosis = diagnose(&request, &PublicKey::aliyun_v1());
+//!
+//! assert_eq!(diagnosis.verdict(), Verdict::Changed);
+//! assert_eq!(diagnosis.cause(), Some(Cause::PathRewritten));
+//! assert_eq!(diagnosis.signed().unwrap().path(), "/index.php");
+//! # Ok::<(), oss_callback::diagnose::CaptureError>(())
+//! ```
+
+mod bodies;
+mod capture;
+mod cause;
+mod credentials;
+mod encoding;
+mod evidence;
+mod json_text;
+mod order;
+mod paths;
+mod queries;
+mod remedy;
+mod search;
+
+use std::fmt;
+
+use bytes::Bytes;
+
+pub use self::{
+    capture::{CaptureError, CapturedRequest},
+    cause::{Cause, Verdict},
+    evidence::Evidence,
+    remedy::Remedy,
+};
+use self::{
+    credentials::{Credentials, Judgement},
+    search::Search,
+};
+use crate::PublicKey;
+
+/// How much a diagnosis may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effort {
+    /// 512 KiB hashed: about a millisecond. For a server's own log, where strangers may ask for it.
+    Small,
+    /// 16 MiB hashed: under 50 ms. For people who wait for the answer.
+    Full,
+}
+
+impl Effort {
+    fn bytes(self) -> usize {
+        match self {
+            Self::Small => 512 * 1024,
+            Self::Full => 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// What is the matter with a callback.
+#[derive(Clone)]
+pub struct Diagnosis {
+    verdict: Verdict,
+    cause: Option<Cause>,
+    also: Option<Cause>,
+    evidence: Vec<Evidence>,
+    received: Message,
+    signed: Option<Message>,
+    remedy: Option<Remedy>,
+    tried: Vec<&'static str>,
+    exhausted: bool,
+}
+
+/// The parts of a callback that OSS signs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    path: String,
+    query: Option<String>,
+    body: Bytes,
+}
+
+/// Diagnoses a request with the key that its key URL names, at [full](Effort::Full) effort.
+#[must_use]
+pub fn diagnose(request: &CapturedRequest, key: &PublicKey) -> Diagnosis {
+    diagnose_with(request, key, Effort::Full)
+}
+
+/// Diagnoses a request within a budget.
+#[must_use]
+pub fn diagnose_with(request: &CapturedRequest, key: &PublicKey, effort: Effort) -> Diagnosis {
+    let received = request.message();
+    let credentials = match credentials::judge(request, key) {
+        Judgement::Genuine(credentials) => credentials,
+        Judgement::Foreign { cause, evidence } => {
+            return Diagnosis::without_message(Verdict::NotFromKey, cause, evidence, received);
+        }
+        Judgement::Absent => {
+            let cause = Cause::AuthorizationMissing;
+            return Diagnosis::without_message(Verdict::NotFromKey, cause, Vec::new(), received);
+        }
+    };
+    Diagnosis::of_genuine(request, received, credentials, effort)
+}
+
+impl Diagnosis {
+    fn without_message(
+        verdict: Verdict,
+        cause: Cause,
+        evidence: Vec<Evidence>,
+        received: Message,
+    ) -> Self {
+        Self {
+            verdict,
+            cause: Some(cause),
+            also: None,
+            evidence,
+            remedy: Some(Remedy::of(cause, &received, None)),
+            received,
+            signed: None,
+            tried: Vec::new(),
+            exhausted: false,
+        }
+    }
+
+    fn of_genuine(
+        request: &CapturedRequest,
+        received: Message,
+        credentials: Credentials,
+        effort: Effort,
+    ) -> Self {
+        let Credentials {
+            digest,
+            altered,
+            evidence,
+        } = credentials;
+        let mut search = Search::new(digest, effort.bytes());
+        let hit = search.run(request, &received);
+        let mut diagnosis = Self {
+            verdict: Verdict::ChangedUnknown,
+            cause: None,
+            also: None,
+            evidence,
+            received,
+            signed: None,
+            remedy: None,
+            exhausted: search.is_exhausted(),
+            tried: search.into_tried(),
+        };
+        match hit {
+            Some(hit) => {
+                diagnosis.signed = Some(hit.message);
+                let mut causes = hit.causes.into_iter().flatten().chain(altered);
+                diagnosis.cause = causes.next();
+                diagnosis.also = causes.next();
+            }
+            None => diagnosis.cause = evidence::cause_without_message(request).or(altered),
+        }
+        diagnosis.verdict = match (&diagnosis.signed, diagnosis.cause) {
+            (Some(_), None) => Verdict::Genuine,
+            (Some(_), Some(_)) => Verdict::Changed,
+            (None, Some(cause)) if Some(cause) != altered => Verdict::Changed,
+            (None, _) => Verdict::ChangedUnknown,
+        };
+        if diagnosis.verdict != Verdict::Genuine {
+            diagnosis.evidence.extend(evidence::collect(request));
+        }
+        diagnosis.remedy = diagnosis
+            .cause
+            .map(|cause| Remedy::of(cause, &diagnosis.received, diagnosis.signed.as_ref()));
+        diagnosis
+    }
+
+    /// The verdict.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// The one primary cause, if the verdict has one.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        self.cause
+    }
+
+    /// A second change that was found together with the first.
+    #[must_use]
+    pub fn also(&self) -> Option<Cause> {
+        self.also
+    }
+
+    /// What else speaks for the cause, or points at who made the change.
+    #[must_use]
+    pub fn evidence(&self) -> &[Evidence] {
+        &self.evidence
+    }
+
+    /// What arrived.
+    #[must_use]
+    pub fn received(&self) -> &Message {
+        &self.received
+    }
+
+    /// What OSS signed, if it was found. It was proved by its hash.
+    #[must_use]
+    pub fn signed(&self) -> Option<&Message> {
+        self.signed.as_ref()
+    }
+
+    /// What to change.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&Remedy> {
+        self.remedy.as_ref()
+    }
+
+    /// The kinds of changes that were searched.
+    #[must_use]
+    pub fn tried(&self) -> &[&'static str] {
+        &self.tried
+    }
+
+    /// Whether the search ended because its budget was spent.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.exhausted
+    }
+}
+
+impl Message {
+    fn new(path: &str, query: Option<&str>, body: impl Into<Bytes>) -> Self {
+        Self {
+            path: path.to_owned(),
+            query: query.map(ToOwned::to_owned),
+            body: body.into(),
+        }
+    }
+
+    /// The path, percent-encoded.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The query, without its `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    /// The path, and the query if there is one.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match &self.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone(),
+        }
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+}
+
+/// Shows lengths alone.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("path_len", &self.path.len())
+            .field("query_len", &self.query.as_ref().map(String::len))
+            .field("body_len", &self.body.len())
+            .finish()
+    }
+}
+
+impl fmt::Debug for Diagnosis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Diagnosis")
+            .field("verdict", &self.verdict)
+            .field("cause", &self.cause)
+            .field("also", &self.also)
+            .field("evidence", &self.evidence)
+            .field("received", &self.received)
+            .field("signed", &self.signed)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,117 @@
+//! Why a ticket is not issued.
+
+use super::{MAX_LIFE, MAX_TICKET_LEN};
+use crate::{ConfigError, Rejection};
+
+/// Why a ticket was not issued.
+///
+/// Every variant is a mistake of the application, except [`Random`](Self::Random): what it asked for
+/// is something that no guard would admit. The texts name the claim and the mend, and quote nothing.
+///
+/// In handlers it works with `?`. Under axum it is a response, 500 with a body that says no more than
+/// that; the cause is logged. In handlers that return [`Rejection`] it becomes
+/// [`Rejection::internal`].
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+///
+/// use oss_callback::{Rejection, TicketClaims, TicketError, TicketKey};
+///
+/// /// An axum handler, with the key as its state.
+/// async fn authorize(key: Arc<TicketKey>) -> Result<String, TicketError> {
+///     let claims = TicketClaims::object("avatars/7.png").max_size(5 << 20);
+///     let ticket = key.issue(&claims, Duration::from_secs(60 * 60))?;
+///     Ok(format!(r#"{{"x:ticket":"{ticket}"}}"#))
+/// }
+///
+/// /// One that fails in other ways too.
+/// async fn authorize_and_record(key: Arc<TicketKey>) -> Result<String, Rejection> {
+///     let claims = TicketClaims::object("avatars/7.png").max_size(5 << 20);
+///     let ticket = key.issue(&claims, Duration::from_secs(60 * 60))?;
+///     std::fs::write("/var/lib/app/7", "authorized")?;
+///     Ok(ticket)
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TicketError {
+    /// A claim that no callback can satisfy, or that no guard takes.
+    #[error("{rule}")]
+    #[non_exhaustive]
+    Claim {
+        /// The name of the claim in the ticket: `object_prefix`.
+        claim: &'static str,
+        /// What has to hold. It names the claim.
+        rule: &'static str,
+    },
+    /// The ticket would be expired at once, or live for more than seven days.
+    #[error(
+        "a ticket lives for one second at least and for {} days at most",
+        MAX_LIFE.as_secs() / (24 * 60 * 60)
+    )]
+    Life,
+    /// The ticket has more than 1,024 bytes, which is the longest that a guard takes.
+    #[error(
+        "the ticket would have {length} bytes, and {MAX_TICKET_LEN} at most are taken: shorten `app`, \
+         `content_types` or `object`"
+    )]
+    #[non_exhaustive]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// What was given to [`app`](super::TicketClaims::app) does not serialize as JSON.
+    #[error("the `app` of a ticket must serialize as JSON, which this value does not")]
+    App,
+    /// The operating system gives no random numbers.
+    #[error("the operating system gives no random numbers for the id of a ticket")]
+    Random,
+}
+
+impl TicketError {
+    /// The mistake in a fixed text, without a number that changes.
+    fn rule(&self) -> &'static str {
+        match self {
+            Self::Claim { rule, .. } => rule,
+            Self::Life => "a ticket lives for one second at least and for seven days at most",
+            Self::TooLong { .. } => "a ticket has at most 1,024 bytes",
+            Self::App => "the `app` of a ticket must serialize as JSON",
+            Self::Random => "the operating system gives no random numbers",
+        }
+    }
+
+    /// Tells operators why a handler answers 500.
+    ///
+    /// What a user asks for may be the cause, the name of an object say, so it is rate-limited.
+    #[cfg(any(feature = "axum", feature = "warp"))]
+    pub(crate) fn log(&self) {
+        #[cfg(feature = "tracing")]
+        if tracing::enabled!(target: "oss_callback", tracing::Level::ERROR) {
+            use std::{sync::LazyLock, time::Duration};
+
+            use crate::log::{RateLimit, event};
+
+            static LIMIT: LazyLock<RateLimit> =
+                LazyLock::new(|| RateLimit::one_in(Duration::from_secs(60)));
+            if let Some(left_out) = LIMIT.pass("TicketError", self.rule()) {
+                event!(error, "a ticket was not issued", {
+                    left_out: left_out.if_any(),
+                }, self);
+            }
+        }
+    }
+}
+
+/// A failure of the application, as [`Rejection::internal`]: 500.
+impl From<TicketError> for Rejection {
+    fn from(error: TicketError) -> Self {
+        Self::internal(error)
+    }
+}
+
+/// For tickets that are issued while an application starts.
+impl From<TicketError> for ConfigError {
+    fn from(error: TicketError) -> Self {
+        Self::Ticket(error.rule())
+    }
+}

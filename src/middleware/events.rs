@@ -1,0 +1,445 @@
+//! What operators are told about the callbacks of one layer.
+//!
+//! 1. A refusal is a `debug` as long as no signature opened: any stranger can cause it. From then on
+//!    it is a `warn`, because it concerns what OSS sent. A signature version other than 1.0 and a
+//!    target that this server itself rewrote are warnings too: with either, no callback gets as far as
+//!    a signature that opens.
+//! 2. A warning names what to look at, a setting mostly, and the path that was verified.
+//! 3. A handler that is cut off, or outlives its request, is a `warn`; so is an answer that OSS will
+//!    not take.
+//! 4. Each cause is told at once, and then at most once [in a while](INTERVAL) with the number of those
+//!    left out: the senders of genuine callbacks can be any customers of OSS.
+
+use std::{error::Error, fmt::Write, hash::Hasher, mem::discriminant, time::Duration};
+
+use http::{Response, StatusCode, request::Parts};
+use http_body::Body;
+
+use crate::{
+    Outcome, Rejection, RejectionKind, SignatureMismatch, TargetProblem, VerifiedCallback,
+    log::{Causes, LeftOut, Path, RateLimit, event, hexadecimal, warnings_are_heard},
+    verify::names,
+};
+
+/// Often enough for an alarm, and too rarely for a flood.
+const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Tells of one layer's callbacks.
+#[derive(Debug)]
+pub(super) struct LayerLog {
+    limit: RateLimit,
+}
+
+/// A refused request, as far as it is known.
+pub(super) struct Refused<'a> {
+    pub(super) rejection: &'a Rejection,
+    /// Whether the signature opened under an accepted key.
+    pub(super) is_genuine: bool,
+    /// The proof, if a guard refuses.
+    pub(super) callback: Option<&'a VerifiedCallback>,
+}
+
+impl LayerLog {
+    pub(super) fn new() -> Self {
+        Self {
+            limit: RateLimit::one_in(INTERVAL),
+        }
+    }
+
+    /// The layer refuses a request. `path` finds the path that was verified.
+    pub(super) fn refused(
+        &self,
+        refused: &Refused<'_>,
+        parts: Option<&mut Parts>,
+        path: impl FnOnce(&mut Parts) -> Option<String>,
+    ) {
+        let Refused {
+            rejection,
+            is_genuine,
+            callback,
+        } = *refused;
+        if let Some(callback) = callback {
+            return self.refused_inside(rejection, callback);
+        }
+        if !is_genuine && !concerns_operators(rejection.kind()) {
+            event!(debug, "callback refused", {
+                kind: rejection.code(),
+                request_id: parts.as_deref().and_then(unverified_id),
+            }, Causes(rejection));
+            return;
+        }
+        let Some(left_out) = self.pass_rejection(rejection) else {
+            return;
+        };
+        let request_id = parts.as_deref().and_then(unverified_id).map(str::to_owned);
+        if is_genuine {
+            let path = parts.and_then(path);
+            warn_of_genuine(rejection, request_id.as_deref(), path.as_deref(), left_out);
+        } else {
+            event!(warn, "callback refused", {
+                kind: rejection.code(),
+                look_at: look_at(rejection.kind()),
+                request_id: request_id.as_deref(),
+                left_out: left_out.if_any(),
+            }, Causes(rejection));
+        }
+    }
+
+    /// A guard, an extractor or a handler refuses a genuine callback.
+    pub(super) fn refused_inside(&self, rejection: &Rejection, callback: &VerifiedCallback) {
+        // The extractor that missed something has said so.
+        if rejection.kind() == &RejectionKind::LayerMissing {
+            return;
+        }
+        if let Some(left_out) = self.pass_rejection(rejection) {
+            let request_id = request_id(callback);
+            warn_of_genuine(rejection, request_id, Some(callback.path()), left_out);
+        }
+    }
+
+    /// The handler answered. What OSS will not take is a failed callback to the uploader.
+    pub(super) fn answered<B: Body>(
+        &self,
+        response: &Response<B>,
+        callback: &VerifiedCallback,
+        stopwatch: Stopwatch,
+    ) {
+        let Some(fault) = fault(response, stopwatch) else {
+            return;
+        };
+        let status = response.status().as_u16();
+        if let Some(left_out) = self.pass("answered", (fault, status)) {
+            event!(warn, "OSS will not take this answer", {
+                fault: fault,
+                status: status,
+                path: text(Path(callback.path())),
+                request_id: request_id(callback),
+                left_out: left_out.if_any(),
+            });
+        }
+    }
+
+    /// A guard answered a genuine callback itself.
+    pub(super) fn answered_by_guard(&self, callback: &VerifiedCallback) {
+        event!(debug, "callback answered by a guard", {
+            request_id: request_id(callback),
+        });
+    }
+
+    /// A guard answered, and the renderer has no way to send that.
+    pub(super) fn answer_not_rendered(&self) {
+        if let Some(left_out) = self.pass("answer not rendered", ()) {
+            event!(
+                error,
+                "a guard answered a callback, but the renderer of this layer sends no answers: add \
+                 `on_answer(|answer| answer.into_http())` to the layer's builder. The callback is \
+                 refused",
+                { left_out: left_out.if_any() }
+            );
+        }
+    }
+
+    /// A renderer of the application makes a success of a refusal.
+    pub(super) fn success_for_rejection(&self, rejection: &Rejection, status: StatusCode) {
+        let code = rejection.code();
+        if let Some(left_out) = self.pass("rendered", (code, status.as_u16())) {
+            event!(
+                error,
+                "a rejection was rendered with a status of success; its own status is sent instead",
+                { kind: code, status: status.as_u16(), left_out: left_out.if_any() }
+            );
+        }
+    }
+
+    /// The request ended while its handler was at work, which goes on.
+    pub(super) fn handed_over(&self, callback: &VerifiedCallback, stopwatch: Stopwatch) {
+        if let Some(left_out) = self.pass("handed over", ()) {
+            event!(
+                warn,
+                "the sender hung up, or a timeout outside the layer ended the request, before the \
+                 handler had answered; OSS takes the callback for failed. The handler runs on as a \
+                 task",
+                {
+                    elapsed_ms: stopwatch.elapsed_ms(),
+                    path: text(Path(callback.path())),
+                    request_id: request_id(callback),
+                    left_out: left_out.if_any(),
+                }
+            );
+        }
+    }
+
+    /// A handler that was handed over has ended.
+    pub(super) fn ended_behind(
+        &self,
+        callback: &VerifiedCallback,
+        outcome: Outcome,
+        stopwatch: Stopwatch,
+    ) {
+        if let Some(left_out) = self.pass("ended behind", outcome == Outcome::Accepted) {
+            event!(info, "a handler ended after its request", {
+                succeeded: outcome == Outcome::Accepted,
+                elapsed_ms: stopwatch.elapsed_ms(),
+                path: text(Path(callback.path())),
+                request_id: request_id(callback),
+                left_out: left_out.if_any(),
+            });
+        }
+    }
+
+    /// A handler was dropped before it had ended.
+    pub(super) fn cut_off(
+        &self,
+        callback: &VerifiedCallback,
+        stopwatch: Stopwatch,
+        reason: CutOff,
+    ) {
+        if let Some(left_out) = self.pass("cut off", discriminant(&reason)) {
+            event!(warn, "a handler was cut off before it had answered", {
+                reason: reason.text(),
+                look_at: reason.look_at(),
+                elapsed_ms: stopwatch.elapsed_ms(),
+                path: text(Path(callback.path())),
+                request_id: request_id(callback),
+                left_out: left_out.if_any(),
+            });
+        }
+    }
+
+    fn pass(&self, kind: &str, cause: impl std::hash::Hash) -> Option<LeftOut> {
+        if !warnings_are_heard() {
+            return None;
+        }
+        self.limit.pass(kind, cause)
+    }
+
+    fn pass_rejection(&self, rejection: &Rejection) -> Option<LeftOut> {
+        self.pass(rejection.code(), Cause(rejection))
+    }
+}
+
+/// Why a handler was not run to its end.
+#[derive(Clone, Copy)]
+pub(super) enum CutOff {
+    /// Neither a guard nor the layer asked for a handler that runs to its end.
+    WithRequest,
+    /// The layer runs handlers in place.
+    InPlace,
+    /// Too many handlers had been handed over.
+    TooMany,
+    /// There was no tokio runtime.
+    NoRuntime,
+    /// The runtime was shut down.
+    Shutdown,
+}
+
+impl CutOff {
+    fn text(self) -> &'static str {
+        match self {
+            Self::WithRequest | Self::InPlace => {
+                "the sender hung up, or a timeout outside the layer ended the request"
+            }
+            Self::TooMany => "the request ended, and too many handlers run on already",
+            Self::NoRuntime => "the request ended, and there is no runtime to run it on",
+            Self::Shutdown => "the runtime was shut down",
+        }
+    }
+
+    fn look_at(self) -> &'static str {
+        match self {
+            Self::WithRequest => "run_to_end, or a ReplayGuard",
+            Self::InPlace => "run_in_place",
+            Self::TooMany => "max_handed_over",
+            Self::NoRuntime => "the executor, which is not tokio",
+            Self::Shutdown => "running_handlers().wait()",
+        }
+    }
+}
+
+/// A genuine callback came to a layer whose guards do not ask on whose behalf.
+pub(super) fn unbound() {
+    event!(
+        warn,
+        "no guard binds callbacks to anybody: every OSS customer can have OSS sign any body \
+         for this URL. Add a TicketGuard or a guard of your own, or say `allow_any_customer()`",
+        {}
+    );
+}
+
+fn warn_of_genuine(
+    rejection: &Rejection,
+    request_id: Option<&str>,
+    path: Option<&str>,
+    left_out: LeftOut,
+) {
+    event!(warn, "genuine callback refused", {
+        kind: rejection.code(),
+        look_at: look_at(rejection.kind()),
+        path: path.map(|path| text(Path(path))),
+        request_id: request_id,
+        left_out: left_out.if_any(),
+    }, Causes(rejection));
+}
+
+/// What an operator has to learn although no signature opened: with either, no callback gets through.
+fn concerns_operators(kind: &RejectionKind) -> bool {
+    matches!(
+        kind,
+        RejectionKind::UnsupportedSignatureVersion
+            | RejectionKind::InvalidTarget(TargetProblem::Rewritten)
+    )
+}
+
+/// Where the cure is to be looked for.
+fn look_at(kind: &RejectionKind) -> Option<&'static str> {
+    use RejectionKind::*;
+    Some(match kind {
+        InvalidSignature(SignatureMismatch::TargetChanged) => {
+            "path_prefix, or signed_target: a proxy or an outer layer changed the path or the query"
+        }
+        InvalidSignature(SignatureMismatch::BodyChanged) => {
+            "proxies and outer layers that change bodies: the layer needs them as OSS sent them"
+        }
+        InvalidSignature(
+            SignatureMismatch::BodyIncomplete { .. } | SignatureMismatch::BodyMissing,
+        ) => {
+            "what reads the body before the layer: an outer layer, an extractor, a filter; the layer \
+             has to be outside of it"
+        }
+        InvalidSignature(_) => {
+            "path_prefix or signed_target, and proxies and outer layers that change bodies"
+        }
+        InvalidTarget(_) => "signed_target: something inside this server rewrote the path or query",
+        InvalidVariables => "body_type, and the upload's callbackBody and callbackBodyType",
+        UnsupportedMediaType => "body_type, and the upload's callbackBodyType",
+        UnsupportedSignatureVersion => "the upload's signatureVersion: only 1.0 is public",
+        BodyTooLarge => "body_limit",
+        Deadline => "deadline",
+        GuardUnavailable => "guard_timeout, and what the guards depend on",
+        KeyUnavailable => "key_fetcher, pin_key",
+        KeyUrlNotAllowed => "deny_key, key_url_policy",
+        BucketMismatch => "BucketGuard, and var_names",
+        ObjectMismatch(_) => "ObjectCheck, and the upload's callbackBody",
+        Stale => "AgeGuard, var_names, and the clock",
+        TicketMissing | TicketMismatch => "var_names, and the upload's callbackBody",
+        TicketInvalid | TicketExpired => "the keys and lifetimes of the TicketGuard",
+        _ => return None,
+    })
+}
+
+/// What tells one refusal from another: the kind, and what it says beyond that.
+struct Cause<'a>(&'a Rejection);
+
+impl std::hash::Hash for Cause<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self.0.kind() {
+            // The commonest by far, and it may carry numbers.
+            RejectionKind::InvalidSignature(mismatch) => discriminant(mismatch).hash(state),
+            RejectionKind::InvalidTarget(problem) => discriminant(problem).hash(state),
+            RejectionKind::ObjectMismatch(mismatch) => discriminant(mismatch).hash(state),
+            RejectionKind::Replayed(replay) => discriminant(replay).hash(state),
+            RejectionKind::Refused(reason) => reason.hash(state),
+            _ => {}
+        }
+        if let Some(source) = self.0.source() {
+            // Hashing does not fail.
+            let _ = write!(HashText(state), "{source}");
+        }
+    }
+}
+
+struct HashText<'a, H>(&'a mut H);
+
+impl<H: Hasher> Write for HashText<'_, H> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// Runs from the call of the handler to its answer.
+#[derive(Clone, Copy)]
+pub(super) struct Stopwatch {
+    #[cfg(feature = "tracing")]
+    started: std::time::Instant,
+}
+
+impl Stopwatch {
+    pub(super) fn start() -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            started: std::time::Instant::now(),
+        }
+    }
+
+    #[cfg(feature = "tracing")]
+    fn elapsed(self) -> Duration {
+        self.started.elapsed()
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    fn elapsed(self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn elapsed_ms(self) -> u64 {
+        u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What OSS does not like about an answer.
+#[cfg(feature = "tracing")]
+fn fault<B: Body>(response: &Response<B>, stopwatch: Stopwatch) -> Option<&'static str> {
+    use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+
+    use crate::vars::media_type;
+
+    let length = response.body().size_hint().exact().or_else(|| {
+        let length = response.headers().get(CONTENT_LENGTH)?;
+        length.to_str().ok()?.parse().ok()
+    });
+    let is_document = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
+        let media_type = media_type(value.as_bytes());
+        media_type.eq_ignore_ascii_case(b"application/json")
+            || media_type.eq_ignore_ascii_case(b"application/xml")
+    });
+    if response.status() != StatusCode::OK {
+        Some("its status is not 200")
+    } else if length.is_none() {
+        Some("it has no exact length")
+    } else if length == Some(0) {
+        Some("it is empty")
+    } else if length > Some(1024 * 1024) {
+        Some("it is longer than 1 MB")
+    } else if !is_document {
+        Some("it is neither JSON nor XML")
+    } else if stopwatch.elapsed() > Duration::from_secs(5) {
+        Some("it came after 5 s")
+    } else {
+        None
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+fn fault<B: Body>(_: &Response<B>, _: Stopwatch) -> Option<&'static str> {
+    None
+}
+
+/// A value that is written as text.
+#[cfg(feature = "tracing")]
+fn text<T: std::fmt::Display>(value: T) -> tracing::field::DisplayValue<T> {
+    tracing::field::display(value)
+}
+
+#[cfg(not(feature = "tracing"))]
+fn text<T: std::fmt::Display>(value: T) -> T {
+    value
+}
+
+fn request_id(callback: &VerifiedCallback) -> Option<&str> {
+    hexadecimal(callback.unsigned().request_id()?)
+}
+
+fn unverified_id(parts: &Parts) -> Option<&str> {
+    hexadecimal(parts.headers.get(names::REQUEST_ID)?.to_str().ok()?)
+}

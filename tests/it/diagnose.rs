@@ -1,0 +1,369 @@
+//! What becomes of a genuine callback on its way, and what the diagnosis calls it.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+use oss_callback::{
+    PublicKey,
+    diagnose::{CapturedRequest, Cause, Diagnosis, Evidence, Verdict, diagnose},
+    test_util::CallbackSigner,
+};
+
+const FORM: &str = "bucket=photos&object=a%2Fb%20c.jpg&size=7&mime=image%2Fjpeg&x=1%3A2";
+const JSON: &str = r#"{"bucket":"photos","object":"a/é.jpg","size":7,"mime":"image/jpeg"}"#;
+
+/// A signed callback, as headers and body.
+fn signed(target: &str, body: &str) -> (HeaderMap, Bytes) {
+    let request = CallbackSigner::new().form(target, body.to_owned());
+    (request.headers().clone(), Bytes::from(body.to_owned()))
+}
+
+/// What arrived of a callback, with the headers that it was sent with.
+fn arrived(
+    sent: (&str, &str),
+    received: (&str, &[u8]),
+    change: impl Fn(&mut HeaderMap),
+) -> Diagnosis {
+    let (mut headers, _) = signed(sent.0, sent.1);
+    change(&mut headers);
+    let body = Bytes::copy_from_slice(received.1);
+    let request = CapturedRequest::new(received.0, headers, body).unwrap();
+    diagnose(&request, &CallbackSigner::new().public_key())
+}
+
+/// With and without `Content-MD5` and `Content-Length`, which old callbacks and proxies drop.
+fn assert_changed(sent: (&str, &str), received: (&str, &[u8]), cause: Cause) {
+    for drops in [
+        &[][..],
+        &["content-md5"],
+        &["content-md5", "content-length"],
+    ] {
+        let diagnosis = arrived(sent, received, |headers| {
+            for name in drops {
+                headers.remove(*name);
+            }
+        });
+        let context = format!("{sent:?} {received:?} {drops:?} {diagnosis:?}");
+        assert_eq!(diagnosis.verdict(), Verdict::Changed, "{context}");
+        assert_eq!(diagnosis.cause(), Some(cause), "{context}");
+        assert_eq!(diagnosis.also(), None, "{context}");
+        let found = diagnosis.signed().unwrap();
+        assert_eq!(found.body(), sent.1, "{context}");
+        if cause != Cause::PathDecoded {
+            assert_eq!(found.target(), sent.0, "{context}");
+        }
+        assert!(diagnosis.remedy().is_some());
+    }
+}
+
+#[test]
+fn changes_of_the_target_are_named() {
+    use Cause::*;
+    let rows: &[(&str, &str, Cause)] = &[
+        ("/api/oss/cb", "/oss/cb", PathPrefixRemoved),
+        ("/api/v1/cb?a=1", "/cb?a=1", PathPrefixRemoved),
+        ("/oss/oss/cb", "/oss/cb", PathPrefixRemoved),
+        ("/Prod/Prod/cb", "/Prod/cb", PathPrefixRemoved),
+        ("/callback", "/", PathPrefixRemoved),
+        ("/cb", "/internal-7/cb", PathPrefixAdded),
+        ("/cb?a=1", "/x/y/z/cb?a=1", PathPrefixAdded),
+        ("/api/cb", "/svc-12/cb", PathRewritten),
+        ("/cb", "/cb/", TrailingSlash),
+        ("/cb/?a=1", "/cb?a=1", TrailingSlash),
+        ("/a//cb", "/a/cb", SlashesMerged),
+        ("//a/cb", "/a/cb", SlashesMerged),
+        ("/a%2541", "/a%41", PathDecoded),
+        ("/a%41", "/a%2541", PathReencoded),
+        ("/cb?a=1", "/cb%3Fa=1", PathReencoded),
+        ("/cb?a=1&b=2&c=3", "/cb?b=2&c=3&a=1", QueryReordered),
+        ("/cb?a=%2F&b=x%20y", "/cb?a=/&b=x+y", QueryReencoded),
+        ("/cb?t=1:2&u=$x", "/cb?t=1%3A2&u=%24x", QueryReencoded),
+        ("/cb?a=%2f", "/cb?a=%2F", QueryReencoded),
+        ("/cb?a", "/cb?a=", QueryReencoded),
+        ("/cb?a=1", "/cb?a=1&utm=2", QueryAdded),
+        ("/cb", "/cb?trace=1", QueryAdded),
+    ];
+    for (sent, received, cause) in rows {
+        for body in [FORM, JSON, ""] {
+            assert_changed((sent, body), (received, body.as_bytes()), *cause);
+        }
+    }
+}
+
+#[test]
+fn changes_of_the_body_are_named() {
+    use Cause::*;
+    let gbk = encode(JSON, encoding_rs::GBK);
+    let mojibake = JSON.bytes().map(char::from).collect::<String>();
+    let form = FORM.as_bytes();
+    let rows: &[(&str, &[u8], Cause)] = &[
+        (
+            FORM,
+            b"bucket=photos&object=a%2Fb%20c.jpg&size=7&mime=image%2Fjpeg&x=1%3A2\n",
+            BodyNewline,
+        ),
+        ("a=1&b=2\n", b"a=1&b=2", BodyNewline),
+        ("a=1\r\nb", b"a=1\nb", BodyNewline),
+        ("a=1\nb", b"a=1\r\nb", BodyNewline),
+        (FORM, &[b"\xef\xbb\xbf", form].concat(), BodyBom),
+        (JSON, &gbk, BodyCharset),
+        (JSON, mojibake.as_bytes(), BodyCharset),
+        (
+            FORM,
+            b"bucket=photos&object=a/b+c.jpg&size=7&mime=image/jpeg&x=1:2",
+            BodyReserialized,
+        ),
+        (
+            FORM,
+            b"bucket=photos&mime=image%2Fjpeg&object=a%2Fb%20c.jpg&size=7&x=1%3A2",
+            BodyReserialized,
+        ),
+        (
+            FORM,
+            b"bucket=photos&object=a%2fb%20c.jpg&size=7&mime=image%2fjpeg&x=1%3a2",
+            BodyReserialized,
+        ),
+        (
+            JSON,
+            r#"{"bucket": "photos", "object": "a/\u00e9.jpg", "size": 7, "mime": "image/jpeg"}"#
+                .as_bytes(),
+            BodyReserialized,
+        ),
+        (
+            JSON,
+            r#"{"bucket":"photos","mime":"image\/jpeg","object":"a\/é.jpg","size":7}"#.as_bytes(),
+            BodyReserialized,
+        ),
+        (
+            FORM,
+            br#"{"bucket":"photos","object":"a/b c.jpg","size":"7","mime":"image/jpeg","x":"1:2"}"#,
+            BodyConverted,
+        ),
+        (
+            JSON,
+            "bucket=photos&object=a%2F%C3%A9.jpg&size=7&mime=image%2Fjpeg".as_bytes(),
+            BodyConverted,
+        ),
+    ];
+    for (sent, received, cause) in rows {
+        assert_changed(("/cb?a=1", sent), ("/cb?a=1", received), *cause);
+    }
+}
+
+fn encode(text: &str, encoding: &'static encoding_rs::Encoding) -> Vec<u8> {
+    encoding.encode(text).0.into_owned()
+}
+
+#[test]
+fn a_body_that_did_not_arrive_is_told_by_its_length() {
+    let received: &[(&[u8], Cause)] = &[
+        (b"", Cause::BodyEmpty),
+        (b"bucket=pho", Cause::BodyTruncated),
+    ];
+    for (body, cause) in received {
+        let diagnosis = arrived(("/cb", FORM), ("/cb", body), |_| {});
+        assert_eq!(diagnosis.verdict(), Verdict::Changed);
+        assert_eq!(diagnosis.cause(), Some(*cause));
+        assert!(diagnosis.signed().is_none());
+        let lengths = Evidence::ContentLength {
+            declared: FORM.len(),
+            received: body.len(),
+        };
+        assert!(diagnosis.evidence().contains(&lengths), "{diagnosis:?}");
+    }
+}
+
+#[test]
+fn headers_of_proxies_name_the_target() {
+    let rows = [
+        ("x-original-uri", "/far/away/cb?a=1"),
+        ("x-forwarded-uri", "/far/away/cb?a=1"),
+        ("x-rewrite-url", "/far/away/cb?a=1"),
+        ("x-forwarded-prefix", "/far/away"),
+    ];
+    for (name, value) in rows {
+        let diagnosis = arrived(
+            ("/far/away/cb?a=1", FORM),
+            ("/cb?a=1", FORM.as_bytes()),
+            |headers| {
+                headers.insert(name, HeaderValue::from_static(value));
+            },
+        );
+        assert_eq!(diagnosis.cause(), Some(Cause::PathPrefixRemoved), "{name}");
+        assert_eq!(
+            diagnosis.remedy().unwrap().rust(),
+            r#"OssCallbackLayer::builder().path_prefix("/far/away")"#,
+        );
+    }
+    let lost = arrived(
+        ("/cb?secret=1", FORM),
+        ("/cb", FORM.as_bytes()),
+        |headers| {
+            headers.insert("x-original-uri", HeaderValue::from_static("/cb?secret=1"));
+        },
+    );
+    assert_eq!(lost.cause(), Some(Cause::QueryLost));
+}
+
+#[test]
+fn two_changes_are_found_together() {
+    let rows: &[(&str, &str, &str, &str, Cause, Cause)] = &[
+        (
+            "/api/cb",
+            "a=1",
+            "/cb",
+            "a=1\n",
+            Cause::PathPrefixRemoved,
+            Cause::BodyNewline,
+        ),
+        (
+            "/cb/?b=1&a=2",
+            "",
+            "/cb?b=1&a=2&c=3",
+            "",
+            Cause::TrailingSlash,
+            Cause::QueryAdded,
+        ),
+        (
+            "/cb/",
+            FORM,
+            "/cb",
+            &FORM.replace("%20", "+"),
+            Cause::TrailingSlash,
+            Cause::BodyReserialized,
+        ),
+    ];
+    for (sent, sent_body, received, received_body, cause, also) in rows {
+        for drop in [true, false] {
+            let diagnosis = arrived(
+                (sent, sent_body),
+                (received, received_body.as_bytes()),
+                |headers| {
+                    if drop {
+                        headers.remove("content-md5");
+                    }
+                },
+            );
+            assert_eq!(diagnosis.verdict(), Verdict::Changed, "{sent} {drop}");
+            assert_eq!(diagnosis.cause(), Some(*cause), "{sent} {drop}");
+            assert_eq!(diagnosis.also(), Some(*also), "{sent} {drop}");
+        }
+    }
+}
+
+#[test]
+fn credentials_that_are_no_callback_signature_are_told_apart() {
+    let (headers, _) = signed("/cb", FORM);
+    let signature = headers["authorization"].to_str().unwrap().to_owned();
+    let mut other = signature.clone().into_bytes();
+    other[17] = if other[17] == b'A' { b'B' } else { b'A' };
+    let bytes = BASE64_STANDARD.decode(&signature).unwrap();
+    let foreign = [
+        (
+            "OSS LTAIexample:abcdefghijklmnopqrstuvwxyzA=",
+            Cause::RequestSignature,
+        ),
+        (
+            "OSS4-HMAC-SHA256 Credential=LTAI/20261122/cn-hangzhou/oss/aliyun_v4_request,Signature=ab",
+            Cause::RequestSignature,
+        ),
+        (
+            "Bearer eyJhbGciOiJIUzI1NiJ9.eyJhIjoxfQ.c2ln",
+            Cause::OtherCredentials,
+        ),
+        ("Basic dXNlcjpwYXNz", Cause::OtherCredentials),
+        (&BASE64_STANDARD.encode([7; 20]), Cause::Hmac),
+        (&BASE64_STANDARD.encode([7; 32]), Cause::Hmac),
+        (&BASE64_STANDARD.encode([7; 256]), Cause::WrongKey),
+        (&BASE64_STANDARD.encode([7; 64]), Cause::WrongKey),
+        (&signature[..40], Cause::HeaderAltered),
+        ("not base64 at all!", Cause::HeaderAltered),
+    ];
+    for (authorization, cause) in foreign {
+        let diagnosis = arrived(("/cb", FORM), ("/cb", FORM.as_bytes()), |headers| {
+            headers.insert("authorization", authorization.parse().unwrap());
+        });
+        assert_eq!(diagnosis.verdict(), Verdict::NotFromKey, "{authorization}");
+        assert_eq!(diagnosis.cause(), Some(cause), "{authorization}");
+    }
+    let repaired = [
+        format!("Bearer {signature}"),
+        format!("\"{signature}\""),
+        signature.trim_end_matches('=').to_owned(),
+        format!("{signature}, {signature}"),
+        signature.replace('+', "-").replace('/', "_"),
+        signature
+            .replace('/', "%2F")
+            .replace('+', "%2B")
+            .replace('=', "%3D"),
+        String::from_utf8(other).unwrap(),
+    ];
+    for authorization in repaired {
+        let diagnosis = arrived(("/cb", FORM), ("/cb", FORM.as_bytes()), |headers| {
+            headers.insert("authorization", authorization.parse().unwrap());
+        });
+        if authorization == signature {
+            continue; // Nothing in it had to be changed.
+        }
+        assert_eq!(diagnosis.verdict(), Verdict::Changed, "{authorization}");
+        assert_eq!(
+            diagnosis.cause(),
+            Some(Cause::HeaderAltered),
+            "{authorization}"
+        );
+    }
+    assert_ne!(bytes.len(), 0);
+    let missing = arrived(("/cb", FORM), ("/cb", FORM.as_bytes()), |headers| {
+        headers.remove("authorization");
+    });
+    assert_eq!(missing.cause(), Some(Cause::AuthorizationMissing));
+}
+
+#[test]
+fn another_key_is_told_from_an_altered_message() {
+    let (headers, body) = signed("/cb", FORM);
+    let request = CapturedRequest::new("/cb", headers, body).unwrap();
+    let diagnosis = diagnose(&request, &PublicKey::aliyun_v1());
+    assert_eq!(diagnosis.verdict(), Verdict::NotFromKey);
+    assert_eq!(diagnosis.cause(), Some(Cause::WrongKey));
+}
+
+#[test]
+fn production_callbacks_are_genuine_and_an_unsearched_edit_is_not_found() {
+    for vector in crate::support::vectors()
+        .into_iter()
+        .filter(|vector| vector.verifies)
+    {
+        let headers = vector.headers();
+        let request = |target: &str, body: &str| {
+            CapturedRequest::new(target, headers.clone(), body.to_owned()).unwrap()
+        };
+        let key = PublicKey::aliyun_v1();
+        let genuine = diagnose(&request(&vector.target(), &vector.body), &key);
+        assert_eq!(genuine.verdict(), Verdict::Genuine, "{}", vector.note);
+        assert_eq!(genuine.cause(), None);
+
+        let edited = format!("{}X", vector.target());
+        let unknown = diagnose(&request(&edited, &vector.body), &key);
+        assert_eq!(
+            unknown.verdict(),
+            Verdict::ChangedUnknown,
+            "{}",
+            vector.note
+        );
+        assert!(!unknown.tried().is_empty());
+    }
+}
+
+#[test]
+fn a_search_ends_within_its_budget() {
+    let body = "x=".to_owned() + &"%2F".repeat(21_000);
+    let (headers, _) = signed("/a/b/c/d?e=1&f=2&g=3&h=4", &body);
+    let changed = body.replacen("%2F", "%2E", 1);
+    let mut headers = headers;
+    headers.remove("content-md5");
+    let request = CapturedRequest::new("/a/b/c/d?e=1&f=2&g=3&h=4", headers, changed).unwrap();
+    let diagnosis = diagnose(&request, &CallbackSigner::new().public_key());
+    assert_eq!(diagnosis.verdict(), Verdict::ChangedUnknown);
+    assert!(diagnosis.is_exhausted());
+}
