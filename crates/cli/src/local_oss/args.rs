@@ -44,7 +44,7 @@ pub(crate) struct Args {
 
     /// A bucket that is there from the start; with it, others are not made on first use
     #[arg(long, value_name = "NAME")]
-    bucket: Vec<String>,
+    pub(crate) bucket: Vec<String>,
 
     /// The bucket behind a custom domain (cname)
     #[arg(long, value_name = "NAME")]

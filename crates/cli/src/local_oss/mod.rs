@@ -25,7 +25,7 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     let ready = if args.json {
         print::ready_json(&oss)
     } else {
-        print::ready_text(&oss, args.open)
+        print::ready_text(&oss, &args)
     };
     line(&ready)?;
     if args.print_key {
