@@ -370,8 +370,10 @@ mod tests {
 
     use super::*;
 
+    type Read = (Vec<(String, String)>, Vec<u8>);
+
     /// The fields and the file of a form that arrives in these pieces.
-    fn read(body: &[u8], cuts: &[usize]) -> Result<(Vec<(String, String)>, Vec<u8>), &'static str> {
+    fn read(body: &[u8], cuts: &[usize]) -> Result<Read, &'static str> {
         let mut pieces = Vec::new();
         let mut rest = body;
         for cut in cuts {

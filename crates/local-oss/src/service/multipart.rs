@@ -15,7 +15,7 @@ use crate::{
     callback::Plan,
     error::OssError,
     ingest::{self, hex},
-    store::{ObjectMeta, Part, Upload},
+    store::{ObjectMeta, Part, Target, Upload},
     xml::{ListedPart, Xml, read_parts},
 };
 
@@ -109,6 +109,13 @@ impl Context {
         let contents = parts.into_iter().map(|part| part.content).collect();
         let content = store.assemble(&id, contents).await?;
         let crc64 = ingest::crc64(&content).await?;
+        let forbid_overwrite = forbids_overwrite(self.header("x-oss-forbid-overwrite"));
+        // An upload that is refused can still be completed, or aborted.
+        store.check_commit(Target {
+            bucket: &name.bucket,
+            key: &name.key,
+            forbid_overwrite,
+        })?;
         // From here on nobody else can complete it.
         let upload = store.end_upload(&id)?;
 
@@ -128,7 +135,7 @@ impl Context {
                 headers: upload.headers,
                 modified: self.now,
             },
-            forbid_overwrite: forbids_overwrite(self.header("x-oss-forbid-overwrite")),
+            forbid_overwrite,
             plan,
         };
         let finished = self.finish(incoming).await?;

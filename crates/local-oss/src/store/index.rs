@@ -336,6 +336,12 @@ impl Index {
         listed: &[ListedPart],
     ) -> Result<Vec<Part>, OssError> {
         let upload = self.upload(id)?;
+        if listed.is_empty() {
+            return Err(
+                OssError::bad_request("InvalidPart", "There is no part to be completed.")
+                    .with("UploadId", id),
+            );
+        }
         let ascending = listed
             .windows(2)
             .all(|pair| pair[0].number < pair[1].number);

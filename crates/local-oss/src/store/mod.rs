@@ -175,6 +175,14 @@ impl Store {
         Ok(())
     }
 
+    /// Whether a commit would be taken, as far as can be said before.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub(crate) fn check_commit(&self, target: Target<'_>) -> Result<(), OssError> {
+        self.index().check_commit(target)
+    }
+
     /// The object with its content, opened for reading: an overwrite does not change it any more.
     pub(crate) async fn open(
         &self,
