@@ -421,8 +421,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
         #[test]
         fn a_form_is_read_however_it_arrives(
             fields in proptest::collection::vec(("[a-eg-z:-]{1,8}", "[a-z示\r\n -]{0,20}"), 0..5),
