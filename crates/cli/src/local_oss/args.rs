@@ -50,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     domain_bucket: Option<String>,
 
-    /// How long a callback may take, such as 5s or 500ms; 0 waits for good
+    /// How long a callback may take, such as 5s or 500ms; 0 disables the timeout
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = timeout)]
     callback_timeout: Timeout,
 
@@ -83,7 +83,7 @@ pub(crate) struct Args {
     pub(crate) print_key: bool,
 }
 
-/// `None` waits for good. A type of its own, as clap takes an `Option` for a flag that may be absent.
+/// `None` disables the timeout. A newtype, because clap reads an `Option` field as an optional flag.
 #[derive(Clone, Copy, Debug)]
 struct Timeout(Option<Duration>);
 

@@ -24,11 +24,11 @@ pub(crate) fn private_key_json(key: &CallbackKey) -> String {
 }
 
 pub(crate) fn event_json(event: &Event) -> String {
-    // Maps with text for keys are all that events are made of.
+    // Serializing fails only for maps with keys other than strings, which events do not contain.
     serde_json::to_string(event).unwrap_or_default()
 }
 
-/// The same for people, with snippets.
+/// The human-readable form, with snippets to paste.
 pub(crate) fn ready_text(oss: &LocalOss, args: &Args) -> String {
     let endpoint = oss.endpoint();
     let id = &oss.credentials().access_key_id;
@@ -140,7 +140,7 @@ fn callback_text(callback: &Callback) -> String {
     }
 }
 
-/// What the application said, as it often knows why.
+/// The beginning of the application's answer, which often states the cause.
 fn why(callback: &Callback) -> String {
     match callback.answer() {
         Some(answer) if !answer.body.is_empty() => {
@@ -152,7 +152,7 @@ fn why(callback: &Callback) -> String {
     }
 }
 
-/// Text of a stranger for a terminal: control characters are escaped.
+/// Escapes control characters: the text comes from a client, and goes to a terminal.
 fn shown(text: &str) -> String {
     text.chars()
         .flat_map(|character| {

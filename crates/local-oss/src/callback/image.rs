@@ -1,8 +1,8 @@
 //! `imageInfo.*`: what an image says of its size.
 //!
-//! 1. Content that is no image has no such values. Its `Content-Type` does not matter.
-//! 2. Content that begins like an image which the service reads, but has no size that can be found,
-//!    fails the callback (EC `0007-00000302`).
+//! 1. Content that is not an image has no such values, whatever its `Content-Type`.
+//! 2. Content that begins like an image that the service reads, but whose size cannot be found, fails
+//!    the callback (EC `0007-00000302`).
 
 use imagesize::ImageType;
 
@@ -17,8 +17,8 @@ pub(super) struct Image {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Unreadable;
 
-/// How much of an object is looked at. A size stands behind previews and colour profiles, which take
-/// some hundred kilobytes at most.
+/// How much of an object is read. The size follows previews and colour profiles, which take a few
+/// hundred kilobytes at most.
 pub(super) const HEAD: usize = 1 << 20;
 
 /// Reads the beginning of an object.

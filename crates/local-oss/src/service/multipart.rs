@@ -1,5 +1,5 @@
-//! Multipart uploads. Only the request that completes one can have a callback: some SDKs send the
-//! callback's headers with the first request as well, or with that alone.
+//! Multipart uploads. Only the completing request can have a callback. Some SDKs send the callback's
+//! headers with the first request as well, or only there; they are ignored.
 
 use axum::{body::Body, response::Response};
 use http::StatusCode;
@@ -29,7 +29,7 @@ impl Context {
             content_type(headers),
             kept_headers(headers)?,
         );
-        // Request ids do not repeat, and are as hard to guess as they need be here.
+        // Request ids are unique, which is all that an upload id needs to be here.
         let id = self.id.as_str();
         self.shared.store.begin_upload(id, upload)?;
 
@@ -110,13 +110,13 @@ impl Context {
         let content = store.assemble(&id, contents).await?;
         let crc64 = ingest::crc64(&content).await?;
         let forbid_overwrite = forbids_overwrite(self.header("x-oss-forbid-overwrite"));
-        // An upload that is refused can still be completed, or aborted.
+        // Checked before the upload ends, so that it can still be completed or aborted.
         store.check_commit(Target {
             bucket: &name.bucket,
             key: &name.key,
             forbid_overwrite,
         })?;
-        // From here on nobody else can complete it.
+        // Of two concurrent completions, the second one fails here.
         let upload = store.end_upload(&id)?;
 
         let incoming = Incoming {
