@@ -1,7 +1,8 @@
 // Uploads with ali-oss, as its documentation shows, what the standard input asks for. Answers with
 // what its caller sees: a status and a body, or the error that was thrown.
 
-const OSS = require('ali-oss');
+// Installed elsewhere: see install.sh.
+const OSS = require(require('path').join(process.argv[2], 'ali-oss'));
 
 const PART = 100 * 1024;
 

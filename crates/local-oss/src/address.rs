@@ -1,4 +1,4 @@
-//! Which bucket and key a request means.
+//! The bucket and key that a request addresses.
 //!
 //! 1. The path is percent-decoded once, *before* it is split: the C SDK sends `/bucket%2Fkey`.
 //! 2. The bucket is in the path (`127.0.0.1:9000/bucket/key`), in the host (`bucket.localhost`,
@@ -6,8 +6,8 @@
 //!    or in the configuration (a custom domain).
 //! 3. A `+` in the path is a plus, or a space (Ruby).
 //!
-//! Where a request can be read in more than one way, every reading is a candidate, the likeliest
-//! first, and the signature says which one its sender meant. An unsigned request gets the first.
+//! If a request can be read in more than one way, every reading is a candidate, the likeliest first, and
+//! the signature tells which one its sender meant. An unsigned request gets the first.
 
 use std::net::IpAddr;
 
@@ -43,7 +43,7 @@ pub(crate) fn candidates(
                 Some(bucket) => found.extend([with(bucket), in_path]),
                 None => found.push(in_path),
             },
-            // Such a host reaches a local server only from an SDK that was given an IP address.
+            // Only an SDK that was given an IP address sends such a host to a local server.
             HostKind::Service(bucket) if in_path.bucket.as_deref() == Some(bucket) => {
                 found.extend([in_path, with(bucket)]);
             }

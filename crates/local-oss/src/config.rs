@@ -1,4 +1,4 @@
-//! What a local OSS can be told, once for the library and the command line.
+//! The configuration of a local OSS, the same for the library and the command line.
 
 use std::{
     collections::BTreeSet,
@@ -32,8 +32,8 @@ pub struct Credentials {
     pub access_key_id: String,
     /// Signs requests.
     pub access_key_secret: String,
-    /// The token that requests must carry beside the pair, if it is a temporary one. Without it any
-    /// token is taken, and none.
+    /// The token that requests must carry, if the pair is a temporary one. `None` accepts requests
+    /// with any token, and without one.
     pub security_token: Option<String>,
 }
 
@@ -47,7 +47,7 @@ impl Credentials {
         }
     }
 
-    /// The same pair as a temporary one, that counts only together with `token`.
+    /// Makes the pair a temporary one (STS), which is valid only together with `token`.
     #[must_use]
     pub fn security_token(mut self, token: impl Into<String>) -> Self {
         self.security_token = Some(token.into());
@@ -108,7 +108,7 @@ pub(crate) struct Config {
     pub(crate) port: u16,
     pub(crate) credentials: Vec<Credentials>,
     pub(crate) open: bool,
-    /// The buckets that there are from the start; none: each is made when it is first written to.
+    /// The buckets that exist from the start. If empty, a bucket is created on first use.
     pub(crate) buckets: BTreeSet<String>,
     pub(crate) domain_bucket: Option<String>,
     pub(crate) any_date: bool,
@@ -153,8 +153,8 @@ impl LocalOssBuilder {
 
     /// The address to listen on. Default: 127.0.0.1.
     ///
-    /// Another address lets the network in, to a server whose default secret is public and which
-    /// calls any URL that an upload names.
+    /// Any other address exposes the server to the network: its default secret is public, and it calls
+    /// any URL that an upload names.
     pub fn address(mut self, address: IpAddr) -> Self {
         self.config.address = address;
         self
@@ -172,14 +172,13 @@ impl LocalOssBuilder {
         self
     }
 
-    /// Lets every request in, signed or not. Default: the service's rules.
+    /// Accepts every request, signed or not. Default: verifies signatures.
     pub fn open(mut self) -> Self {
         self.config.open = true;
         self
     }
 
-    /// Adds a bucket that is there from the start. With the first one, buckets are no longer made
-    /// when they are first written to.
+    /// Adds a bucket that exists from the start. Other buckets are then no longer created on first use.
     ///
     /// [`start`](Self::start) refuses a name that the service would refuse.
     pub fn bucket(mut self, name: impl Into<String>) -> Self {
@@ -187,30 +186,29 @@ impl LocalOssBuilder {
         self
     }
 
-    /// The bucket that is meant by a host that names none, as with a custom domain (`cname`).
+    /// The bucket of requests whose host names none, as with a custom domain (`cname`).
     pub fn domain_bucket(mut self, name: impl Into<String>) -> Self {
         self.config.domain_bucket = Some(name.into());
         self
     }
 
-    /// Takes recorded requests: dates and expiries of request signatures and policies are not
-    /// judged, and a part for an upload id that is not known joins the upload that was last begun
-    /// for its object, as a recording carries the id of another server.
+    /// Accepts recorded requests: dates and expiries of signatures and policies are not checked, and an
+    /// unknown upload id stands for the latest upload of the same object, as a recording carries the id
+    /// of another server.
     pub fn any_date(mut self) -> Self {
         self.config.any_date = true;
         self
     }
 
-    /// Keeps objects in a directory, which is made if it is missing. Default: in memory.
+    /// Keeps objects in a directory, which is created if it is missing. Default: in memory.
     ///
-    /// Objects outlive the server; multipart uploads that were not completed, and buckets without
-    /// an object, do not.
+    /// Objects survive a restart; incomplete multipart uploads and empty buckets do not.
     pub fn directory(mut self, path: impl Into<PathBuf>) -> Self {
         self.config.directory = Some(path.into());
         self
     }
 
-    /// How many bytes objects and parts may take in memory. Default: 512 MiB. What goes beyond it is
+    /// How many bytes objects and parts may take in memory. Default: 512 MiB. Uploads beyond it are
     /// refused with 507 `LocalOssLimit`.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.config.memory_limit = bytes;
@@ -223,8 +221,8 @@ impl LocalOssBuilder {
         self
     }
 
-    /// How long each callback URL may take. Default: 5 s, as the service allows. `None` waits for
-    /// good, as a debugger needs.
+    /// How long each callback URL may take. Default: 5 s, as at the service. `None` disables the
+    /// timeout, for debuggers.
     pub fn callback_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.config.callback_timeout = timeout;
         self
@@ -250,14 +248,14 @@ impl LocalOssBuilder {
         self
     }
 
-    /// Refuses private callback addresses, as the service does (EC `0007-00000008`). Default: they
-    /// are what this server is for.
+    /// Refuses private callback addresses, as the service does (EC `0007-00000008`). Default: allows
+    /// them.
     pub fn strict(mut self) -> Self {
         self.config.strict = true;
         self
     }
 
-    /// A fault in every callback. For a single one see [`LocalOss::fail_next`].
+    /// Injects a fault into every callback. For a single one see [`LocalOss::fail_next`].
     pub fn fault(mut self, fault: Fault) -> Self {
         self.config.fault = Some(fault);
         self
@@ -276,7 +274,7 @@ impl LocalOssBuilder {
         self
     }
 
-    /// Starts the server in the current tokio runtime. It answers as soon as this returns.
+    /// Starts the server in the current tokio runtime. It accepts requests when this returns.
     ///
     /// # Errors
     /// If the port is taken, a bucket's name is not one, or the directory cannot be used.
@@ -317,5 +315,5 @@ impl fmt::Debug for Config {
 /// The service's.
 const CALLBACK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Enough for most tests, and little enough for most machines.
+/// Enough for most tests, and affordable on most machines.
 const DEFAULT_MEMORY_LIMIT: u64 = 512 << 20;

@@ -1,8 +1,8 @@
-//! `/_oss/`: what scripts and people ask the server itself. No bucket can have this name.
+//! `/_oss/`: the server's own endpoints, for scripts and people. No bucket can have this name.
 //!
 //! | | |
 //! |---|---|
-//! | `GET /_oss/health` | 200 once it answers |
+//! | `GET /_oss/health` | 200 |
 //! | `POST /_oss/reset` | forgets objects, uploads, callbacks and queued faults |
 //! | `GET /_oss/callbacks` | the latest callbacks, the oldest first |
 //! | `POST /_oss/callbacks/{id}/replay` | sends one again, and shows what came of it |
@@ -11,8 +11,8 @@
 //! | `GET /_oss/events` | server-sent events |
 //! | `GET /_oss/` | the page |
 //!
-//! What changes something takes no request from another site's page: browsers send `Origin` with
-//! those.
+//! Endpoints that change something refuse requests from pages of other sites, which browsers mark with
+//! `Origin`.
 
 use std::sync::Arc;
 
@@ -119,7 +119,7 @@ async fn replay(
 async fn events(
     State(shared): State<Arc<Shared>>,
 ) -> Sse<impl Stream<Item = Result<sse::Event, axum::Error>>> {
-    // A stream that did not end would hold a shutdown up.
+    // Ends with the server: an open stream would delay its shutdown.
     let state = (shared.events.subscribe(), shared.stopping.clone());
     let events = stream::unfold(state, |(mut events, stopping)| async {
         let event = stopping.run_until_cancelled(events.next()).await??;

@@ -1,5 +1,5 @@
-//! Browsers: any origin may do anything here, as the server protects nothing, and may read the
-//! headers that SDKs read.
+//! CORS: any origin may send any request, as the server protects nothing, and may read the headers that
+//! SDKs read.
 
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};

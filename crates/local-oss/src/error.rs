@@ -1,7 +1,8 @@
-//! Refusals in the service's words: a status, a code, a message, and elements that help to mend.
+//! Refusals in the service's words: a status, a code, a message, and elements that help to fix the
+//! request.
 //!
-//! Codes and messages that SDKs branch on are the service's own. The code `LocalOssLimit` is this
-//! server's: it says that a bound of the local OSS was reached, which the service does not have.
+//! Codes and messages that SDKs branch on are the service's. `LocalOssLimit` is specific to this
+//! server: it reports a bound that the service does not have.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What happens, as it happens: for the command line's log and for the page.
+//! Events, for the log of the command line and for the page.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::callback::Callback;
 #[serde(rename_all = "lowercase", tag = "event")]
 #[non_exhaustive]
 pub enum Event {
-    /// A callback was made, whatever came of it.
+    /// A callback was made, successfully or not.
     Callback(Arc<Callback>),
     /// The listener was too slow, and missed some events.
     #[non_exhaustive]
@@ -24,7 +24,7 @@ pub enum Event {
     },
     /// A request was refused.
     Refused(Arc<Refused>),
-    /// Everything was forgotten.
+    /// The server was reset.
     Reset,
     /// An object was stored.
     Upload(Arc<Uploaded>),
@@ -68,7 +68,7 @@ pub struct Refused {
     pub ec: Option<String>,
 }
 
-/// The events from now on, for as long as it is kept. See [`LocalOss::events`](crate::LocalOss::events).
+/// A subscription to the events that follow it. See [`LocalOss::events`](crate::LocalOss::events).
 #[derive(Debug)]
 pub struct Events(broadcast::Receiver<Event>);
 
@@ -88,14 +88,14 @@ pub(crate) struct EventSender(broadcast::Sender<Event>);
 
 impl Default for EventSender {
     fn default() -> Self {
-        // Events hold their callbacks only as long as these are kept here.
+        // Bounded: an event keeps its callback alive for as long as it is buffered.
         Self(broadcast::Sender::new(256))
     }
 }
 
 impl EventSender {
     pub(crate) fn send(&self, event: Event) {
-        // Nobody has to listen.
+        // An error means that there is no listener.
         let _ = self.0.send(event);
     }
 

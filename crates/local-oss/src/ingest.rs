@@ -1,4 +1,4 @@
-//! A body on its way into the store: its checksums, its bound, and the client's patience.
+//! Receives bodies into the store: computes checksums, enforces bounds and the idle timeout.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Upper-case hex, as the service writes the ETag of what came in one piece.
+    /// The ETag of an upload in one piece: the MD5 in upper-case hex.
     pub(crate) fn etag(&self) -> String {
         hex(&self.md5)
     }
@@ -125,8 +125,8 @@ pub(crate) async fn read_small(body: Body, limit: usize) -> Result<Vec<u8>, OssE
     Ok(read)
 }
 
-/// Reads what a client still sends of a request that was refused, as most clients read an answer
-/// only once they have sent theirs. Little, and not for long.
+/// Reads on after a refusal, within bounds: most clients read the answer only after they have sent the
+/// whole request.
 pub(crate) async fn drain(mut frames: BodyDataStream) {
     let drained = async {
         let mut left = DRAIN_BYTES;
@@ -137,11 +137,11 @@ pub(crate) async fn drain(mut frames: BodyDataStream) {
             };
         }
     };
-    // Whatever is left then, the connection is closed.
+    // If the client sends more than that, the connection is closed.
     let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
 }
 
-/// Waits for the next piece of a body, but not for good.
+/// Waits for the next piece of a body, at most [`IDLE`].
 pub(crate) async fn next<T>(piece: impl Future<Output = T>) -> Result<T, OssError> {
     tokio::time::timeout(IDLE, piece).await.map_err(|_| {
         OssError::bad_request(
@@ -177,7 +177,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-/// `None` where the body is chunked, which counts more than a length beside it.
+/// `None` if the body is chunked, even with a `Content-Length` beside it.
 fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, OssError> {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         return Ok(None);
@@ -228,7 +228,7 @@ fn check_md5(expected: Option<[u8; 16]>, received: &Received) -> Result<(), OssE
 /// The service's bound for a body in one piece.
 pub(crate) const MAX_OBJECT: u64 = 5 << 30;
 
-/// The service's, roughly: a client that sends nothing for this long has left.
+/// A client that sends nothing for this long is disconnected.
 const IDLE: Duration = Duration::from_secs(60);
 
 const DRAIN_BYTES: usize = 8 << 20;

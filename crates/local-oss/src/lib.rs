@@ -50,7 +50,7 @@
 //! # What it is not
 //!
 //! It protects nothing: its default secret is public. There are no ACLs, versions, lifecycle, image
-//! processing or STS. What the service has and this server lacks is answered with 501, by name.
+//! processing or STS. Operations that this server lacks are answered with 501, by name.
 //! The README says of each behaviour whether it is documented, recorded from real SDKs, or chosen.
 
 #![forbid(unsafe_code)]

@@ -1,11 +1,10 @@
-//! What a request asks for.
+//! The operation that a request asks for.
 //!
-//! 1. The method and the sub-resource in the query say it, together with whether a bucket or an
+//! 1. It follows from the method, from the sub-resource in the query, and from whether a bucket or an
 //!    object is addressed.
-//! 2. What the service has and this server lacks is 501, and the answer names it. So is a
-//!    sub-resource that nobody knows: it would otherwise be taken for a plain upload or download.
-//! 3. Parameters that are no sub-resource are ignored, as are headers: SDKs send new ones with
-//!    every release.
+//! 2. An operation that this server lacks is answered with 501, by name. So is an unknown
+//!    sub-resource: ignoring it would turn the request into a plain upload or download.
+//! 3. Other unknown parameters are ignored, like unknown headers: SDKs add some with every release.
 
 use http::{HeaderMap, Method, StatusCode};
 

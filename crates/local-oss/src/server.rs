@@ -1,4 +1,4 @@
-//! A running local OSS: its handle, its listener, and what all its requests share.
+//! A running local OSS: its handle, its listener, and the state that requests share.
 
 use std::{
     collections::VecDeque,
@@ -67,7 +67,7 @@ pub enum StartError {
     Key(#[source] oss_callback::ConfigError),
 }
 
-/// There is no such callback to replay.
+/// The callback to replay is not in the journal.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("there is no callback {0}, or it is no longer kept")]
 #[non_exhaustive]
@@ -87,14 +87,14 @@ impl LocalOss {
 
     pub(crate) async fn serve(mut config: Config) -> Result<Self, StartError> {
         let key = config.key.take().unwrap_or_else(CallbackKey::generate);
-        // A key that no layer would take is found out here.
+        // Fails now, rather than in `layer()`, if no layer would accept the key.
         pinned(&key).map_err(StartError::Key)?;
         let store = match &config.directory {
             Some(path) => Store::in_directory(path).await?,
             None => Store::in_memory(config.memory_limit),
         };
         for bucket in &config.buckets {
-            // There are fewer than the store allows, or the rest is refused on first use.
+            // Beyond the store's bound on buckets, uploads to the rest are answered with 404.
             let _ = store.create_bucket(bucket, config.now());
         }
         let address = SocketAddr::new(config.address, config.port);
@@ -143,7 +143,7 @@ impl LocalOss {
 
     /// The first key pair that requests may be signed with.
     pub fn credentials(&self) -> &Credentials {
-        // The builder puts the default pair where none was given.
+        // The builder adds the default pair if no other was given.
         &self.shared.config.credentials[0]
     }
 
@@ -190,7 +190,7 @@ impl LocalOss {
     /// Sends a callback again, exactly as it was: the same body, the same signature.
     ///
     /// # Errors
-    /// If there is none with this id any more.
+    /// If the journal does not contain this id any more.
     pub async fn replay(&self, id: u64) -> Result<Arc<Callback>, ReplayError> {
         callback::replay(&self.shared, id)
             .await
@@ -206,7 +206,7 @@ impl LocalOss {
             .push_back(fault);
     }
 
-    /// Forgets objects, uploads, callbacks and queued faults.
+    /// Removes all objects, uploads, callbacks and queued faults.
     ///
     /// # Errors
     /// If files of a directory cannot be removed.
@@ -217,16 +217,15 @@ impl LocalOss {
             .map_err(|error| ResetError(error.message.into_owned()))
     }
 
-    /// What happens from now on.
+    /// Subscribes to events.
     pub fn events(&self) -> Events {
         self.shared.events.subscribe()
     }
 
-    /// Stops to listen, and ends when the requests that are being answered were. Not later than
-    /// after 10 s.
+    /// Stops accepting connections, and waits for the requests in flight: at most 10 s.
     pub async fn shutdown(mut self) {
         self.shared.stopping.cancel();
-        // An error would be a panic of the task, which has ended then, too.
+        // Either error means that the wait is over: the task panicked, or it took too long.
         let _ = tokio::time::timeout(GRACE, &mut self.task).await;
     }
 }
@@ -246,7 +245,7 @@ fn pinned(key: &CallbackKey) -> Result<KeyStore, oss_callback::ConfigError> {
         .build()
 }
 
-/// What the requests of a server share.
+/// The state that the requests of a server share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -255,9 +254,9 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) events: EventSender,
     faults: Mutex<VecDeque<Fault>>,
-    /// No new requests are taken.
+    /// Cancelled when the server stops accepting connections.
     pub(crate) stopping: CancellationToken,
-    /// Nothing goes on any more.
+    /// Cancelled when the server is dropped.
     stopped: CancellationToken,
 }
 
@@ -283,7 +282,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Runs in a task of its own, so that a client that hangs up does not cut it off.
+    /// Runs work in a separate task, so that a client that hangs up does not cancel it.
     ///
     /// # Errors
     /// If the server stops in the meantime.
@@ -304,7 +303,7 @@ impl Shared {
 async fn accept(listener: TcpListener, router: Router, stopping: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    // Dropped with this task, and its connections with it.
+    // Dropping it, with this task, aborts the connections.
     let mut connections = JoinSet::new();
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else {
@@ -316,14 +315,14 @@ async fn accept(listener: TcpListener, router: Router, stopping: CancellationTok
             () = stopping.cancelled() => break,
         };
         let Ok((stream, peer)) = accepted else {
-            // Out of file descriptors, most likely: some will come back.
+            // Most likely out of file descriptors: wait until some are released.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let connection = connection(stream, peer, router.clone());
         let watched = graceful.watch(connection);
         connections.spawn(async move {
-            // Clients that break off are no event of this server.
+            // An error means that the client broke off.
             let _ = watched.await;
             drop(permit);
         });
@@ -337,7 +336,7 @@ fn connection(
     peer: SocketAddr,
     router: Router,
 ) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
-    // Answers are small, and there is one for each request: waiting for more only delays them.
+    // Each answer is sent as a whole, so Nagle's algorithm would only delay it.
     let _ = stream.set_nodelay(true);
     let router = router.layer(Extension(ConnectInfo(peer)));
     http1::Builder::new()
@@ -347,14 +346,14 @@ fn connection(
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
 }
 
-/// Each has a buffer of at most [`MAX_HEAD`] for its head, and 2,000 uploads at once are a test.
+/// Room for 2,000 concurrent uploads and more; each connection buffers at most [`MAX_HEAD`].
 const MAX_CONNECTIONS: usize = 4_096;
 
-/// Head of a request: a presigned URL carries at most twice 5 KB for the callback, and there are 8 KB
-/// of user metadata.
+/// The head of a request: up to 10 KB of callback parameters and 8 KB of user metadata, with room for
+/// signatures, tokens and the headers of SDKs.
 const MAX_HEAD: usize = 64 << 10;
 
-/// A connection that only waits for its next request may stay as long.
+/// Also how long an idle connection is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 
 const GRACE: Duration = Duration::from_secs(10);

@@ -7,8 +7,8 @@
 //!   └─ anything else ─► store ─► answer
 //! ```
 //!
-//! What was received as a whole is committed, and its callback run, in a task of its own: an
-//! uploader that hangs up changes nothing about an upload that is complete, as at the service.
+//! A complete upload is committed, and its callback run, in a separate task: an uploader that hangs up
+//! after sending the body cancels neither.
 
 mod bucket;
 mod form;
@@ -73,7 +73,7 @@ pub(crate) async fn serve(
     response
 }
 
-/// What every operation may need of a request.
+/// A request without its body, and what belongs to it.
 pub(crate) struct Context {
     pub(crate) shared: Arc<Shared>,
     pub(crate) peer: SocketAddr,
@@ -84,7 +84,7 @@ pub(crate) struct Context {
     pub(crate) id: RequestId,
 }
 
-/// A bucket and a key that the service would take.
+/// A bucket and a key that are valid by the service's rules.
 #[derive(Clone, Debug)]
 pub(crate) struct ObjectName {
     pub(crate) bucket: String,
@@ -107,7 +107,7 @@ impl Context {
         self.run(operation, address, body).await
     }
 
-    /// What is asked for, by whom it is allowed.
+    /// Authenticates the request, and finds the operation and its address.
     fn operation(&self) -> Result<(Operation, Address), OssError> {
         check_sub_resources(&self.query)?;
         let config = &self.shared.config;
@@ -117,7 +117,7 @@ impl Context {
             config.domain_bucket.as_deref(),
         )?;
         let address = match self.form_bucket(&candidates) {
-            // A form says who it is from in its fields.
+            // A form is authenticated by its fields, later.
             Some(address) => address,
             None => auth::authorize(config, self.signed(), candidates, self.now)?,
         };
@@ -218,15 +218,14 @@ impl Context {
             .cloned()
     }
 
-    /// Reads on what was refused, unless the client waits to be told to send it.
+    /// Drains a refused body, unless the client waits for `100 Continue` before it sends one.
     pub(crate) async fn discard(&self, body: Body) {
         if !self.parts.headers.contains_key(header::EXPECT) {
             ingest::drain(body.into_data_stream()).await;
         }
     }
 
-    /// A bucket that may be written to. On first use it is made, unless the configuration lists
-    /// those that there are.
+    /// Checks that a bucket exists, or creates it, unless the configuration fixes the buckets.
     pub(crate) fn writable_bucket(&self, bucket: &str) -> Result<(), OssError> {
         let store = &self.shared.store;
         if self.shared.config.buckets.is_empty() {
@@ -265,7 +264,8 @@ impl Context {
     }
 }
 
-/// The host that the client meant: endpoints are never made of the address that is listened on.
+/// The host that the client addressed. Answers never contain the listening address, which may be wrong
+/// behind a container's port mapping.
 fn host(headers: &HeaderMap, uri: &Uri) -> String {
     headers
         .get(header::HOST)

@@ -44,13 +44,13 @@ pub(crate) struct Args {
 
     /// A bucket that is there from the start; with it, others are not made on first use
     #[arg(long, value_name = "NAME")]
-    bucket: Vec<String>,
+    pub(crate) bucket: Vec<String>,
 
     /// The bucket behind a custom domain (cname)
     #[arg(long, value_name = "NAME")]
     domain_bucket: Option<String>,
 
-    /// How long a callback may take, such as 5s or 500ms; 0 waits for good
+    /// How long a callback may take, such as 5s or 500ms; 0 disables the timeout
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = timeout)]
     callback_timeout: Timeout,
 
@@ -83,7 +83,7 @@ pub(crate) struct Args {
     pub(crate) print_key: bool,
 }
 
-/// `None` waits for good. A type of its own, as clap takes an `Option` for a flag that may be absent.
+/// `None` disables the timeout. A newtype, because clap reads an `Option` field as an optional flag.
 #[derive(Clone, Copy, Debug)]
 struct Timeout(Option<Duration>);
 

@@ -1,4 +1,4 @@
-//! `oss-callback local-oss`: flags to settings, events to lines.
+//! `oss-callback local-oss`: turns flags into settings, and events into lines.
 
 mod args;
 mod print;
@@ -10,7 +10,7 @@ use std::{
 
 pub(crate) use self::args::Args;
 
-/// Runs until it is told to stop.
+/// Runs until a signal stops it.
 pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -20,12 +20,12 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
 
 async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     let oss = args.builder()?.start().await?;
-    // Before the ready line: whoever reads that may upload at once.
+    // Subscribed before the ready line is printed: its reader may upload immediately.
     let mut events = oss.events();
     let ready = if args.json {
         print::ready_json(&oss)
     } else {
-        print::ready_text(&oss, args.open)
+        print::ready_text(&oss, &args)
     };
     line(&ready)?;
     if args.print_key {
@@ -54,14 +54,14 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes a line at once, as whoever reads it may wait for it.
+/// Writes and flushes a line: the reader of a pipe may be waiting for it.
 fn line(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
 }
 
-/// Ctrl-C, or what an init system or a container sends.
+/// Completes on Ctrl-C, or on the SIGTERM of an init system or a container runtime.
 async fn stop_signal() {
     #[cfg(unix)]
     {

@@ -3,6 +3,8 @@
 use oss_callback_local::{Callback, CallbackKey, CallbackOutcome, Event, LocalOss};
 use serde_json::json;
 
+use super::Args;
+
 /// The first line with `--json`.
 pub(crate) fn ready_json(oss: &LocalOss) -> String {
     let credentials = oss.credentials();
@@ -22,22 +24,28 @@ pub(crate) fn private_key_json(key: &CallbackKey) -> String {
 }
 
 pub(crate) fn event_json(event: &Event) -> String {
-    // Maps with text for keys are all that events are made of.
+    // Serializing fails only for maps with keys other than strings, which events do not contain.
     serde_json::to_string(event).unwrap_or_default()
 }
 
-/// The same for people, with snippets.
-pub(crate) fn ready_text(oss: &LocalOss, open: bool) -> String {
+/// The human-readable form, with snippets to paste.
+pub(crate) fn ready_text(oss: &LocalOss, args: &Args) -> String {
     let endpoint = oss.endpoint();
     let id = &oss.credentials().access_key_id;
     let secret = &oss.credentials().access_key_secret;
     let key_url = oss.key().url();
     let pem = oss.key().public_key_pem();
-    let signatures = if open {
+    let signatures = if args.open {
         "Every request is let in, signed or not (--open)."
     } else {
         "Request signatures are verified (--open lets every request in)."
     };
+    let buckets = if args.bucket.is_empty() {
+        "Any bucket is made when it is first written to.".to_owned()
+    } else {
+        format!("Buckets: {}.", args.bucket.join(", "))
+    };
+    let bucket = args.bucket.first().map_or("my-bucket", String::as_str);
     format!(
         r#"Local OSS is ready: {endpoint}
   access key id      {id}
@@ -45,7 +53,7 @@ pub(crate) fn ready_text(oss: &LocalOss, open: bool) -> String {
   callback key URL   {key_url}
   page               {endpoint}/_oss/
 
-{signatures} Any bucket is made when it is first written to.
+{signatures} {buckets}
 
 {pem}
 The layer of the application that is called back (never in production):
@@ -54,7 +62,7 @@ The layer of the application that is called back (never in production):
       .build()?
 
 Python, oss2:
-  bucket = oss2.Bucket(oss2.Auth("{id}", "{secret}"), "{endpoint}", "my-bucket")
+  bucket = oss2.Bucket(oss2.Auth("{id}", "{secret}"), "{endpoint}", "{bucket}")
 
 Python, alibabacloud-oss-v2:
   config = oss.config.load_default()
@@ -63,7 +71,7 @@ Python, alibabacloud-oss-v2:
 
 Node, ali-oss:
   new OSS({{ accessKeyId: "{id}", accessKeySecret: "{secret}", endpoint: "{endpoint}",
-            region: "oss-cn-hangzhou", bucket: "my-bucket" }})
+            region: "oss-cn-hangzhou", bucket: "{bucket}" }})
 
 Go, V2:
   oss.LoadDefaultConfig().WithRegion("cn-hangzhou").WithEndpoint("{endpoint}").
@@ -132,7 +140,7 @@ fn callback_text(callback: &Callback) -> String {
     }
 }
 
-/// What the application said, as it often knows why.
+/// The beginning of the application's answer, which often states the cause.
 fn why(callback: &Callback) -> String {
     match callback.answer() {
         Some(answer) if !answer.body.is_empty() => {
@@ -144,7 +152,7 @@ fn why(callback: &Callback) -> String {
     }
 }
 
-/// Text of a stranger for a terminal: control characters are escaped.
+/// Escapes control characters: the text comes from a client, and goes to a terminal.
 fn shown(text: &str) -> String {
     text.chars()
         .flat_map(|character| {

@@ -1,14 +1,14 @@
-//! Who sent a request, by the service's rules.
+//! Authenticates requests by the service's rules.
 //!
 //! 1. A request is signed with V1 or V4, in its `Authorization` or in its query. A form is signed by
 //!    its [policy] instead.
 //! 2. A request can often be [read in more than one way](crate::address); the reading whose
 //!    signature matches is what its sender meant.
-//! 3. A header signature counts for 15 minutes around its date, a presigned URL until it expires;
-//!    neither is judged if the server takes any date, as recorded requests need.
-//! 4. A refusal shows the string that should have been signed, as the service's does.
-//! 5. A security token is part of what is signed. A key pair that was configured with a token needs
-//!    exactly that one; a pair without one takes any, as there is no STS here to ask.
+//! 3. A header signature is valid for 15 minutes around its date, a presigned URL until it expires.
+//!    With `any_date`, which recorded requests need, neither is checked.
+//! 4. A refusal shows the string that should have been signed, like the service's.
+//! 5. A key pair that was configured with a security token requires exactly that token. A pair without
+//!    one accepts any token: there is no STS here to check it with.
 
 pub(crate) mod policy;
 mod v1;
@@ -156,7 +156,7 @@ struct Attempt {
     canonical_request: Option<Vec<u8>>,
 }
 
-/// A signature as it came.
+/// The signature that the request carries.
 #[derive(Debug)]
 enum Presented {
     V1(v1::Signature),

@@ -1,10 +1,10 @@
-//! What can go wrong with a callback, on demand.
+//! Faults in callbacks, on demand.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Serialize, Serializer};
 
-/// A fault in a callback, to try what one's application makes of it.
+/// A fault in a callback, to test how an application copes with it.
 ///
 /// It is asked for by [`fail_next`](crate::LocalOss::fail_next) for one callback, by
 /// [`fault`](crate::LocalOssBuilder::fault) for all, or by the header `x-local-oss-fault` of one
@@ -26,17 +26,17 @@ pub enum Fault {
     AlterBody,
     /// `corrupt-signature`: one bit of the signature is flipped.
     CorruptSignature,
-    /// `delay=DURATION`: the callback is held back that long. The timeout begins after it.
+    /// `delay=DURATION`: the callback is sent that much later. Its timeout starts after the delay.
     Delay(Duration),
-    /// `drop`: the callback never arrives. Its uploader gets the answer of a timeout, at once.
+    /// `drop`: the callback never arrives. Its uploader immediately gets the answer of a timeout.
     Drop,
     /// `duplicate`: the same request arrives twice, one after the other. The first answer counts.
     Duplicate,
-    /// `lose-answer`: the callback arrives, and its answer does not. Its uploader gets the answer of
-    /// a timeout.
+    /// `lose-answer`: the callback arrives, but its answer is lost. Its uploader gets the answer of a
+    /// timeout.
     LoseAnswer,
     /// `stale-request-id[=DURATION]`: the request id, in the header and as `${reqId}`, is dated that
-    /// long ago. Two hours if nothing is said.
+    /// long ago. Default: two hours.
     StaleRequestId(Duration),
     /// `wrong-key`: signed by another key than the one that the key URL stands for.
     WrongKey,
@@ -45,7 +45,7 @@ pub enum Fault {
 /// The header of an upload that asks for a fault in its callback.
 pub(crate) const FAULT_HEADER: &str = "x-local-oss-fault";
 
-/// Text that names no [`Fault`].
+/// The text does not name a [`Fault`].
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "not a fault: use alter-body, corrupt-signature, delay=DURATION, drop, duplicate, lose-answer, \

@@ -1,8 +1,8 @@
 //! `imageInfo.*`: what an image says of its size.
 //!
-//! 1. Content that is no image has no such values. Its `Content-Type` does not matter.
-//! 2. Content that begins like an image which the service reads, but has no size that can be found,
-//!    fails the callback (EC `0007-00000302`).
+//! 1. Content that is not an image has no such values, whatever its `Content-Type`.
+//! 2. Content that begins like an image that the service reads, but whose size cannot be found, fails
+//!    the callback (EC `0007-00000302`).
 
 use imagesize::ImageType;
 
@@ -17,8 +17,8 @@ pub(super) struct Image {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Unreadable;
 
-/// How much of an object is looked at. A size stands behind previews and colour profiles, which take
-/// some hundred kilobytes at most.
+/// How much of an object is read. The size follows previews and colour profiles, which take a few
+/// hundred kilobytes at most.
 pub(super) const HEAD: usize = 1 << 20;
 
 /// Reads the beginning of an object.
@@ -43,6 +43,8 @@ pub(super) fn read(head: &[u8]) -> Result<Option<Image>, Unreadable> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -61,5 +63,29 @@ mod tests {
             read(b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01"),
             Err(Unreadable)
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_image_holds_the_server_up(
+            magic in prop_oneof![
+                Just(&b"\x89PNG\r\n\x1a\n"[..]), Just(&b"\xff\xd8\xff"[..]), Just(&b"GIF89a"[..]),
+                Just(&b"BM"[..]), Just(&b"II\x2a\0\x08\0\0\0"[..]), Just(&b"MM\0\x2a\0\0\0\x08"[..]),
+                Just(&b"RIFF\0\0\0\0WEBPVP8 "[..]), Just(&b"RIFF\0\0\0\0WEBPVP8X"[..]),
+                Just(&b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..]), Just(&b"\0\0\0\x18ftypmif1\0\0\0\0heic\0\0"[..]),
+            ],
+            piece in proptest::collection::vec(
+                prop_oneof![Just(0u8), Just(1), Just(8), Just(0xff), any::<u8>()], 1..64,
+            ),
+            times in prop_oneof![Just(1usize), Just(1000), Just(10_000)],
+        ) {
+            let mut head = magic.to_vec();
+            head.extend_from_slice(&piece.repeat(times));
+            head.truncate(HEAD);
+            let begin = std::time::Instant::now();
+            let _ = read(&head);
+            // Generous, for a build without optimization on a machine that is busy.
+            prop_assert!(begin.elapsed() < std::time::Duration::from_secs(5));
+        }
     }
 }

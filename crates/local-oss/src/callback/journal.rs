@@ -1,6 +1,4 @@
-//! The callbacks that were made, the latest of them.
-//!
-//! Kept are at most 1,000 callbacks and 16 MiB of their bodies: the oldest go first.
+//! The latest callbacks: at most 1,000, and 16 MiB of their bodies. The oldest are dropped first.
 
 use std::{
     collections::VecDeque,
@@ -114,7 +112,7 @@ pub enum CallbackOutcome {
     },
 }
 
-/// No callback came that was waited for.
+/// No matching callback arrived in time.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("no such callback within {} s; there were {}", .waited.as_secs(), if .seen.is_empty() { "none" } else { .seen })]
 #[non_exhaustive]
@@ -128,7 +126,7 @@ pub struct WaitError {
 pub(crate) struct Journal {
     kept: Mutex<VecDeque<Arc<Callback>>>,
     next: AtomicU64,
-    /// Changes with each callback.
+    /// Notified of each callback.
     changed: watch::Sender<()>,
 }
 
@@ -173,7 +171,7 @@ impl Journal {
         self.kept().clear();
     }
 
-    /// Waits for a callback, those that there were already included.
+    /// Waits for a matching callback. Earlier callbacks count.
     pub(crate) async fn wait(
         &self,
         within: Duration,
@@ -227,7 +225,7 @@ fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok,
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Bytes as text, for people: what is not UTF-8 becomes U+FFFD.
+/// Bytes as text; invalid UTF-8 becomes U+FFFD.
 pub(super) fn as_text<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&String::from_utf8_lossy(bytes))
 }

@@ -1,15 +1,15 @@
-//! What the service makes of an application's answer.
+//! Decides whether the service accepts an application's answer.
 //!
 //! 1. The status is 200, not another 2xx.
 //! 2. The length is declared, and at most 1 MB. A chunked answer has none.
-//! 3. The body is JSON, or XML if `Content-Type` says `application/xml`. Empty is neither, and a
-//!    byte order mark is no part of either.
+//! 3. The body is JSON, or XML if the `Content-Type` is `application/xml`. An empty body is invalid,
+//!    and so is one with a byte order mark.
 
 use bytes::Bytes;
 use quick_xml::{Reader, events::Event};
 use serde::{Serialize, de::IgnoredAny};
 
-/// An answer as it came.
+/// An application's answer.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Answer {
@@ -36,7 +36,7 @@ impl Answer {
 /// Why a callback failed, in the service's words.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Failure {
-    /// Where its number is known.
+    /// The number of the rule, if it is known.
     pub(crate) ec: Option<&'static str>,
     pub(crate) message: String,
 }

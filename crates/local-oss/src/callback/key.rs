@@ -34,18 +34,18 @@ struct Inner {
     url: String,
 }
 
-/// Text that is no private key for callbacks.
+/// The text is not a private key that can sign callbacks.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not an RSA private key of 512 to 4096 bits in PEM (PKCS#8 or PKCS#1)")]
 #[non_exhaustive]
 pub struct CallbackKeyError;
 
 impl CallbackKey {
-    /// A fresh key of 512 bits, the size of the service's. Such a key protects nothing.
+    /// Generates a key of 512 bits, the size of the service's. Such a key protects nothing.
     #[must_use]
     pub fn generate() -> Self {
         loop {
-            // Nearly every attempt succeeds; those that do not found no primes.
+            // An attempt fails only if no primes were found.
             let made = RsaPrivateKey::new(&mut OsRng, BITS)
                 .map_err(|_| CallbackKeyError)
                 .and_then(Self::new);
@@ -55,10 +55,10 @@ impl CallbackKey {
         }
     }
 
-    /// A key that was kept, so that an application may pin it once and for all.
+    /// Loads a key, so that an application can pin the same key in every run.
     ///
     /// # Errors
-    /// If it is no RSA private key of 512 to 4096 bits.
+    /// If the text is not an RSA private key of 512 to 4096 bits.
     pub fn from_pem(pem: &str) -> Result<Self, CallbackKeyError> {
         let private = RsaPrivateKey::from_pkcs8_pem(pem)
             .or_else(|_| RsaPrivateKey::from_pkcs1_pem(pem))
@@ -112,7 +112,7 @@ impl CallbackKey {
         self.0
             .private
             .sign(Pkcs1v15Sign::new::<Md5>(), &Md5::digest(message))
-            // An MD5 fits 512 bits, and the key was validated.
+            // Cannot fail: the key was validated, and an MD5 fits into 512 bits.
             .unwrap_or_default()
     }
 }

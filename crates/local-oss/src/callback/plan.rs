@@ -1,4 +1,4 @@
-//! A callback that was asked for, judged by every rule that comes before the upload.
+//! A callback that an upload asks for, checked by every rule that applies before the upload.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -11,7 +11,7 @@ use oss_callback::upload::{CallbackParams, CallbackUrl, ParamsError, ParamsRule,
 use super::fault::{FAULT_HEADER, Fault};
 use crate::{config::Config, error::OssError};
 
-/// What is to be called back once the object is stored.
+/// The callback to make once the object is stored.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(super) params: CallbackParams,
@@ -20,7 +20,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The plan of what an upload asked for; `None` if that is no callback.
+    /// Checks the callback that an upload asks for; `None` if it asks for none.
     ///
     /// # Errors
     /// The service's refusal of the first rule that is broken.
@@ -39,7 +39,7 @@ impl Plan {
             }
             resolve(config, url).await?;
         }
-        // Names that no variable has are found out before the object is stored.
+        // Finds unknown variables before the object is stored.
         params
             .fill(&UploadedObject::new("", ""), &config.fill)
             .map_err(|error| {
@@ -79,7 +79,7 @@ fn requested_fault(headers: &HeaderMap) -> Result<Option<Fault>, OssError> {
 /// The service's answer to parameters that break a rule.
 fn refusal(error: &ParamsError) -> OssError {
     let mut refusal = match error.rule() {
-        // Rules of features that the service has and this server lacks.
+        // Features of the service that this server lacks.
         ParamsRule::CallbackPolicy
         | ParamsRule::SignatureVersionUnsupported
         | ParamsRule::AdditionalHeadersUnsupported => OssError::new(
@@ -110,7 +110,7 @@ pub(super) async fn resolve(config: &Config, url: &CallbackUrl) -> Result<Socket
             .with("ArgumentValue", url.as_str())
             .with_ec(rule.ec())
     };
-    // Resolvers of old take `123.456` for an address: 123.0.1.200.
+    // Some resolvers read `123.456` as the address 123.0.1.200.
     let looks_numeric = url.host().bytes().all(|b| b.is_ascii_digit() || b == b'.');
     if looks_numeric && url.host().parse::<Ipv4Addr>().is_err() {
         return Err(broken(ParamsRule::Unresolvable));
@@ -120,7 +120,7 @@ pub(super) async fn resolve(config: &Config, url: &CallbackUrl) -> Result<Socket
         Ok(Ok(addresses)) => addresses.collect(),
         _ => Vec::new(),
     };
-    // The service calls IPv4 addresses only. On localhost an application may listen on either.
+    // The service calls IPv4 addresses only; an application on localhost may listen on IPv6 alone.
     let address = addresses
         .iter()
         .find(|address| address.is_ipv4())
@@ -150,5 +150,5 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Name servers that do not answer must not hold an upload back for long.
+/// A name server that does not answer must not block uploads for long.
 const LOOKUP: Duration = Duration::from_secs(5);

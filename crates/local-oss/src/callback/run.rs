@@ -1,4 +1,4 @@
-//! Runs a callback: fills the template in, tries the URLs, keeps what happened.
+//! Runs a callback: fills the template in, tries the URLs, records the outcome.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -38,7 +38,7 @@ pub(crate) struct Accepted {
 /// Runs a callback to its end.
 ///
 /// # Errors
-/// What the uploader is told with 203.
+/// The failure that the uploader gets with 203.
 pub(crate) async fn run(
     shared: &Arc<Shared>,
     plan: Plan,
@@ -79,7 +79,7 @@ pub(crate) async fn run(
     let id = record.id;
     keep(shared, record);
     if fault == Some(Fault::Duplicate) {
-        // An application that refuses the copy has done right: the first answer counts.
+        // The first answer counts: an application may well refuse the copy.
         let _ = replay(shared, id).await;
     }
     result
@@ -156,7 +156,7 @@ async fn attempts(
     Err(failure)
 }
 
-/// One request, and what the service makes of what comes back.
+/// Sends one request, and judges its answer.
 async fn exchange(
     shared: &Arc<Shared>,
     signed: SignedRequest,

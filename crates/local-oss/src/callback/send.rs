@@ -1,4 +1,4 @@
-//! Sends a callback: one connection for one request, no redirects, one deadline for all of it.
+//! Sends a callback: one connection for one request, no redirects, one deadline for the exchange.
 
 use std::{
     net::SocketAddr,
@@ -18,11 +18,11 @@ use super::{
 };
 use crate::config::CallbackHttp;
 
-/// What came of a request.
+/// The result of a request.
 pub(super) struct Sent {
-    /// Where the application answered at all.
+    /// The answer, if the application gave one.
     pub(super) answer: Option<Answer>,
-    /// The whole body of an answer that the service takes.
+    /// The whole body of an answer that the service accepts.
     pub(super) verdict: Result<Bytes, Failure>,
     pub(super) took: Duration,
 }
@@ -63,7 +63,7 @@ async fn exchange(
     let stream = TcpStream::connect(address).await.map_err(|_| {
         Failure::status("-1. OSS can not connect to your callbackUrl, please check it")
     })?;
-    // What is no HTTP, or none to its end.
+    // The peer does not speak HTTP, or broke off.
     let broken = |_: hyper::Error| Failure::status(502);
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
@@ -71,7 +71,7 @@ async fn exchange(
         .await
         .map_err(broken)?;
     let connection = tokio::spawn(async move {
-        // Its errors come out of the request, too.
+        // `send_request` reports its errors.
         let _ = connection.await;
     });
     let _connection = AbortOnDrop(connection.abort_handle());
@@ -94,7 +94,7 @@ async fn exchange(
         body: Bytes::new(),
     });
     let judged = judge::head(parts.status.as_u16(), declared_length(&parts.headers));
-    // The body of a refusal is for the journal; it may break off.
+    // The body of a refused answer is read for the journal only.
     let read = Limited::new(body, judge::MAX_BODY as usize).collect().await;
     let read = match (judged, read) {
         (Ok(()), Ok(read)) => read.to_bytes(),
@@ -121,7 +121,7 @@ fn http_request(request: &SignedRequest, version: CallbackHttp) -> Request<Full<
         CallbackHttp::Http10 => Version::HTTP_10,
         CallbackHttp::Http11 => Version::HTTP_11,
     };
-    // A callback URL is ASCII without blanks, so its target and host are legal.
+    // Cannot fail: a callback URL is ASCII without spaces.
     *made.uri_mut() = request.target.parse().unwrap_or_default();
     for (name, value) in &request.headers {
         let name = HeaderName::from_bytes(name.as_bytes());
@@ -132,7 +132,7 @@ fn http_request(request: &SignedRequest, version: CallbackHttp) -> Request<Full<
     made
 }
 
-/// A length that is declared. A chunked answer has none, whatever else it says.
+/// The declared length. A chunked answer has none, even if it carries a `Content-Length`.
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         return None;
@@ -145,7 +145,7 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
         .ok()
 }
 
-/// A copy: a slice would hold on to the whole.
+/// Copies: a slice would keep the whole body alive.
 fn kept(body: &Bytes) -> Bytes {
     Bytes::copy_from_slice(&body[..body.len().min(Answer::KEPT)])
 }

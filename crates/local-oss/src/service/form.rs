@@ -2,8 +2,8 @@
 //!
 //! 1. Fields come before the file; what comes after it is ignored.
 //! 2. The policy is judged, and the callback planned, before the first byte of the file is taken.
-//! 3. The parser buffers what it has not handed out yet, so it is fed one frame at a time and no
-//!    further ahead than [`MAX_AHEAD`]; fields are bounded in size and number.
+//! 3. The parser buffers everything that it has not returned yet. So it is fed one frame at a time, at
+//!    most [`MAX_AHEAD`] bytes ahead; fields are bounded in size and number.
 
 use std::{
     pin::Pin,
@@ -98,7 +98,7 @@ impl Context {
             .0
             .iter()
             .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
-            // A line break would forge a header when the object is read.
+            // A line break would inject a header into answers.
             .filter(|(name, value)| is_kept(name) && HeaderValue::from_str(value).is_ok())
             .collect();
         Ok(Prepared {
@@ -136,7 +136,7 @@ impl Context {
         Ok(received)
     }
 
-    /// The answer. A callback's counts more than what the form wishes for.
+    /// The answer. A callback's takes precedence over `success_action_status` and `_redirect`.
     fn posted(&self, fields: &FormFields, name: &ObjectName, finished: Finished) -> Response {
         if let Some(response) = finished.callback {
             return response;
@@ -197,7 +197,7 @@ struct File {
 /// A form as it comes in.
 struct Form {
     parser: Multipart<'static>,
-    /// Bytes that were handed out of it.
+    /// Bytes of fields that the parser has returned.
     consumed: Arc<AtomicU64>,
 }
 
@@ -268,7 +268,7 @@ impl Form {
         Ok(chunk)
     }
 
-    /// Reads what is still sent, a little and not for long: see [`ingest::drain`].
+    /// Reads on after the file or a refusal, within bounds: see [`ingest::drain`].
     async fn drain(mut self) {
         let drained = async {
             let mut left = MAX_DRAIN;
@@ -285,7 +285,7 @@ impl Form {
     }
 }
 
-/// Gives one frame each time it is polled, and fails where the parser buffers too much.
+/// Yields one frame per poll of the parser, and fails if the parser buffers too much.
 struct Paced {
     frames: BodyDataStream,
     has_given: bool,
@@ -297,7 +297,7 @@ impl Stream for Paced {
     type Item = Result<Bytes, PacedError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
-        // The parser polls until it hears "pending".
+        // The parser buffers until the stream is pending.
         if std::mem::take(&mut self.has_given) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -370,8 +370,10 @@ mod tests {
 
     use super::*;
 
+    type Read = (Vec<(String, String)>, Vec<u8>);
+
     /// The fields and the file of a form that arrives in these pieces.
-    fn read(body: &[u8], cuts: &[usize]) -> Result<(Vec<(String, String)>, Vec<u8>), &'static str> {
+    fn read(body: &[u8], cuts: &[usize]) -> Result<Read, &'static str> {
         let mut pieces = Vec::new();
         let mut rest = body;
         for cut in cuts {
@@ -419,8 +421,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
         #[test]
         fn a_form_is_read_however_it_arrives(
             fields in proptest::collection::vec(("[a-eg-z:-]{1,8}", "[a-z示\r\n -]{0,20}"), 0..5),

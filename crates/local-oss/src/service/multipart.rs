@@ -1,5 +1,5 @@
-//! Multipart uploads. Only the request that completes one can have a callback: some SDKs send the
-//! callback's headers with the first request as well, or with that alone.
+//! Multipart uploads. Only the completing request can have a callback. Some SDKs send the callback's
+//! headers with the first request as well, or only there; they are ignored.
 
 use axum::{body::Body, response::Response};
 use http::StatusCode;
@@ -15,7 +15,7 @@ use crate::{
     callback::Plan,
     error::OssError,
     ingest::{self, hex},
-    store::{ObjectMeta, Part, Upload},
+    store::{ObjectMeta, Part, Target, Upload},
     xml::{ListedPart, Xml, read_parts},
 };
 
@@ -29,7 +29,7 @@ impl Context {
             content_type(headers),
             kept_headers(headers)?,
         );
-        // Request ids do not repeat, and are as hard to guess as they need be here.
+        // Request ids are unique, which is all that an upload id needs to be here.
         let id = self.id.as_str();
         self.shared.store.begin_upload(id, upload)?;
 
@@ -109,7 +109,14 @@ impl Context {
         let contents = parts.into_iter().map(|part| part.content).collect();
         let content = store.assemble(&id, contents).await?;
         let crc64 = ingest::crc64(&content).await?;
-        // From here on nobody else can complete it.
+        let forbid_overwrite = forbids_overwrite(self.header("x-oss-forbid-overwrite"));
+        // Checked before the upload ends, so that it can still be completed or aborted.
+        store.check_commit(Target {
+            bucket: &name.bucket,
+            key: &name.key,
+            forbid_overwrite,
+        })?;
+        // Of two concurrent completions, the second one fails here.
         let upload = store.end_upload(&id)?;
 
         let incoming = Incoming {
@@ -128,7 +135,7 @@ impl Context {
                 headers: upload.headers,
                 modified: self.now,
             },
-            forbid_overwrite: forbids_overwrite(self.header("x-oss-forbid-overwrite")),
+            forbid_overwrite,
             plan,
         };
         let finished = self.finish(incoming).await?;

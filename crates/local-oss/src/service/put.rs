@@ -1,4 +1,4 @@
-//! PutObject, and what ends every upload: the commit and the callback.
+//! PutObject, and the end of every upload: the commit and the callback.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(super) struct Incoming {
 /// An object that was stored, with the answer to its uploader.
 pub(super) struct Finished {
     pub(super) meta: Arc<ObjectMeta>,
-    /// Where a callback was asked for: the application's answer, or 203.
+    /// If a callback was asked for: the application's answer, or 203.
     pub(super) callback: Option<Response>,
 }
 
@@ -64,7 +64,7 @@ impl Context {
         Ok(response)
     }
 
-    /// All that can refuse an upload before its body is read.
+    /// Every check that does not need the body.
     async fn prepare(&self, name: &ObjectName) -> Result<Option<Plan>, OssError> {
         self.writable_bucket(&name.bucket)?;
         kept_headers(&self.parts.headers)?;
@@ -95,7 +95,7 @@ impl Context {
         }
     }
 
-    /// Stores an object and runs its callback, to the end even if the uploader hangs up.
+    /// Stores an object and runs its callback, even if the uploader hangs up.
     ///
     /// # Errors
     /// If it cannot be stored. A callback that fails is an answer.
@@ -176,7 +176,7 @@ fn passed_on(accepted: Accepted) -> Response {
     response
 }
 
-/// What SDKs read of an object from headers, also beside a callback's answer.
+/// The headers that SDKs read, also from a callback's answer.
 pub(super) fn describe(headers: &mut HeaderMap, meta: &ObjectMeta) {
     insert(headers, "etag", &format!("\"{}\"", meta.etag));
     insert(headers, "x-oss-hash-crc64ecma", &meta.crc64.to_string());
@@ -186,7 +186,7 @@ pub(super) fn describe(headers: &mut HeaderMap, meta: &ObjectMeta) {
 }
 
 pub(super) fn insert(headers: &mut HeaderMap, name: &str, value: &str) {
-    // Values come from request headers, or are made here: they are legal.
+    // Cannot fail: values come from request headers, or are generated here.
     if let (Ok(name), Ok(value)) = (
         HeaderName::from_bytes(name.as_bytes()),
         HeaderValue::from_bytes(value.as_bytes()),

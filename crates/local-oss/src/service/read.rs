@@ -51,7 +51,7 @@ impl Context {
     }
 
     pub(super) async fn delete_object(&self, name: &ObjectName) -> Result<Response, OssError> {
-        // What is not there is deleted as well.
+        // Deleting an object that does not exist succeeds, too.
         self.shared.store.delete(&name.bucket, &name.key).await?;
         Ok(super::empty(StatusCode::NO_CONTENT))
     }

@@ -2,8 +2,8 @@
 //!
 //! 1. `objects/` holds a file for each object, named by the SHA-256 of bucket and key: no key
 //!    becomes a path. `staging/` holds bodies on their way, and parts.
-//! 2. A file is the object's bytes, then what is known of the object as JSON, then the length of
-//!    that and a magic number. So one rename replaces bytes and knowledge together.
+//! 2. A file consists of the object's bytes, its metadata as JSON, the length of the metadata, and a
+//!    magic number. So one rename replaces bytes and metadata together.
 //! 3. A file is synced before it is renamed into `objects/`, and `objects/` is synced before an
 //!    upload is acknowledged. A crash leaves a whole object or none, and no acknowledged one is
 //!    lost. `staging/` is emptied at the start.
@@ -42,7 +42,7 @@ pub enum DirectoryError {
         #[source]
         cause: io::Error,
     },
-    /// A file is there that this store did not write, or that was damaged since.
+    /// A file was not written by this store, or was damaged.
     #[error("{path} is not an object of a local OSS; move it away", path = .0.display())]
     Foreign(PathBuf),
 }
@@ -74,7 +74,7 @@ struct FileName {
 impl Drop for FileName {
     fn drop(&mut self) {
         if self.staged {
-            // It was renamed, or it is of no use: the next start empties the directory anyway.
+            // Fails if the file was renamed. Any leftover is removed at the next start.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -108,7 +108,7 @@ impl StoredFile {
     }
 }
 
-/// What a file says of its object.
+/// The metadata at the end of an object's file.
 #[derive(Deserialize, Serialize)]
 struct Trailer {
     bucket: String,
@@ -208,9 +208,9 @@ impl Directory {
         }
     }
 
-    /// Makes renames and removals outlast a crash.
+    /// Makes renames and removals durable.
     pub(super) async fn sync(&self) -> Result<(), OssError> {
-        // Windows cannot sync a directory, and its file systems log renames themselves.
+        // Windows cannot sync a directory; NTFS journals renames.
         if cfg!(windows) {
             return Ok(());
         }
@@ -260,7 +260,7 @@ impl FileStaging {
     }
 }
 
-/// Appends what is known of the object, and syncs the file.
+/// Appends the metadata, and syncs the file.
 pub(super) async fn seal(
     file: StoredFile,
     bucket: &str,
@@ -347,7 +347,7 @@ fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "not an object of this store")
 }
 
-/// Keys may contain anything, and names of buckets no NUL: so no two pairs have one text.
+/// Names of buckets contain no NUL, so different pairs hash different texts.
 fn file_name(bucket: &str, key: &str) -> String {
     let hash = Sha256::new()
         .chain_update(bucket)

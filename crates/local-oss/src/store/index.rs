@@ -1,4 +1,4 @@
-//! What there is: buckets, objects, and multipart uploads.
+//! The index of buckets, objects and multipart uploads.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -139,7 +139,7 @@ impl Index {
         Ok(())
     }
 
-    /// Puts an object in its place, and gives back what it replaced.
+    /// Inserts an object, and returns the content that it replaced.
     pub(super) fn insert(
         &mut self,
         bucket: &str,
@@ -223,11 +223,11 @@ impl Index {
             }
             match common_prefix(key, listing) {
                 Some(common) => {
-                    // The page before may have ended with this very group.
+                    // The previous page may have ended with this group.
                     if common != listing.after {
                         listed.common_prefixes.push(common.to_owned());
                     }
-                    // No key of the group: its names end where a character above all others would.
+                    // Skips the group: no key sorts after the highest character.
                     from = Bound::Excluded(format!("{common}{}", char::MAX));
                 }
                 None => {
@@ -280,7 +280,7 @@ impl Index {
         if self.uploads.get(known).is_some_and(belongs) {
             return Ok(known.to_owned());
         }
-        // A stranger could otherwise name one id after the other.
+        // Bounded: each request can name a new id.
         let adopt = adopt && self.adopted.len() < MAX_UPLOADS;
         let latest = self
             .uploads
@@ -336,6 +336,12 @@ impl Index {
         listed: &[ListedPart],
     ) -> Result<Vec<Part>, OssError> {
         let upload = self.upload(id)?;
+        if listed.is_empty() {
+            return Err(
+                OssError::bad_request("InvalidPart", "There are no parts to complete.")
+                    .with("UploadId", id),
+            );
+        }
         let ascending = listed
             .windows(2)
             .all(|pair| pair[0].number < pair[1].number);

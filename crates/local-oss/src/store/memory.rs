@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::error::OssError;
 
-/// How many bytes may still be kept. Clones share it.
+/// The number of bytes that may still be kept, shared by all clones.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     left: Arc<AtomicU64>,
@@ -39,7 +39,7 @@ impl Budget {
     }
 }
 
-/// Bytes in blocks of [`BLOCK`]. They give their budget back when they are dropped.
+/// Bytes in blocks of [`BLOCK`]. Dropping them returns their budget.
 #[derive(Debug)]
 pub(crate) struct Blocks {
     blocks: Vec<Bytes>,
@@ -73,7 +73,7 @@ impl Drop for Blocks {
     }
 }
 
-/// Copies what comes into full blocks: a frame of one byte can hold on to a buffer of kilobytes.
+/// Copies frames into full blocks: a one-byte frame can keep a buffer of kilobytes alive.
 #[derive(Debug)]
 pub(crate) struct MemoryStaging {
     written: Blocks,
@@ -82,7 +82,7 @@ pub(crate) struct MemoryStaging {
 
 impl MemoryStaging {
     /// # Errors
-    /// If there is no room for another object, be it an empty one.
+    /// If the budget does not cover another object, even an empty one.
     pub(super) fn new(budget: Budget) -> Result<Self, OssError> {
         budget.take(OBJECT)?;
         Ok(Self {
@@ -116,7 +116,7 @@ impl MemoryStaging {
     }
 
     fn reserve(&mut self, bytes: u64) -> Result<(), OssError> {
-        // A block costs its own header too.
+        // Each block has an overhead of its own.
         let bytes = bytes + if self.open.is_empty() { OVERHEAD } else { 0 };
         self.written.budget.take(bytes)?;
         self.written.reserved += bytes;
@@ -139,13 +139,13 @@ impl MemoryStaging {
     }
 }
 
-/// Small enough to waste little, large enough that a gigabyte has few of them.
+/// A gigabyte has 4,096 of them, and a small object wastes nothing: its last block is trimmed.
 pub(super) const BLOCK: usize = 256 << 10;
 
-/// What an object or a part costs besides its blocks: its key and what is known of it.
+/// The overhead of an object or a part: its key and metadata.
 const OBJECT: u64 = 1 << 10;
 
-/// What a block costs besides its bytes, generously.
+/// The overhead of a block, rounded up.
 const OVERHEAD: u64 = 256;
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //!    step: a reader sees the old object or the new one.
 //! 2. In a directory that step is a rename of a file that was synced before, and the directory is
 //!    synced before the upload is acknowledged: see [`directory`].
-//! 3. What clients can make the server keep is bounded: objects, uploads, parts, and in memory mode
-//!    the bytes of them all. A reservation is taken before bytes are kept, and goes with them.
+//! 3. Everything that clients can make the server keep is bounded: objects, uploads, parts, and in
+//!    memory their bytes, which are reserved from a budget before they are stored.
 
 mod content;
 mod directory;
@@ -34,7 +34,7 @@ use crate::{error::OssError, xml::ListedPart};
 
 pub use self::directory::DirectoryError;
 
-/// What is known of an object besides its bytes.
+/// The metadata of an object.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct ObjectMeta {
     pub(crate) size: u64,
@@ -49,7 +49,7 @@ pub(crate) struct ObjectMeta {
     pub(crate) modified: SystemTime,
 }
 
-/// A body on its way into the store. Dropping it forgets what was written.
+/// A body that is being received. Dropping it discards what was written.
 #[derive(Debug)]
 pub(crate) enum Staging {
     Memory(MemoryStaging),
@@ -167,12 +167,20 @@ impl Store {
             .index()
             .insert(target.bucket, target.key, meta, content);
         drop(committing);
-        // The bytes of a large object take their time to free: not under the lock.
+        // Freeing a large object takes time, so not under the lock.
         drop(replaced);
         if let Backing::Directory(directory) = &self.backing {
             directory.sync().await?;
         }
         Ok(())
+    }
+
+    /// Whether a commit would be taken, as far as can be said before.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub(crate) fn check_commit(&self, target: Target<'_>) -> Result<(), OssError> {
+        self.index().check_commit(target)
     }
 
     /// The object with its content, opened for reading: an overwrite does not change it any more.
@@ -184,8 +192,8 @@ impl Store {
         let (meta, content) = self.index().get(bucket, key)?;
         match content {
             Content::Memory(blocks) => Ok((meta, content::Reader::Memory(blocks))),
-            // The file may have been replaced since the index was read: what it says of itself
-            // belongs to its bytes.
+            // The file may have been replaced since the index was read, so the metadata is read from
+            // the opened file.
             Content::File(file) => match directory::open(file).await {
                 Ok(Some((meta, file))) => Ok((Arc::new(meta), content::Reader::File(file))),
                 Ok(None) => Err(OssError::no_such_key(key)),
@@ -248,7 +256,7 @@ impl Store {
         }
     }
 
-    /// Forgets everything: objects, uploads, and buckets.
+    /// Removes everything: objects, uploads and buckets.
     pub(crate) async fn clear(&self) -> Result<(), OssError> {
         let committing = self.committing.lock().await;
         let removed = self.index().clear();
@@ -302,7 +310,7 @@ impl Store {
     }
 
     pub(crate) fn put_part(&self, id: &str, number: u32, part: Part) -> Result<(), OssError> {
-        // What it replaces is freed outside the lock.
+        // The replaced part is freed outside the lock.
         let replaced = self.index().put_part(id, number, part);
         replaced.map(drop)
     }
@@ -325,7 +333,7 @@ impl Store {
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
-        // No code under the lock can leave the index half changed.
+        // A panic cannot leave the index inconsistent: no code under the lock panics between changes.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -254,3 +254,26 @@ async fn a_callback_before_the_last_request_is_ignored() {
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert!(app.seen().is_empty());
 }
+
+#[tokio::test]
+async fn a_completion_that_is_refused_can_be_tried_again() {
+    let oss = open().await;
+    send(address(&oss), "PUT", KEY, &[], b"there").await;
+    let (id, [one, two]) = two_parts(&oss).await;
+    let parts = [(1, one.as_str()), (2, two.as_str())];
+    let refused = complete(&oss, &id, &parts, &[("x-oss-forbid-overwrite", "true")]).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (409, "FileAlreadyExists")
+    );
+    assert_eq!(complete(&oss, &id, &parts, &[]).await.status, 200);
+
+    let empty = initiate(&oss).await;
+    let target = format!("{KEY}?uploadId={empty}");
+    let all = [("x-oss-complete-all", "yes")];
+    let reply = send(address(&oss), "POST", &target, &all, b"").await;
+    assert_eq!(reply.code(), "InvalidPart");
+    part(&oss, &empty, "7", b"tail").await;
+    let reply = send(address(&oss), "POST", &target, &all, b"").await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+}

@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use oss_callback_local::{Credentials, LocalOss, LocalOssBuilder};
 use serde::Deserialize;
 
-use crate::support::{ANSWER, App, Reply, address, raw};
+use crate::support::{ANSWER, App, Reply, address, raw, send};
 
 #[derive(Deserialize)]
 struct Recorded {
@@ -122,8 +122,12 @@ fn right(name: &str) -> Right {
     Right::Called
 }
 
+fn vectors() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/sdk")
+}
+
 fn recordings() -> BTreeMap<String, Vec<Recorded>> {
-    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/sdk");
+    let directory = vectors();
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -220,6 +224,21 @@ async fn check(oss: &LocalOss, app: &App, name: &str, requests: &[Recorded]) -> 
     Ok(())
 }
 
+/// Android's parameters, computed with its own JSON library: each callback with each set of variables.
+fn android() -> Vec<(String, String)> {
+    let text = fs::read_to_string(vectors().join("android-callback-headers.txt")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let of = |name: &str| -> Vec<String> {
+        let pairs = lines.chunks(2).filter(|pair| pair[0].contains(name));
+        pairs.map(|pair| pair[1].trim().to_owned()).collect()
+    };
+    let (callbacks, vars) = (of("callbackUrl"), of("{\"x:"));
+    callbacks
+        .iter()
+        .flat_map(|callback| vars.iter().map(|vars| (callback.clone(), vars.clone())))
+        .collect()
+}
+
 /// The recorded callback URLs name port 18090, so all recordings share one test.
 #[tokio::test]
 async fn each_sdk_is_understood() {
@@ -234,6 +253,35 @@ async fn each_sdk_is_understood() {
         }
         failed.extend(check(&oss, &app, name, requests).await.err());
     }
+    let open = builder()
+        .open()
+        .key(oss.key().clone())
+        .start()
+        .await
+        .unwrap();
+    for (callback, vars) in android() {
+        let before = app.seen().len();
+        let headers = [
+            ("x-oss-callback", callback.as_str()),
+            ("x-oss-callback-var", &vars),
+        ];
+        let reply = send(
+            address(&open),
+            "PUT",
+            "/examplebucket/a",
+            &headers,
+            b"hello",
+        )
+        .await;
+        let seen = app.seen()[before..].to_vec();
+        if reply.text() != ANSWER
+            || seen.len() != 1
+            || seen[0].var("uid").as_deref() != Some("用户 42")
+        {
+            failed.push(format!("Android: {}", reply.text()));
+        }
+    }
+    assert_eq!(android().len(), 4);
     let domain = builder()
         .domain_bucket("examplebucket")
         .key(oss.key().clone())

@@ -297,3 +297,59 @@ async fn a_variable_that_does_not_exist_is_named() {
         reply.text()
     );
 }
+
+/// The same rules hold for the query of a presigned URL and for the fields of a form.
+#[tokio::test]
+async fn each_place_of_the_parameters_is_held_to_the_rules() {
+    let oss = open().await;
+    for (number, headers) in broken() {
+        let ec = format!("0007-{number:0>8}");
+        let query: Vec<String> = headers
+            .iter()
+            .map(|(name, value)| {
+                let name = name.strip_prefix("x-oss-").unwrap();
+                format!(
+                    "{name}={}",
+                    value
+                        .replace('%', "%25")
+                        .replace('=', "%3D")
+                        .replace('+', "%2B")
+                )
+            })
+            .collect();
+        let target = format!("/bucket-1/a.txt?{}", query.join("&"));
+        let reply = send(address(&oss), "PUT", &target, &[], b"hello").await;
+        assert_eq!(
+            reply.element("EC"),
+            Some(ec.clone()),
+            "{number}: {}",
+            reply.text()
+        );
+
+        // A form has its variables in fields of their own.
+        let [(_, callback)] = headers.as_slice() else {
+            continue;
+        };
+        let field = |name: &str, value: &str| {
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let body = format!(
+            "{}{}{}--b--\r\n",
+            field("key", "a.txt"),
+            field("callback", callback),
+            field("file", "hello")
+        );
+        let headers = [("Content-Type", "multipart/form-data; boundary=b")];
+        let reply = send(
+            address(&oss),
+            "POST",
+            "/bucket-1",
+            &headers,
+            body.as_bytes(),
+        )
+        .await;
+        assert_eq!(reply.element("EC"), Some(ec), "{number}: {}", reply.text());
+    }
+    let missing = send(address(&oss), "HEAD", "/bucket-1/a.txt", &[], b"").await;
+    assert_eq!(missing.status, 404);
+}

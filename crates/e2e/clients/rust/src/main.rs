@@ -1,0 +1,193 @@
+//! Uploads with ali-oss-rs, as its documentation shows, and with requests that reqsign-aliyun-oss
+//! signs, what the standard input asks for. Answers with what the caller of each sees.
+
+use std::{collections::BTreeMap, error::Error, io, net::SocketAddr, time::Duration};
+
+use ali_oss_rs::{
+    Client, ClientBuilder,
+    multipart::MultipartUploadsOperations,
+    multipart_common::{
+        CompleteMultipartUploadOptions, CompleteMultipartUploadRequest,
+        CompleteMultipartUploadResult, UploadPartRequest,
+    },
+    object::ObjectOperations,
+    object_common::{
+        Callback, CallbackBodyParameter, CallbackBuilder, PutObjectOptionsBuilder, PutObjectResult,
+    },
+    reqwest,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqsign_aliyun_oss::{RequestSigner, SigningVersion, StaticCredentialProvider};
+use reqsign_core::{Context, Signer};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+struct Setup {
+    endpoint: String,
+    bucket: String,
+    id: String,
+    secret: String,
+    token: String,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    sdk: String,
+    op: String,
+    version: String,
+    key: String,
+    content: String,
+    callback: Value,
+    vars: BTreeMap<String, String>,
+}
+
+type Answer = Result<Value, Box<dyn Error>>;
+
+const PART: usize = 100 * 1024;
+
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
+
+/// A name that both clients make of bucket and endpoint, and where it really is.
+fn http_client(setup: &Setup) -> Result<(String, reqwest::Client), Box<dyn Error>> {
+    let address: SocketAddr = setup.endpoint.trim_start_matches("http://").parse()?;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .resolve(&format!("{}.localhost", setup.bucket), address)
+        .build()?;
+    Ok((format!("localhost:{}", address.port()), client))
+}
+
+fn callback(case: &Case) -> Callback {
+    let url = case.callback["callbackUrl"].as_str().unwrap_or_default();
+    let own = |name: &str| case.vars[&format!("x:{name}")].clone();
+    // The SDK builds the template itself, always as a form.
+    CallbackBuilder::new(url)
+        .body_parameter(CallbackBodyParameter::OssBucket("bucket"))
+        .body_parameter(CallbackBodyParameter::OssObject("object"))
+        .body_parameter(CallbackBodyParameter::OssSize("size"))
+        .body_parameter(CallbackBodyParameter::Custom("uid", "uid", own("uid")))
+        .body_parameter(CallbackBodyParameter::Custom(
+            "ticket",
+            "ticket",
+            own("ticket"),
+        ))
+        .build()
+}
+
+async fn with_ali_oss_rs(setup: &Setup, case: &Case) -> Answer {
+    let (endpoint, http) = http_client(setup)?;
+    let mut builder = ClientBuilder::new(&setup.id, &setup.secret, format!("http://{endpoint}"))
+        .region("cn-hangzhou")
+        .client(http);
+    if !setup.token.is_empty() {
+        builder = builder.sts_token(&setup.token);
+    }
+    let client: Client = builder.build()?;
+    let content = case.content.as_bytes().to_vec();
+    let body = match case.op.as_str() {
+        "put" => {
+            let options = PutObjectOptionsBuilder::new()
+                .callback(callback(case))
+                .build();
+            let put =
+                client.put_object_from_buffer(&setup.bucket, &case.key, content, Some(options));
+            match put.await? {
+                PutObjectResult::CallbackResponse(body) => body,
+                PutObjectResult::ApiResponse(_) => return Err("no callback".into()),
+            }
+        }
+        _ => {
+            let begun = client
+                .initiate_multipart_uploads(&setup.bucket, &case.key, None)
+                .await?;
+            let mut parts = Vec::new();
+            for (number, body) in [(1, vec![b'z'; PART]), (2, content)] {
+                let request = UploadPartRequest {
+                    part_number: number,
+                    upload_id: begun.upload_id.clone(),
+                };
+                let part = client
+                    .upload_part_from_buffer(&setup.bucket, &case.key, body, request)
+                    .await?;
+                parts.push((number, part.etag));
+            }
+            let request = CompleteMultipartUploadRequest {
+                upload_id: begun.upload_id,
+                parts,
+            };
+            let options = CompleteMultipartUploadOptions {
+                callback: Some(callback(case)),
+            };
+            let completed = client
+                .complete_multipart_uploads(&setup.bucket, &case.key, request, Some(options))
+                .await?;
+            match completed {
+                CompleteMultipartUploadResult::CallbackResponse(body) => body,
+                CompleteMultipartUploadResult::ApiResponse(_) => return Err("no callback".into()),
+            }
+        }
+    };
+    // It tells its caller no status.
+    Ok(json!({ "status": 200, "body": body }))
+}
+
+async fn with_reqsign(setup: &Setup, case: &Case) -> Answer {
+    let (endpoint, http) = http_client(setup)?;
+    let encoded = |value: &Value| BASE64_STANDARD.encode(value.to_string());
+    let key = utf8_percent_encode(&case.key, PATH);
+    let (mut parts, ()) = http::Request::builder()
+        .method("PUT")
+        .uri(format!("http://{}.{endpoint}/{key}", setup.bucket))
+        .header("x-oss-callback", encoded(&case.callback))
+        .header("x-oss-callback-var", encoded(&json!(case.vars)))
+        .body(())?
+        .into_parts();
+    let mut provider = StaticCredentialProvider::new(&setup.id, &setup.secret);
+    if !setup.token.is_empty() {
+        provider = provider.with_security_token(&setup.token);
+    }
+    let version = match case.version.as_str() {
+        "V4" => SigningVersion::V4,
+        _ => SigningVersion::V1,
+    };
+    let signer = RequestSigner::new(&setup.bucket)
+        .with_region("cn-hangzhou")
+        .with_signing_version(version);
+    let life = (case.op == "presign-header").then_some(Duration::from_secs(600));
+    Signer::new(Context::new(), provider, signer)
+        .sign(&mut parts, life)
+        .await?;
+    let response = http
+        .put(parts.uri.to_string())
+        .headers(parts.headers)
+        .body(case.content.clone())
+        .send()
+        .await?;
+    Ok(json!({ "status": response.status().as_u16(), "body": response.text().await? }))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let setup: Setup = serde_json::from_reader(io::stdin())?;
+    let mut answers = BTreeMap::new();
+    for case in &setup.cases {
+        let answer = match case.sdk.as_str() {
+            "ali-oss-rs" => with_ali_oss_rs(&setup, case).await,
+            "reqsign" => with_reqsign(&setup, case).await,
+            _ => continue,
+        };
+        let answer = answer.unwrap_or_else(|error| json!({ "error": error.to_string() }));
+        answers.insert(&case.name, answer);
+    }
+    serde_json::to_writer(io::stdout(), &answers)?;
+    Ok(())
+}
