@@ -230,7 +230,7 @@ fn poll_admission<S, B, R, ResBody>(
     config: &Config<R>,
     progress: &mut Progress,
     cx: &mut Context<'_>,
-) -> Poll<Next<S::Future, Result<S::Response, S::Error>>>
+) -> Poll<Next<FutureOf<S>, AnswerOf<S>>>
 where
     S: Service<Request<CallbackBody>, Response = Response<ResBody>>,
     R: RejectionResponse<ResBody>,
