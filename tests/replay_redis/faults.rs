@@ -138,8 +138,8 @@ impl Traffic {
     /// What came of it, once nothing is under way any more.
     pub(crate) async fn finish(self, began: Instant, ended: Instant) -> Outcome {
         assert_eq!(self.guard.drain(PATIENCE).await, 0);
-        let results = self.shared.results.lock().unwrap();
-        let effects = self.shared.effects.lock().unwrap();
+        let results = std::mem::take(&mut *self.shared.results.lock().unwrap());
+        let effects = std::mem::take(&mut *self.shared.effects.lock().unwrap());
         let lost_at = |sent: &&Sent| sent.status == StatusCode::SERVICE_UNAVAILABLE;
         let accepted = |number| {
             let mut copies = results.iter().filter(|sent| sent.number == number);
@@ -191,7 +191,6 @@ impl Traffic {
             outcome.recovered,
             outcome.slowest,
         );
-        drop((results, effects));
         let tasks = self.tasks_before;
         drop((self.layer, self.guard));
         // With the store goes its connection, and the second look that an undo takes.

@@ -51,8 +51,6 @@ struct Control {
     server: SocketAddr,
     /// Flows that are older than this are swallowed: acknowledged, and nothing else.
     swallowed_before: u64,
-    /// Flows that are older than this are closed.
-    closed_before: u64,
 }
 
 impl Proxy {
@@ -61,7 +59,6 @@ impl Proxy {
             mode: Mode::Pass,
             server,
             swallowed_before: 0,
-            closed_before: 0,
         });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -97,12 +94,6 @@ impl Proxy {
             .send_modify(|control| control.swallowed_before = count);
     }
 
-    pub(crate) fn close_flows(&self) {
-        let count = self.connections();
-        self.control
-            .send_modify(|control| control.closed_before = count);
-    }
-
     /// How many connections there were.
     pub(crate) fn connections(&self) -> u64 {
         self.connections.load(Ordering::SeqCst)
@@ -134,7 +125,7 @@ async fn flow(client: TcpStream, number: u64, watch: watch::Receiver<Control>) {
     let mut ended = watch.clone();
     tokio::select! {
         () = requests(from_client, to_client, number, watch) => {}
-        _ = ended.wait_for(|control| control.mode == Mode::Cut || number < control.closed_before) => {}
+        _ = ended.wait_for(|control| control.mode == Mode::Cut) => {}
     }
 }
 

@@ -193,10 +193,6 @@ impl Server {
     pub(crate) fn store(&self) -> RedisReplayStore {
         store_at(self.address())
     }
-
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
-    }
 }
 
 impl Drop for Server {

@@ -195,7 +195,7 @@ pub async fn search<S: ReplayStore>(store: Arc<S>, schedules: u64, pause: Durati
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
-        let ends = shared.ends.lock().unwrap();
+        let ends = std::mem::take(&mut *shared.ends.lock().unwrap());
         let expected = if ends.contains(&End::Success) {
             Reservation::Done
         } else if ends.contains(&End::CutOff) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::ReplayStoreError;
-use crate::log::event;
+use crate::log::{Causes, event};
 
 /// Often enough for an alarm, and too rarely for a flood.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ struct Failures {
 impl FailureLog {
     pub(super) fn failed(&self, error: &ReplayStoreError) {
         if let Some(left_out) = self.count(Instant::now()) {
-            event!(warn, "the replay store failed", { left_out: left_out }, error);
+            event!(warn, "the replay store failed", { left_out: left_out }, Causes(error));
         }
     }
 
