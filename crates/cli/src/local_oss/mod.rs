@@ -1,6 +1,7 @@
 //! `oss-callback local-oss`: turns flags into settings, and events into lines.
 
 mod args;
+mod choices;
 mod print;
 
 use std::{
