@@ -358,10 +358,10 @@ fn search(time: Duration) {
                 close,
             } = &shape;
             let kind = if *is_json { "json" } else { "form" };
-            println!("{worst:>9.0?} {kind}({open:?}, {unit:?}, {separator:?}, {close:?})");
+            println!("{worst:>9.1?} {kind}({open:?}, {unit:?}, {separator:?}, {close:?})");
         }
     }
-    println!("{tried} bodies, the slowest {worst:.0?}");
+    println!("{tried} bodies, the slowest {worst:?}");
 }
 
 /// xorshift: the same bodies in every run.

@@ -33,10 +33,26 @@ macro_rules! event {
 }
 pub(crate) use event;
 
-/// Whether anybody listens to warnings. What is not heard must not use up a [`RateLimit`].
+/// Whether anybody listens to errors, for a [`RateLimit`].
+pub(crate) fn errors_are_heard() -> bool {
+    #[cfg(feature = "tracing")]
+    return tracing::enabled!(target: "oss_callback", tracing::Level::ERROR);
+    #[cfg(not(feature = "tracing"))]
+    return false;
+}
+
+/// Whether anybody listens to warnings.
 pub(crate) fn warnings_are_heard() -> bool {
     #[cfg(feature = "tracing")]
     return tracing::enabled!(target: "oss_callback", tracing::Level::WARN);
+    #[cfg(not(feature = "tracing"))]
+    return false;
+}
+
+/// Whether anybody listens to what is neither.
+pub(crate) fn information_is_heard() -> bool {
+    #[cfg(feature = "tracing")]
+    return tracing::enabled!(target: "oss_callback", tracing::Level::INFO);
     #[cfg(not(feature = "tracing"))]
     return false;
 }
@@ -46,13 +62,13 @@ pub(crate) fn warnings_are_heard() -> bool {
 /// Strangers can cause it too, on a route that lost its layer.
 pub(crate) fn layer_missing(hint: &'static str) {
     #[cfg(feature = "tracing")]
-    if tracing::enabled!(target: "oss_callback", tracing::Level::ERROR) {
+    {
         use std::{sync::LazyLock, time::Duration};
 
         /// For all routes together, as there is no layer. A few at once: they may be of several.
         static LIMIT: LazyLock<RateLimit> =
             LazyLock::new(|| RateLimit::burst_of(20, Duration::from_secs(3)));
-        if let Some(left_out) = LIMIT.pass("LayerMissing", hint) {
+        if let Some(left_out) = LIMIT.pass_if_heard("LayerMissing", hint, errors_are_heard) {
             event!(error, "a handler asked for what no layer has left for it", {
                 look_at: hint,
                 left_out: left_out.if_any(),

@@ -39,11 +39,8 @@ impl KeyLog {
             FetchOutcome::Failed(error) => (error, false),
             FetchOutcome::StaleKept(error) => (error, true),
         };
-        if !warnings_are_heard() {
-            return;
-        }
         let kind = if is_kept { "refresh" } else { "fetch" };
-        let Some(left_out) = self.limit.pass(kind, url) else {
+        let Some(left_out) = self.limit.pass_if_heard(kind, url, warnings_are_heard) else {
             return;
         };
         if is_kept {

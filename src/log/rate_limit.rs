@@ -5,7 +5,9 @@
 //! 2. The memory is fixed: [`SLOTS`] counters, however many causes there are. A cause that finds its
 //!    slots taken shares the last of them.
 //! 3. No lock is taken and nothing waits: an event that is left out costs a hash, the time and two
-//!    atomic operations.
+//!    atomic operations, whether anybody listens or not.
+//! 4. What nobody would hear uses nothing up: the first event after a process has set up its logging
+//!    passes.
 
 /// How many events were left out before the one that passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,15 +77,37 @@ mod counting {
             }
         }
 
-        /// Whether an event may be written, and how many before it were not.
+        /// Whether an event that somebody listens to may be written, and how many before it were not.
+        #[cfg_attr(not(feature = "ticket"), allow(dead_code))]
         pub(crate) fn pass(&self, kind: &str, cause: impl Hash) -> Option<LeftOut> {
-            let now = self.started.elapsed().as_millis();
-            self.pass_at(u64::try_from(now).unwrap_or(u64::MAX), kind, cause)
+            self.pass_if_heard(kind, cause, || true)
         }
 
-        fn pass_at(&self, now: u64, kind: &str, cause: impl Hash) -> Option<LeftOut> {
+        /// The same if it is not known whether anybody listens. `is_heard` is asked only of an event
+        /// that may be written.
+        pub(crate) fn pass_if_heard(
+            &self,
+            kind: &str,
+            cause: impl Hash,
+            is_heard: impl FnOnce() -> bool,
+        ) -> Option<LeftOut> {
+            let now = self.started.elapsed().as_millis();
+            let now = u64::try_from(now).unwrap_or(u64::MAX);
+            self.pass_at(now, kind, cause, is_heard)
+        }
+
+        fn pass_at(
+            &self,
+            now: u64,
+            kind: &str,
+            cause: impl Hash,
+            is_heard: impl FnOnce() -> bool,
+        ) -> Option<LeftOut> {
             let slot = self.slot(kind, cause);
             let tolerated = now.saturating_add(self.interval_ms * (self.burst - 1));
+            if slot.due.load(Relaxed) <= tolerated && !is_heard() {
+                return None;
+            }
             let passed = slot.due.fetch_update(Relaxed, Relaxed, |due| {
                 (due <= tolerated).then(|| due.max(now).saturating_add(self.interval_ms))
             });
@@ -137,7 +161,7 @@ mod counting {
         #[test]
         fn the_first_passes_at_once_and_then_one_a_minute_with_the_count_of_the_others() {
             let limit = limit();
-            let pass = |now| limit.pass_at(now, "kind", "cause");
+            let pass = |now| limit.pass_at(now, "kind", "cause", || true);
             assert_eq!(pass(5), Some(LeftOut(0)));
             for now in 5..1_005 {
                 assert_eq!(pass(now), None);
@@ -150,11 +174,26 @@ mod counting {
         }
 
         #[test]
+        fn what_nobody_hears_uses_nothing_up() {
+            let limit = limit();
+            assert_eq!(limit.pass_at(0, "kind", "cause", || false), None);
+            assert_eq!(limit.pass_at(0, "kind", "cause", || true), Some(LeftOut(0)));
+            let never_asked = || panic!("an event that is left out need not be heard");
+            assert_eq!(limit.pass_at(0, "kind", "cause", never_asked), None);
+        }
+
+        #[test]
         fn each_cause_is_counted_for_itself() {
             let limit = limit();
             for (kind, cause) in [("a", "1"), ("a", "2"), ("b", "1"), ("b", "")] {
-                assert!(limit.pass_at(0, kind, cause).is_some(), "{kind}, {cause}");
-                assert!(limit.pass_at(0, kind, cause).is_none(), "{kind}, {cause}");
+                assert!(
+                    limit.pass_at(0, kind, cause, || true).is_some(),
+                    "{kind}, {cause}"
+                );
+                assert!(
+                    limit.pass_at(0, kind, cause, || true).is_none(),
+                    "{kind}, {cause}"
+                );
             }
         }
 
@@ -164,7 +203,7 @@ mod counting {
             let limit = limit();
             let passed = |kind: &str| {
                 (0..100_000)
-                    .filter(|cause| limit.pass_at(0, kind, cause).is_some())
+                    .filter(|cause| limit.pass_at(0, kind, cause, || true).is_some())
                     .count()
             };
             assert_eq!(passed("one kind"), SLOTS_OF_A_KIND);
@@ -176,7 +215,7 @@ mod counting {
         #[test]
         fn a_burst_passes_and_then_one_for_each_interval() {
             let limit = RateLimit::burst_of(3, Duration::from_millis(10));
-            let pass = |now| limit.pass_at(now, "", ()).is_some();
+            let pass = |now| limit.pass_at(now, "", (), || true).is_some();
             assert_eq!(
                 [0, 0, 0, 0, 9, 10, 10, 20].map(pass),
                 [true, true, true, false, false, true, false, true]
@@ -191,7 +230,7 @@ mod counting {
                     .map(|_| {
                         scope.spawn(|| {
                             (0..1_000)
-                                .filter(|_| limit.pass_at(0, "kind", "cause").is_some())
+                                .filter(|_| limit.pass_at(0, "kind", "cause", || true).is_some())
                                 .count()
                         })
                     })
@@ -202,7 +241,10 @@ mod counting {
                     .sum()
             });
             assert_eq!(passed, 1);
-            assert_eq!(limit.pass_at(MINUTE, "kind", "cause"), Some(LeftOut(7_999)));
+            assert_eq!(
+                limit.pass_at(MINUTE, "kind", "cause", || true),
+                Some(LeftOut(7_999))
+            );
         }
     }
 }
@@ -221,7 +263,12 @@ mod silent {
             Self
         }
 
-        pub(crate) fn pass(&self, _: &str, _: impl Hash) -> Option<LeftOut> {
+        pub(crate) fn pass_if_heard(
+            &self,
+            _: &str,
+            _: impl Hash,
+            _: impl FnOnce() -> bool,
+        ) -> Option<LeftOut> {
             None
         }
     }

@@ -10,14 +10,23 @@
 //! 4. Each cause is told at once, and then at most once [in a while](INTERVAL) with the number of those
 //!    left out: the senders of genuine callbacks can be any customers of OSS.
 
-use std::{error::Error, fmt::Write, hash::Hasher, mem::discriminant, time::Duration};
+use std::{
+    error::Error,
+    fmt::Write,
+    hash::{Hash, Hasher},
+    mem::discriminant,
+    time::Duration,
+};
 
 use http::{Response, StatusCode, request::Parts};
 use http_body::Body;
 
 use crate::{
     Outcome, Rejection, RejectionKind, SignatureMismatch, TargetProblem, VerifiedCallback,
-    log::{Causes, LeftOut, Path, RateLimit, event, hexadecimal, warnings_are_heard},
+    log::{
+        Causes, LeftOut, Path, RateLimit, errors_are_heard, event, hexadecimal,
+        information_is_heard, warnings_are_heard,
+    },
     verify::names,
 };
 
@@ -108,7 +117,7 @@ impl LayerLog {
             return;
         };
         let status = response.status().as_u16();
-        if let Some(left_out) = self.pass("answered", (fault, status)) {
+        if let Some(left_out) = self.pass_warning("answered", (fault, status)) {
             event!(warn, "OSS will not take this answer", {
                 fault: fault,
                 status: status,
@@ -128,7 +137,7 @@ impl LayerLog {
 
     /// A guard answered, and the renderer has no way to send that.
     pub(super) fn answer_not_rendered(&self) {
-        if let Some(left_out) = self.pass("answer not rendered", ()) {
+        if let Some(left_out) = self.pass_error("answer not rendered", ()) {
             event!(
                 error,
                 "a guard answered a callback, but the renderer of this layer sends no answers: add \
@@ -142,7 +151,7 @@ impl LayerLog {
     /// A renderer of the application makes a success of a refusal.
     pub(super) fn success_for_rejection(&self, rejection: &Rejection, status: StatusCode) {
         let code = rejection.code();
-        if let Some(left_out) = self.pass("rendered", (code, status.as_u16())) {
+        if let Some(left_out) = self.pass_error("rendered", (code, status.as_u16())) {
             event!(
                 error,
                 "a rejection was rendered with a status of success; its own status is sent instead",
@@ -153,7 +162,7 @@ impl LayerLog {
 
     /// The request ended while its handler was at work, which goes on.
     pub(super) fn handed_over(&self, callback: &VerifiedCallback, stopwatch: Stopwatch) {
-        if let Some(left_out) = self.pass("handed over", ()) {
+        if let Some(left_out) = self.pass_warning("handed over", ()) {
             event!(
                 warn,
                 "the sender hung up, or a timeout outside the layer ended the request, before the \
@@ -176,7 +185,11 @@ impl LayerLog {
         outcome: Outcome,
         stopwatch: Stopwatch,
     ) {
-        if let Some(left_out) = self.pass("ended behind", outcome == Outcome::Accepted) {
+        if let Some(left_out) = self.limit.pass_if_heard(
+            "ended behind",
+            outcome == Outcome::Accepted,
+            information_is_heard,
+        ) {
             event!(info, "a handler ended after its request", {
                 succeeded: outcome == Outcome::Accepted,
                 elapsed_ms: stopwatch.elapsed_ms(),
@@ -194,7 +207,7 @@ impl LayerLog {
         stopwatch: Stopwatch,
         reason: CutOff,
     ) {
-        if let Some(left_out) = self.pass("cut off", discriminant(&reason)) {
+        if let Some(left_out) = self.pass_warning("cut off", discriminant(&reason)) {
             event!(warn, "a handler was cut off before it had answered", {
                 reason: reason.text(),
                 look_at: reason.look_at(),
@@ -206,15 +219,16 @@ impl LayerLog {
         }
     }
 
-    fn pass(&self, kind: &str, cause: impl std::hash::Hash) -> Option<LeftOut> {
-        if !warnings_are_heard() {
-            return None;
-        }
-        self.limit.pass(kind, cause)
+    fn pass_warning(&self, kind: &str, cause: impl Hash) -> Option<LeftOut> {
+        self.limit.pass_if_heard(kind, cause, warnings_are_heard)
+    }
+
+    fn pass_error(&self, kind: &str, cause: impl Hash) -> Option<LeftOut> {
+        self.limit.pass_if_heard(kind, cause, errors_are_heard)
     }
 
     fn pass_rejection(&self, rejection: &Rejection) -> Option<LeftOut> {
-        self.pass(rejection.code(), Cause(rejection))
+        self.pass_warning(rejection.code(), Cause(rejection))
     }
 }
 
@@ -330,7 +344,7 @@ fn look_at(kind: &RejectionKind) -> Option<&'static str> {
 /// What tells one refusal from another: the kind, and what it says beyond that.
 struct Cause<'a>(&'a Rejection);
 
-impl std::hash::Hash for Cause<'_> {
+impl Hash for Cause<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self.0.kind() {
             // The commonest by far, and it may carry numbers.

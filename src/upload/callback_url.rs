@@ -120,7 +120,7 @@ fn parse_port(port: &str) -> Option<u16> {
 }
 
 /// Whether it could be a domain or an IPv4 address: labels of letters, digits, `-` and `_`. `123.456`
-/// is one, too; that it does not resolve is another rule.
+/// passes here; that it does not resolve is another rule.
 pub(super) fn is_host(host: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())

@@ -8,8 +8,8 @@
 //!    brings back, and into the policy or the URL, which OSS holds the upload to.
 //! 4. A policy says object, size and media types. A presigned URL says the object, and the media type
 //!    if there is only one; the rest is for the ticket alone, when the object is already stored.
-//! 5. A custom variable of the template has a value in each upload, and there is none that the
-//!    template does not name.
+//! 5. A custom variable of the template has a value in each upload, and a value that the
+//!    template does not name is an error.
 
 use std::{
     collections::BTreeMap,
@@ -130,8 +130,8 @@ impl DirectUpload {
     /// Claims without a bucket are for the one that uploads go to.
     ///
     /// # Errors
-    /// [`UploadError`], if the claims cannot be granted: another bucket, a prefix for a PUT, a key that
-    /// is not one, a ticket that is too long.
+    /// [`UploadError`], if the claims cannot be granted: another bucket, a prefix for a PUT, a
+    /// malformed key, a ticket that is too long.
     pub fn authorize(&self, claims: &TicketClaims) -> Result<Authorization, UploadError> {
         self.authorize_with(claims, [] as [(&str, &str); 0])
     }

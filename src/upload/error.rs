@@ -11,12 +11,15 @@ use crate::{ConfigError, Rejection, TicketError};
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UploadError {
-    /// The name of the bucket is not one.
+    /// The name of the bucket is malformed.
     #[error("a bucket is named by 3 to 63 lower-case letters, digits and hyphens")]
     Bucket,
     /// The claims are for another bucket than the one that uploads go to.
     #[error("the claims are for another bucket than the one that uploads go to")]
     BucketClaim,
+    /// Not exactly one root certificate in PEM.
+    #[error("not exactly one root certificate in PEM")]
+    Certificate,
     /// The policy of a form cannot say this list of media types.
     #[error("{0}")]
     ContentTypes(&'static str),
@@ -26,7 +29,7 @@ pub enum UploadError {
     /// The endpoint is not scheme, host and port.
     #[error("an endpoint is `https://`, a host and maybe a port, without the bucket and a path")]
     Endpoint,
-    /// The key of the object is not one.
+    /// The key of the object is malformed.
     #[error("the key of an object {0}")]
     Key(&'static str),
     /// The HTTP client that asks OSS cannot be made, as on a machine without TLS roots.
@@ -49,13 +52,13 @@ pub enum UploadError {
     /// Callback parameters that the service would refuse.
     #[error(transparent)]
     Params(#[from] ParamsError),
-    /// The region is not one.
+    /// The name of the region is malformed.
     #[error("a region is named without `oss-`: `cn-hangzhou`")]
     Region,
     /// The smallest size is larger than the largest one.
     #[error("the smallest size of an upload is larger than the largest one")]
     SizeRange,
-    /// `success_action_status` has none of its three values.
+    /// `success_action_status` is not one of its three values.
     #[error("the status of a successful upload is 200, 201 or 204")]
     SuccessStatus,
     /// A template that does not fit the handler or the guards.

@@ -78,6 +78,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # In the browser
+//!
+//! The page posts the fields as they come, and the file behind them. The bucket needs a CORS rule for
+//! the page's origin.
+//!
+//! ```text
+//! const upload = await (await fetch("/uploads", { method: "POST" })).json();
+//! const form = new FormData();
+//! for (const [name, value] of Object.entries(upload.fields)) form.append(name, value);
+//! form.append("file", file);
+//! const answer = await fetch(upload.url, { method: "POST", body: form });
+//! if (answer.status !== 200) throw new Error(`not recorded: ${answer.status}`); // 203: the callback failed
+//! ```
+//!
 //! # What is left to the service
 //!
 //! Whether a name resolves and to which address, whether the credentials may do what they sign for, and

@@ -13,7 +13,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
-use reqwest::{Client, redirect};
+use reqwest::{Certificate, Client, redirect};
 
 use super::{
     Credentials, OssEndpoint, UploadError,
@@ -72,6 +72,7 @@ impl ObjectClient {
         ObjectClientBuilder {
             endpoint,
             credentials: CredentialsSource::Fixed(credentials),
+            roots: Vec::new(),
             connect_timeout: CONNECT_TIMEOUT,
             timeout: TIMEOUT,
             clock: Clock::default(),
@@ -174,12 +175,24 @@ impl fmt::Debug for ObjectClient {
 pub struct ObjectClientBuilder {
     endpoint: OssEndpoint,
     credentials: CredentialsSource,
+    roots: Vec<Certificate>,
     connect_timeout: Duration,
     timeout: Duration,
     clock: Clock,
 }
 
 impl ObjectClientBuilder {
+    /// Trusts a root certificate, in PEM, besides those of the platform: for private clouds.
+    ///
+    /// # Errors
+    /// [`UploadError::Certificate`] unless it is exactly one.
+    pub fn root_certificate(mut self, pem: &[u8]) -> Result<Self, UploadError> {
+        let roots = Certificate::from_pem_bundle(pem).map_err(|_| UploadError::Certificate)?;
+        let [root] = <[_; 1]>::try_from(roots).map_err(|_| UploadError::Certificate)?;
+        self.roots.push(root);
+        Ok(self)
+    }
+
     /// Credentials that change: temporary ones, which something else renews. The function is called
     /// for each question, so it returns what is known already.
     pub fn credentials_fn(
@@ -226,6 +239,7 @@ impl ObjectClientBuilder {
             .connect_timeout(self.connect_timeout)
             .timeout(self.timeout)
             .pool_idle_timeout(IDLE_TIMEOUT)
+            .tls_certs_merge(self.roots)
             .build()
             .map_err(|error| UploadError::HttpClient(error.to_string()))?;
         Ok(ObjectClient(Arc::new(Inner {

@@ -2,8 +2,8 @@
 //!
 //! 1. It stands behind a guard that says on whose behalf a callback comes, so that strangers cannot
 //!    have it ask.
-//! 2. The signed bucket is one of those that were given. OSS is asked about no other: whoever writes a
-//!    body could name a bucket of their own, with the object in it that they claim.
+//! 2. The signed bucket is one of those that were given. OSS is asked about no other: the author of
+//!    a body could name a bucket of their own, with the object in it that they claim.
 //! 3. The signed size and ETag are compared with those of the stored object, and both must be there.
 //!    Media type and CRC-64 are compared if the body has them.
 //! 4. What differs, and an object that is not there, is refused with 403. That OSS cannot be asked, or

@@ -23,7 +23,9 @@ use super::{
 };
 use crate::{
     BodyType,
-    substitution::{FillError, FillOptions, Mode, UploadedObject, references, with_prefix},
+    substitution::{
+        FillError, FillOptions, Mode, TemplateSyntax, UploadedObject, references, with_prefix,
+    },
 };
 
 /// The most bytes of `callback`, and of `callback-var`, in base64.
@@ -203,7 +205,15 @@ impl CallbackParams {
 
     /// What both ways to parameters check last.
     fn check(&self) -> Result<(), ParamsError> {
-        references(&self.body).map_err(|_| ParamsError::about(ParamsRule::Template, &self.body))?;
+        references(&self.body).map_err(|syntax| {
+            let rule = match syntax {
+                TemplateSyntax::NoBrace { .. } => ParamsRule::Template,
+                TemplateSyntax::Unclosed { .. } | TemplateSyntax::NotAName { .. } => {
+                    ParamsRule::TemplateName
+                }
+            };
+            ParamsError::about(rule, &self.body)
+        })?;
         if self.callback().len() > MAX_ENCODED {
             return Err(ParamsRule::CallbackTooLong.into());
         }

@@ -1,7 +1,7 @@
 //! Uploads by POST: a form for a browser, and the policy that limits it.
 //!
-//! 1. The policy always demands the callback as it was made, and each custom variable: else whoever
-//!    uploads could drop or replace them.
+//! 1. The policy always demands the callback as it was made, and each custom variable: else an
+//!    uploader could drop or replace them.
 //! 2. It demands that nothing is overwritten, unless [that is allowed](PostPolicy::allow_overwrite).
 //! 3. It is valid for seven days at most.
 //! 4. A `$` in a value is written as `\u0024`, which is the same to any reader of JSON. The service

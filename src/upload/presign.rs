@@ -84,7 +84,9 @@ impl PresignedPut {
         self
     }
 
-    /// Only as this media type, which the uploader has to send.
+    /// Only as this media type, which the uploader has to send. Without it, the uploader must not send
+    /// any `Content-Type`: the signature covers that there is none, and browsers add one to a file by
+    /// themselves.
     pub fn content_type(mut self, media_type: impl Into<String>) -> Self {
         self.content_type = Some(media_type.into());
         self

@@ -60,8 +60,10 @@ pub enum ParamsRule {
     /// `signatureVersion` is not `1.0`. The rule of other versions is not public, so nobody could
     /// verify such a callback.
     SignatureVersionUnsupported,
-    /// `callbackBody` is malformed: a `$` without `{`, or a `${` without `}`.
+    /// A `$` in `callbackBody` is not followed by `{`.
     Template,
+    /// A `${` in `callbackBody` has no `}`, or no name before it.
+    TemplateName,
     /// There are more than five callback URLs.
     TooManyUrls,
     /// A callback URL does not resolve to an address that the service can reach.
@@ -183,7 +185,7 @@ impl ParamsRule {
                 Shown("0007-00000009"),
                 "`callbackHost` is not a domain or an IPv4 address",
             ),
-            Self::NoUrl => (Shown("0007-00000004"), "there is no callback URL"),
+            Self::NoUrl => (Inferred("0007-00000004"), "there is no callback URL"),
             Self::PrivateAddress => (
                 Shown("0007-00000008"),
                 "a callback URL leads to a private address, which the service does not call",
@@ -199,7 +201,11 @@ impl ParamsRule {
             ),
             Self::Template => (
                 Shown("0007-00000105"),
-                "`callbackBody` is malformed: variables are written `${name}`, and no other `$` may occur",
+                "a `$` in `callbackBody` is not followed by `{`: variables are written `${name}`, and no other `$` may occur",
+            ),
+            Self::TemplateName => (
+                Inferred("0007-00000105"),
+                "a `${` in `callbackBody` is not followed by a name and `}`",
             ),
             Self::TooManyUrls => (
                 Shown("0007-00000005"),

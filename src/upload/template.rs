@@ -329,7 +329,7 @@ impl BodyTemplateBuilder {
     ///
     /// # Errors
     /// If it is empty or too long, if a name occurs twice, is empty or documented for another variable,
-    /// or if the name of a custom variable is not one.
+    /// or if the name of a custom variable is malformed.
     pub fn build(self) -> Result<BodyTemplate, TemplateError> {
         for (position, Member { name, content }) in self.members.iter().enumerate() {
             if name.is_empty() {

@@ -320,6 +320,13 @@ mod tests {
                 .unwrap();
         assert_eq!(vars.size, Some(7));
         assert_eq!(custom(&vars), [("a", "1.5"), ("b", "true"), ("e", "x")]);
+        // As serde_json shows a number with its feature `arbitrary_precision`, with which it keeps more
+        // digits than any type.
+        let number = r#"{"size":{"$serde_json::private::Number":"7"},
+            "a":{"$serde_json::private::Number":"1.50"},"b":{"c":"d"},"e":{}}"#;
+        let vars: CallbackVars = serde_json::from_str(number).unwrap();
+        assert_eq!(vars.size, Some(7));
+        assert_eq!(custom(&vars), [("a", "1.50")]);
     }
 
     #[test]

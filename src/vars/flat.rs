@@ -109,15 +109,14 @@ impl<'de> Visitor<'de> for FlatVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Flat<'de>, A::Error> {
-        if map
-            .next_key::<Cow<'de, str>>()?
-            .is_some_and(|name| name == NUMBER)
-        {
-            return map
-                .next_value::<String>()
-                .map(|number| Flat::Text(number.into()));
-        }
-        map.next_value::<IgnoredAny>()?;
+        match map.next_key()? {
+            None => return Ok(Flat::Nested),
+            Some(Flat::Text(name)) if name == NUMBER => {
+                let number: String = map.next_value()?;
+                return Ok(Flat::Text(number.into()));
+            }
+            Some(_) => map.next_value::<IgnoredAny>()?,
+        };
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Flat::Nested)
     }

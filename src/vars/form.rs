@@ -80,9 +80,9 @@ fn decode_escape(digits: &[u8]) -> (u8, usize) {
 /// not. JSON within a value is for the application, and a name may have brackets.
 ///
 /// 1. Blanks, encoded ones too, and a byte order mark may stand before it.
-/// 2. `{` and a quote, even a single one, begin an object, and `[` and `{` or a quote begin an array,
+/// 2. `{`, a quoted name and `:` begin an object, `[` and an object or a quoted text begin an array,
 ///    whatever follows: OSS filled it as a form, with values that have no quotes and with a template's own
-///    `&` and `=`, so the rest is seldom valid JSON, and often several pairs.
+///    `&` and `=`, so the rest is seldom valid JSON, and often several pairs. The quotes may be single.
 /// 3. Anything else in brackets is JSON text only as a whole: `{}`, `[1]` and `{bucket:photos}` are,
 ///    while `{x:user}=42` is a pair.
 fn is_json(body: &[u8]) -> bool {
@@ -104,13 +104,36 @@ fn is_json(body: &[u8]) -> bool {
     while open == b'[' && tokens.next_if(|(byte, _)| *byte == b'[').is_some() {
         depth += 1;
     }
-    match (open, tokens.peek()) {
-        (_, Some((b'"' | b'\'', _))) | (b'[', Some((b'{', _))) => true,
-        (_, first) => {
+    let mut followers: &[u8] = if open == b'{' { b":" } else { b",]" };
+    if open == b'[' && tokens.next_if(|(byte, _)| *byte == b'{').is_some() {
+        depth += 1;
+        followers = b":";
+    }
+    match tokens.peek() {
+        Some((b'"' | b'\'', _)) => is_text_next(&mut tokens, followers),
+        first => {
             let is_empty = matches!(first, Some((b'}' | b']', _)));
             is_enclosed(tokens, depth, open, is_empty)
         }
     }
+}
+
+/// Whether a quoted text is next, and one of these bytes behind it.
+fn is_text_next(tokens: &mut impl Iterator<Item = (u8, bool)>, followers: &[u8]) -> bool {
+    let Some((quote @ (b'"' | b'\''), _)) = tokens.next() else {
+        return false;
+    };
+    while let Some((byte, _)) = tokens.next() {
+        match byte {
+            b'\\' => drop(tokens.next()),
+            byte if byte == quote => {
+                let follower = tokens.next();
+                return follower.is_some_and(|(byte, _)| followers.contains(&byte));
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Whether a text that has begun with a bracket ends with the one that closes it, and its first name
@@ -274,6 +297,11 @@ mod tests {
             "{}=a&b={}",
             "{}&object=a",
             "{=a&object=b",
+            "%7B%27=a",
+            r#"{"=a&object=b"#,
+            r#"{"x"}=a"#,
+            r#"["a"x]=b"#,
+            "[{x}]=1",
             "{a&b}",
             "[]=a&[]x=b",
             "[0]=a&[1]=b",

@@ -94,8 +94,11 @@ impl<'a> Lexer<'a> {
         self.at = self.text.len();
     }
 
-    /// A string whose opening quote is next.
+    /// A string, whose opening quote is next.
     pub(super) fn string(&mut self) -> Result<JsonStr<'a>, VarsError> {
+        if self.peek() != Some(b'"') {
+            return Err(self.error(Cause::Unexpected));
+        }
         self.pass();
         let start = self.at;
         let mut has_escapes = false;

@@ -120,7 +120,7 @@ fn skip_nested(lexer: &mut Lexer<'_>) -> Result<(), VarsError> {
             }
             Some(b'}' | b']') => {
                 lexer.pass();
-                open -= 1;
+                open = open.saturating_sub(1);
             }
             Some(b',' | b':') => lexer.pass(),
             Some(b'"') => {

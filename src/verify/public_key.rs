@@ -12,7 +12,7 @@ use std::{
 };
 
 use pkcs1::der::{Decode, asn1::Null};
-use spki::SubjectPublicKeyInfoRef;
+use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 
 use super::{
     aliyun,
@@ -25,6 +25,8 @@ use crate::ConfigError;
 const MIN_BITS: usize = 512;
 
 const MAX_BITS: usize = 8 * signature::MAX_LEN;
+
+const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 /// A PEM text of a 4096-bit key takes 800 bytes.
 const MAX_PEM_LEN: usize = 8 * 1024;
@@ -91,8 +93,7 @@ impl PublicKey {
 
     fn from_spki(der: &[u8]) -> Result<Self, ConfigError> {
         let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| ConfigError::MalformedKey)?;
-        let (Some(parameters), pkcs1::ALGORITHM_OID) =
-            (info.algorithm.parameters, info.algorithm.oid)
+        let (Some(parameters), RSA_ENCRYPTION) = (info.algorithm.parameters, info.algorithm.oid)
         else {
             return Err(ConfigError::MalformedKey);
         };

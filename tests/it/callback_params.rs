@@ -264,7 +264,9 @@ fn every_rule_of_the_service_has_its_code() {
         (json!({"callbackPolicy": "preset"}), "?"),
         (json!({"callbackBody": "a=$x:my_var}"}), "0007-00000105"),
         (json!({"callbackBody": "a=$(object)"}), "0007-00000105"),
-        (json!({"callbackBody": "a=${object"}), "0007-00000105"),
+        (json!({"callbackBody": "a=${object"}), "~0007-00000105"),
+        (json!({"callbackBody": "a=${}"}), "~0007-00000105"),
+        (json!({"callbackUrl": ";"}), "~0007-00000004"),
     ];
     for (changes, code) in rows {
         let error = query(&changed(changes.clone()), None).unwrap_err();

@@ -305,6 +305,23 @@ async fn connections_are_used_again() {
 }
 
 #[tokio::test]
+async fn a_private_clouds_root_is_one_certificate() {
+    let oss = Oss::start(STORED).await;
+    let builder = || {
+        let credentials = Credentials::new("id", "secret");
+        oss_callback::upload::ObjectClient::builder(oss.endpoint(), credentials)
+    };
+    let root = rcgen::generate_simple_self_signed(["oss.example".to_owned()]).unwrap();
+    let pem = root.cert.pem();
+    let trusting = builder().root_certificate(pem.as_bytes()).unwrap().build();
+    assert!(trusting.unwrap().head("photos", "a").await.is_ok());
+    for wrong in ["", "no PEM", &*format!("{pem}{pem}")] {
+        let refused = builder().root_certificate(wrong.as_bytes());
+        assert_eq!(refused.unwrap_err(), UploadError::Certificate);
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_asked_that_oss_cannot_have() {
     let oss = Oss::start(STORED).await;
     for (bucket, key) in [

@@ -171,7 +171,7 @@ mod demo {
         Ok(serde_json::from_slice(&body)?)
     }
 
-    /// What may be stored when the callback comes, as whoever controls the callback has it.
+    /// What may be stored when the callback comes, as a forger of callbacks would have it.
     pub(super) fn objects() -> [(&'static str, UploadedObject); 3] {
         let since_1970 = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let object = |key: &str| {

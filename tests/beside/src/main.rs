@@ -5,6 +5,8 @@
 //! 2. The application has reqwest too, without features.
 //! 3. Whether a provider is installed or not, a fetch gets as far as TLS, and a key that cannot be
 //!    fetched is a 503.
+//! 4. The same holds for a replay store at a `rediss://` URL: it gets as far as TLS, and says what is
+//!    wrong.
 //!
 //! ```text
 //! cargo run --manifest-path tests/beside/Cargo.toml
@@ -25,7 +27,8 @@ use http::Request;
 use http_body_util::Full;
 use hyper_rustls::HttpsConnectorBuilder;
 use oss_callback::{
-    CallbackAnswer, HttpsFetcher, OssCallbackLayer, Rejection, RejectionKind, handler_fn,
+    CallbackAnswer, HttpsFetcher, OssCallbackLayer, RedisReplayStore, RedisTls, Rejection,
+    RejectionKind, handler_fn,
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -53,6 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     assert!(CryptoProvider::get_default().is_none());
     callback_with_an_unknown_key("no provider installed").await?;
+    redis_over_tls("no provider installed").await?;
     let installed = CryptoProvider::get_default().is_some();
     assert!(!installed, "the application's choice was taken from it");
 
@@ -60,6 +64,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .install_default()
         .map_err(|_| "a provider is installed already")?;
     callback_with_an_unknown_key("ring installed").await?;
+    redis_over_tls("ring installed").await?;
 
     // The application's own clients.
     let config = ClientConfig::builder()
@@ -114,5 +119,26 @@ async fn callback_with_an_unknown_key(situation: &str) -> Result<(), Box<dyn Err
     assert_eq!(greeting?, HANDSHAKE);
     assert_eq!(response.status(), 503);
     assert_eq!(kind, Some(&RejectionKind::KeyUnavailable));
+    Ok(())
+}
+
+/// Asks a Redis server for a sign of life that hangs up.
+async fn redis_over_tls(situation: &str) -> Result<(), Box<dyn Error>> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let root = rcgen::generate_simple_self_signed([HOST.to_owned()])?.cert;
+    let url = format!("rediss://{}/", listener.local_addr()?);
+    let store = RedisReplayStore::builder(&url)
+        .tls(RedisTls::new().ca(root.pem().as_bytes()))
+        .build()?;
+    let (greeting, pinged) = tokio::join!(
+        async {
+            let (mut connection, _) = listener.accept().await?;
+            connection.read_u8().await
+        },
+        store.ping(),
+    );
+    println!("{situation}: {:?}", store.health());
+    assert_eq!(greeting?, HANDSHAKE);
+    assert!(pinged.is_err_and(|error| error.is_nothing_done()));
     Ok(())
 }

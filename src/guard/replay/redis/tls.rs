@@ -180,3 +180,19 @@ impl fmt::Debug for RedisTls {
         f.debug_struct("RedisTls").finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(feature = "redis-tls")))]
+mod tests {
+    use super::*;
+    use crate::RedisReplayStore;
+
+    #[test]
+    fn a_provider_that_is_missing_is_found_when_the_store_is_built() {
+        let missing = RedisReplayStore::new("rediss://localhost/").unwrap_err();
+        let ConfigError::RedisTls(text) = missing else {
+            panic!("{missing:?}");
+        };
+        assert!([NO_PROVIDER, NO_ROOTS].contains(&text), "{text}");
+        assert_eq!(provider().unwrap_err(), ConfigError::RedisTls(NO_PROVIDER));
+    }
+}
