@@ -212,6 +212,53 @@ fn a_signal_ends_it_in_good_order() {
     assert!(server.child.wait().unwrap().success());
 }
 
+/// What is not known of the service can be chosen, and reaches the callback.
+#[test]
+fn unknown_behaviour_can_be_chosen() {
+    for (flags, expected) in [
+        (&[][..], "a%20b&x=&s=1"),
+        (&["--form-encoding", "urlencoded"], "a+b&x=&s=1"),
+        (
+            &["--unknown-var", "nothing", "--missing-var", "null"],
+            "a%20b&x=&s=1",
+        ),
+    ] {
+        let server = Server::start(&[&["--open"], flags].concat());
+        let app = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", app.local_addr().unwrap());
+        let called = std::thread::spawn(move || {
+            let (mut stream, _) = app.accept().unwrap();
+            let mut read = vec![0; 64 << 10];
+            let mut len = 0;
+            while !String::from_utf8_lossy(&read[..len]).contains("&s=1") {
+                len += stream.read(&mut read[len..]).unwrap();
+            }
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                .unwrap();
+            String::from_utf8_lossy(&read[..len]).into_owned()
+        });
+        let json = format!(
+            r#"{{"callbackUrl":"{url}","callbackBody":"${{object}}&x=${{x:none}}&s=${{size}}"}}"#
+        );
+        let head = format!(
+            "PUT /bucket-1/a%20b HTTP/1.1\r\nx-oss-callback: {}",
+            base64(&json)
+        );
+        assert_eq!(server.request(&head, b"1").0, 200);
+        let request = called.join().unwrap();
+        assert!(
+            request.ends_with(&format!("\r\n\r\n{expected}")),
+            "{request}"
+        );
+    }
+}
+
+fn base64(text: &str) -> String {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+    BASE64_STANDARD.encode(text)
+}
+
 /// `LOCAL_OSS_KILLS` times, 5 unless it is set: a server is killed while uploads go on. The next one
 /// finds every object that was acknowledged, and none in half.
 #[cfg(unix)]

@@ -86,3 +86,7 @@ pub use self::{
     server::{LocalOss, ReplayError, ResetError, StartError},
     store::DirectoryError,
 };
+/// The choices of [`LocalOssBuilder::fill_options`].
+pub use oss_callback::upload::{
+    EmptyText, FillOptions, FormEncoding, JsonText, MissingCustom, UnknownVariable,
+};

@@ -7,7 +7,9 @@ use oss_callback_local::{
     Fault, LocalOss, LocalOssBuilder,
 };
 
-/// What a local OSS is to do.
+use super::choices::Choices;
+
+/// The flags of `local-oss`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Port to listen on; 0 for a free one
@@ -81,6 +83,9 @@ pub(crate) struct Args {
     /// Print the private key too, to be kept for --key-pem
     #[arg(long)]
     pub(crate) print_key: bool,
+
+    #[command(flatten)]
+    choices: Choices,
 }
 
 /// `None` disables the timeout. A newtype, because clap reads an `Option` field as an optional flag.
@@ -134,7 +139,7 @@ impl Args {
         if let Some(fault) = self.fault {
             builder = builder.fault(fault);
         }
-        Ok(builder)
+        Ok(self.choices.apply(builder))
     }
 }
 

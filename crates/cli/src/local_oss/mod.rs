@@ -1,6 +1,7 @@
 //! `oss-callback local-oss`: turns flags into settings, and events into lines.
 
 mod args;
+mod choices;
 mod print;
 
 use std::{
@@ -19,6 +20,7 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
+    let stop = stop_signal()?;
     let oss = args.builder()?.start().await?;
     // Subscribed before the ready line is printed: its reader may upload immediately.
     let mut events = oss.events();
@@ -35,7 +37,6 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
             oss.key().to_private_pem()
         })?;
     }
-    let stop = stop_signal();
     tokio::pin!(stop);
     loop {
         let event = tokio::select! {
@@ -61,21 +62,28 @@ fn line(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Completes on Ctrl-C, or on the SIGTERM of an init system or a container runtime.
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+/// Completes on Ctrl-C, or on the SIGTERM of an init system or a container runtime. The handlers are
+/// in place when this returns.
+#[cfg(unix)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    }
-    // Without a handler the default one ends the process.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    })
+}
+
+/// Completes on Ctrl-C.
+#[cfg(not(unix))]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        // Without a handler the default one ends the process.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
 }

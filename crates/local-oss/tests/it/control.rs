@@ -102,7 +102,7 @@ async fn events_reach_the_page_as_they_happen() {
         .await
         .unwrap();
     let mut read = vec![0; 64 << 10];
-    // The head comes at once, so whoever has read it misses nothing.
+    // The head comes at once, so a listener that has read it misses no event.
     let mut text = String::new();
     while !text.contains("\r\n\r\n") {
         let len = stream.read(&mut read).await.unwrap();

@@ -558,10 +558,94 @@ async fn unsigned_requests_are_refused_unless_the_server_is_open() {
     assert!(app.seen().is_empty() && oss.callbacks().is_empty());
 }
 
+/// A signature of version 1.
+fn sign_v1(secret: &str, text: &str) -> String {
+    use hmac::{Hmac, Mac};
+    let mac = Hmac::<sha1::Sha1>::new_from_slice(secret.as_bytes()).unwrap();
+    base64(mac.chain_update(text).finalize().into_bytes())
+}
+
+/// A path can often be read in two ways; the signature says which one is meant.
+#[tokio::test]
+async fn the_key_is_the_one_that_was_signed() {
+    let secret = oss_callback_local::DEFAULT_ACCESS_KEY_SECRET;
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+    for (host, path, key) in [
+        // Ruby's.
+        ("127.0.0.1", "/bucket-1/dir%2Fa+b%2Bc", "dir/a b+c"),
+        ("127.0.0.1", "/bucket-1/dir%2Fa+b%2Bc", "dir/a+b+c"),
+        // The C SDK's.
+        ("127.0.0.1", "/bucket-1%2Fdir%2Fa", "dir/a"),
+        ("bucket-1.localhost", "/bucket-1/a", "bucket-1/a"),
+        ("bucket-1.localhost", "/bucket-1/a", "a"),
+        (
+            "bucket-1.oss-cn-hangzhou.aliyuncs.com",
+            "/bucket-1/a",
+            "bucket-1/a",
+        ),
+        ("bucket-1.oss.test", "/dir/a", "dir/a"),
+    ] {
+        let oss = LocalOss::builder().start().await.unwrap();
+        let text = format!("PUT\n\n\n{date}\n/bucket-1/{key}");
+        let authorization = format!("OSS local-oss-access-key-id:{}", sign_v1(secret, &text));
+        let headers = [
+            ("Host", host),
+            ("Date", &date),
+            ("Authorization", &authorization),
+        ];
+        let reply = send(address(&oss), "PUT", path, &headers, b"x").await;
+        assert_eq!(reply.status, 200, "{host}{path} {key}: {}", reply.text());
+        let objects = send(address(&oss), "GET", "/_oss/objects", &[], b"").await;
+        let objects: serde_json::Value = serde_json::from_slice(&objects.body).unwrap();
+        assert_eq!(objects[0]["object"], key, "{host}{path}");
+        assert_eq!(objects[0]["bucket"], "bucket-1");
+    }
+}
+
+#[tokio::test]
+async fn a_presigned_url_downloads_until_it_expires() {
+    let now = std::time::SystemTime::now();
+    let seconds = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let clock = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(seconds));
+    let of_server = clock.clone();
+    let oss = LocalOss::builder()
+        .clock(move || {
+            let seconds = of_server.load(std::sync::atomic::Ordering::Relaxed);
+            std::time::UNIX_EPOCH + Duration::from_secs(seconds)
+        })
+        .start()
+        .await
+        .unwrap();
+    let secret = oss_callback_local::DEFAULT_ACCESS_KEY_SECRET;
+    let date = httpdate::fmt_http_date(now);
+    let signature = sign_v1(secret, &format!("PUT\n\n\n{date}\n/bucket-1/a"));
+    let authorization = format!("OSS local-oss-access-key-id:{signature}");
+    let headers = [("Date", date.as_str()), ("Authorization", &authorization)];
+    send(address(&oss), "PUT", "/bucket-1/a", &headers, b"hello").await;
+
+    let expires = seconds + 60;
+    let text = format!("GET\n\n\n{expires}\n/bucket-1/a?response-content-type=text/x-mine");
+    let signature = sign_v1(secret, &text)
+        .replace('+', "%2B")
+        .replace('/', "%2F")
+        .replace('=', "%3D");
+    let target = format!(
+        "/bucket-1/a?OSSAccessKeyId=local-oss-access-key-id&Expires={expires}&Signature={signature}\
+         &response-content-type=text%2Fx-mine"
+    );
+    let reply = send(address(&oss), "GET", &target, &[], b"").await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, "hello"));
+    assert_eq!(reply.header("content-type"), Some("text/x-mine"));
+    let altered = target.replace("x-mine", "x-yours");
+    let reply = send(address(&oss), "GET", &altered, &[], b"").await;
+    assert_eq!(reply.code(), "SignatureDoesNotMatch");
+    clock.store(expires + 1, std::sync::atomic::Ordering::Relaxed);
+    let reply = send(address(&oss), "GET", &target, &[], b"").await;
+    assert_eq!((reply.status, reply.code().as_str()), (403, "AccessDenied"));
+}
+
 #[tokio::test]
 async fn a_temporary_pair_needs_its_token() {
-    // Signed by hand with version 1, whose string is short.
-    use hmac::{Hmac, Mac};
     let oss = LocalOss::builder()
         .credentials(Credentials::new("STS.id", "secret").security_token("the-token"))
         .start()
@@ -577,10 +661,7 @@ async fn a_temporary_pair_needs_its_token() {
             .map(|token| format!("x-oss-security-token:{token}\n"))
             .unwrap_or_default();
         let text = format!("PUT\n\n\n{date}\n{header}/bucket-1/a");
-        let mac = Hmac::<sha1::Sha1>::new_from_slice(b"secret")
-            .unwrap()
-            .chain_update(text);
-        let authorization = format!("OSS STS.id:{}", base64(mac.finalize().into_bytes()));
+        let authorization = format!("OSS STS.id:{}", sign_v1("secret", &text));
         let mut headers = vec![("Date", date.as_str()), ("Authorization", &authorization)];
         headers.extend(token.map(|token| ("x-oss-security-token", token)));
         let reply = send(address(&oss), "PUT", "/bucket-1/a", &headers, b"").await;
