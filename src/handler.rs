@@ -15,15 +15,15 @@ use tower::Service;
 
 use crate::{CallbackBody, Rejection};
 
-/// Makes a tower service of an async function, for servers that bring no router of their own.
+/// Makes a tower service of an async function, for servers without a router.
 ///
 /// 1. The function gets the request as the layer passes it on: the verified bytes as the body, the
 ///    proof in the extensions. [`OssCallback::from_extensions`] decodes them.
 /// 2. It answers with a [`CallbackAnswer`], or any other response, or refuses with a [`Rejection`].
 ///    The layer renders the rejection as it renders its own.
-/// 3. `B`, the body of the response, is inferred from what the server wants, or said:
-///    `handler_fn::<Full<Bytes>, _, _, _>(uploaded)`. It is any body that is `From<Bytes>`; a server
-///    that wants another maps the response, or uses tower's `service_fn`.
+/// 3. `B`, the body of the response, is inferred from what the server wants, or given:
+///    `handler_fn::<Full<Bytes>, _, _, _>(uploaded)`. It is any body that is `From<Bytes>`. For a
+///    `BoxBody` see [below](#boxed-bodies).
 ///
 /// The same function is a handler for [`warp::route`](crate::warp::route).
 ///
@@ -32,18 +32,19 @@ use crate::{CallbackBody, Rejection};
 ///
 /// # hyper
 ///
-/// The layer answers every request that is not a callback, so look at the path first and hand it
-/// only what was sent to the callback URL. hyper's body goes in as it is, and HTTP/1.0, 1.1 and 2
-/// are one to the layer. hyper is also the HTTP of axum and warp, and some verdicts are its own:
+/// The layer answers every request that is not a callback, so match the path first and pass it only
+/// what was sent to the callback URL. It takes hyper's body as it is, and treats HTTP/1.0, 1.1 and 2
+/// alike. axum and warp use hyper too, and some verdicts are its own:
 ///
-/// - Refused with 400 and an empty body, before any service is called: folded headers, lengths that
-///   contradict each other or are no plain number, a final transfer coding other than `chunked`,
+/// - It refuses with 400 and an empty body, before any service is called: folded headers, lengths that
+///   contradict each other or are not plain numbers, a final transfer coding other than `chunked`,
 ///   and any transfer coding over HTTP/1.0.
-/// - Let through: one length said twice, and `chunked` beside a length, where the chunks count.
-///   What counts is what is verified, so a request that two servers read differently is no callback
-///   to one of them. `chunked, chunked` is read as `chunked`.
-/// - `100 Continue` is sent when the body is first polled, so to nobody whose headers are refused.
-/// - A target in absolute form is taken apart: its path and query count, its host does not.
+/// - It accepts one length given twice, and `chunked` beside a length, where the chunks count. The
+///   layer verifies what hyper read, so a request that two servers read differently verifies at one
+///   of them at most. `chunked, chunked` is read as `chunked`.
+/// - It sends `100 Continue` when the body is first polled, so never to a sender whose headers are
+///   refused.
+/// - Of a target in absolute form, path and query count; the host does not.
 ///
 /// ```no_run
 /// use std::convert::Infallible;
@@ -95,6 +96,38 @@ use crate::{CallbackBody, Rejection};
 ///         });
 ///     }
 /// }
+/// ```
+///
+/// # Boxed bodies
+///
+/// Nothing can be known to make a `BoxBody` of bytes, so the layer is told how, and the answer mapped:
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::{BodyExt, Full, combinators::BoxBody};
+/// use oss_callback::{
+///     CallbackAnswer, CallbackBody, OssCallbackLayer, Rejection, handler_fn,
+/// };
+/// use tower::{Layer, Service, ServiceExt};
+///
+/// type AppBody = BoxBody<Bytes, std::io::Error>;
+///
+/// fn boxed(response: Response<Full<Bytes>>) -> Response<AppBody> {
+///     response.map(|body| body.map_err(|never| match never {}).boxed())
+/// }
+///
+/// async fn uploaded(_: Request<CallbackBody>) -> Result<CallbackAnswer, Rejection> {
+///     Ok(CallbackAnswer::ok())
+/// }
+///
+/// let callbacks = OssCallbackLayer::builder()
+///     .on_rejection(|rejection| boxed(rejection.to_response()))
+///     .build()?
+///     .layer(handler_fn(uploaded).map_response(boxed));
+/// # fn serves(_: impl Service<Request<CallbackBody>, Response = Response<AppBody>>) {}
+/// # serves(callbacks);
+/// # Ok::<(), oss_callback::ConfigError>(())
 /// ```
 pub fn handler_fn<B, F, Fut, A>(handler: F) -> HandlerFn<F, B>
 where

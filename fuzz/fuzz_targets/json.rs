@@ -15,6 +15,8 @@ fuzz_target!(|body: &str| {
         Ok(theirs) => match ours {
             Ok(ours) => {
                 assert_eq!(ours, theirs, "identity on valid JSON");
+                let as_form = unsigned_callback(body.to_owned().into(), BodyType::Form);
+                assert!(as_form.var("").is_err(), "read in two ways: {body:?}");
                 for (name, value) in &theirs {
                     let text = callback.var(name).unwrap();
                     match value {

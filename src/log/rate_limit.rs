@@ -1,4 +1,4 @@
-//! How often one thing is said.
+//! How often one thing is told.
 //!
 //! 1. The first event of each cause passes at once, the next ones at a fixed interval, each with the
 //!    number of those left out before it.

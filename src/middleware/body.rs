@@ -14,13 +14,13 @@ use tower::BoxError;
 
 use crate::{Rejection, RejectionKind};
 
-/// How many frames are taken in one go. A peer that has thousands of tiny frames ready would
-/// otherwise keep the thread, and the deadline from being looked at.
+/// How many frames are taken in one poll. A peer that has thousands of tiny frames ready would
+/// otherwise keep the thread busy and the deadline unchecked.
 const FRAMES_PER_POLL: usize = 64;
 
-/// The body that the inner service gets: the verified bytes, once more.
+/// The body that the inner service gets: it replays the verified bytes.
 ///
-/// It has one frame, or none if it is empty, and an exact length, and is `Send`, `Sync` and `Unpin`.
+/// It has one frame, or no frame if it is empty, and an exact length. It is `Send`, `Sync` and `Unpin`.
 #[derive(Clone, Default)]
 pub struct CallbackBody(Full<Bytes>);
 
@@ -50,7 +50,7 @@ impl Body for CallbackBody {
     }
 }
 
-/// Shows a length alone.
+/// Shows the length only.
 impl fmt::Debug for CallbackBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let length = self.0.size_hint().exact().unwrap_or_default();
@@ -60,9 +60,9 @@ impl fmt::Debug for CallbackBody {
 
 /// Collects a body of at most `limit` bytes.
 ///
-/// A frame is kept as it is only if it is the whole body: each one holds on to the buffer that it
-/// was read into, and 65,536 packets of one byte would pin as many of these. From the second frame
-/// on, bytes are copied and frames dropped.
+/// A frame is kept only if it is the whole body, because a frame keeps the buffer alive that it was
+/// read into: 65,536 packets of one byte would pin as many buffers. From the second frame on, bytes
+/// are copied and frames dropped.
 #[derive(Debug)]
 pub(super) struct Collector {
     limit: usize,
@@ -100,7 +100,7 @@ impl Collector {
                 Ok(frame) => frame,
                 Err(error) => return Poll::Ready(Err(unreadable(error.into()))),
             };
-            // Trailers are not signed, and nobody reads them.
+            // Trailers are not signed, so nothing may read them.
             if let Ok(data) = frame.into_data() {
                 self.add(data)?;
             }
@@ -153,7 +153,7 @@ impl Collector {
     }
 }
 
-/// A limit outside this layer is a limit too.
+/// Maps an outer layer's `LengthLimitError` to 413.
 fn unreadable(error: BoxError) -> Rejection {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&*error);
     while let Some(error) = cause {

@@ -1,13 +1,14 @@
 //! What operators are told about the callbacks of one layer.
 //!
 //! 1. A refusal is a `debug` as long as no signature opened: any stranger can cause it. From then on
-//!    it is a `warn`, because it concerns what OSS sent. So are a signature version other than 1.0
-//!    and a target that this server itself rewrote, which no stranger benefits from hiding.
+//!    it is a `warn`, because it concerns what OSS sent. A signature version other than 1.0 and a
+//!    target that this server itself rewrote are warnings too: with either, no callback gets as far as
+//!    a signature that opens.
 //! 2. A warning names what to look at, a setting mostly, and the path that was verified.
 //! 3. A handler that is cut off, or outlives its request, is a `warn`; so is an answer that OSS will
 //!    not take.
-//! 4. Each cause is said at once, and then at most once [`in a while`](INTERVAL) with the number of
-//!    those left out: the senders of genuine callbacks can be any customers of OSS.
+//! 4. Each cause is told at once, and then at most once [in a while](INTERVAL) with the number of those
+//!    left out: the senders of genuine callbacks can be any customers of OSS.
 
 use std::{error::Error, fmt::Write, hash::Hasher, mem::discriminant, time::Duration};
 
@@ -220,7 +221,7 @@ impl LayerLog {
 /// Why a handler was not run to its end.
 #[derive(Clone, Copy)]
 pub(super) enum CutOff {
-    /// Neither a guard nor the layer asked for more.
+    /// Neither a guard nor the layer asked for a handler that runs to its end.
     WithRequest,
     /// The layer runs handlers in place.
     InPlace,
@@ -280,8 +281,7 @@ fn warn_of_genuine(
     }, Causes(rejection));
 }
 
-/// What no signature vouches for, and an operator has to learn nevertheless: both mean that no
-/// callback gets through.
+/// What an operator has to learn although no signature opened: with either, no callback gets through.
 fn concerns_operators(kind: &RejectionKind) -> bool {
     matches!(
         kind,
@@ -319,6 +319,7 @@ fn look_at(kind: &RejectionKind) -> Option<&'static str> {
         KeyUnavailable => "key_fetcher, pin_key",
         KeyUrlNotAllowed => "deny_key, key_url_policy",
         BucketMismatch => "BucketGuard, and var_names",
+        ObjectMismatch(_) => "ObjectCheck, and the upload's callbackBody",
         Stale => "AgeGuard, var_names, and the clock",
         TicketMissing | TicketMismatch => "var_names, and the upload's callbackBody",
         TicketInvalid | TicketExpired => "the keys and lifetimes of the TicketGuard",
@@ -335,6 +336,7 @@ impl std::hash::Hash for Cause<'_> {
             // The commonest by far, and it may carry numbers.
             RejectionKind::InvalidSignature(mismatch) => discriminant(mismatch).hash(state),
             RejectionKind::InvalidTarget(problem) => discriminant(problem).hash(state),
+            RejectionKind::ObjectMismatch(mismatch) => discriminant(mismatch).hash(state),
             RejectionKind::Replayed(replay) => discriminant(replay).hash(state),
             RejectionKind::Refused(reason) => reason.hash(state),
             _ => {}

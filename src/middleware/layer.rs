@@ -24,10 +24,10 @@ use crate::{
 /// variables too.
 const DEFAULT_BODY_LIMIT: usize = 64 * 1024;
 
-/// OSS gives up after 5 s: what comes later answers nobody.
+/// OSS gives up after 5 s: a later answer reaches nobody.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(4);
 
-/// A guard looks something up, near by. Several of them fit into the deadline.
+/// A guard looks something up in a store nearby. Several of them fit into the deadline.
 const DEFAULT_GUARD_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A handler holds what one upload needs, some kilobytes: together, tens of megabytes. Genuine and
@@ -171,13 +171,14 @@ impl<R, M> OssCallbackLayerBuilder<R, M> {
         self
     }
 
-    /// Adds a guard behind those added before.
+    /// Adds a guard after those added before.
     pub fn guard(mut self, guard: impl Guard) -> Self {
         self.settings.guards.push(Arc::new(guard));
         self
     }
 
-    /// How long each guard may take; 500 ms by default. One that takes longer has not decided: 503.
+    /// How long each guard may take; 500 ms by default. A guard that times out refuses the callback
+    /// with 503.
     pub fn guard_timeout(mut self, timeout: Duration) -> Self {
         self.settings.guard_timeout = timeout;
         self
@@ -251,8 +252,51 @@ impl<R, M> OssCallbackLayerBuilder<R, M> {
     /// What OSS called, where a proxy changes more than a prefix: the path and the query, as they
     /// were sent.
     ///
-    /// It must not depend on a header that a client can send. Who chooses what is verified can have
-    /// a callback for one URL pass at another.
+    /// The function sees the head of the request with the target as this server received it, before
+    /// axum's nested routers cut it: `parts.uri` is the `OriginalUri` where there is one. What was
+    /// changed before that cannot be seen here, and has to be known or noted down:
+    ///
+    /// ```
+    /// use axum::{Router, ServiceExt, extract::Request, http::Uri, routing::post};
+    /// use oss_callback::OssCallbackLayer;
+    /// use tower::{Layer, util::MapRequestLayer};
+    /// use tower_http::normalize_path::NormalizePathLayer;
+    ///
+    /// // 1. nginx rewrites: `rewrite ^/upload-notify$ /oss/callback;`. It keeps the query.
+    /// let rewritten = OssCallbackLayer::builder().signed_target(|parts| match parts.uri.query() {
+    ///     None => "/upload-notify".into(),
+    ///     Some(query) => format!("/upload-notify?{query}").into(),
+    /// });
+    ///
+    /// // 2. nginx merges slashes (`merge_slashes on` is its default), and the callback URL has two:
+    /// // `https://example.com//oss/callback`. One that has none is the better cure.
+    /// let merged = OssCallbackLayer::builder().signed_target(|_| "//oss/callback".into());
+    ///
+    /// // 3. A layer of this server trims slashes, and OSS calls `/oss/callback/`. Outside of that
+    /// // layer the target is still as it was sent.
+    /// #[derive(Clone)]
+    /// struct AsSent(Uri);
+    ///
+    /// let trimmed = OssCallbackLayer::builder()
+    ///     .signed_target(|parts| {
+    ///         let sent = parts.extensions.get().and_then(|AsSent(uri)| uri.path_and_query());
+    ///         sent.map_or("", |target| target.as_str()).into()
+    ///     })
+    ///     .build()?;
+    /// let app = Router::new().route("/oss/callback", post(|| async {}).route_layer(trimmed));
+    /// let app = NormalizePathLayer::trim_trailing_slash().layer(app);
+    /// let app = MapRequestLayer::new(|mut request: Request| {
+    ///     let sent = AsSent(request.uri().clone());
+    ///     request.extensions_mut().insert(sent);
+    ///     request
+    /// })
+    /// .layer(app);
+    /// # let _ = (rewritten.build()?, merged.build()?, ServiceExt::<Request>::into_make_service(app));
+    /// # Ok::<(), oss_callback::ConfigError>(())
+    /// ```
+    ///
+    /// It must not depend on a header that a client can send: a client that chooses what is verified
+    /// can have a callback for one URL pass at another.
     pub fn signed_target(
         mut self,
         target: impl Fn(&Parts) -> Cow<'_, str> + Send + Sync + 'static,

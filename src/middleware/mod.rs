@@ -10,8 +10,12 @@
 //! 5. The guards are asked.
 //! 6. A clone of the inner service is polled ready and called with the bytes that were verified. An
 //!    unverified request never holds a slot of it.
-//! 7. The guards are told the outcome, and the answer goes out. A rejection, from here or from an
+//! 7. The handler runs. If its request ends first and a guard has to know the outcome, a task
+//!    [runs](running) it to its end.
+//! 8. The guards are told the outcome, and the answer goes out. A rejection, from here or from an
 //!    extractor or handler inside, is [rendered](response) in one place.
+//!
+//! What operators are told on the way stands in [events](events).
 //!
 //! One deadline covers steps 3 to 5, the [admission](admission) of a request. The inner service exerts
 //! no back-pressure on the outside, because nobody knows before the verdict whether a request deserves

@@ -42,9 +42,10 @@ use crate::{CallbackAnswer, Rejection, RejectionKind, Replay};
 /// # Ok::<(), oss_callback::ConfigError>(())
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not render rejections as responses with the body `{B}`",
-    label = "give the layer's builder an `on_rejection(|rejection| ..)` that returns `Response<{B}>`",
-    note = "the default renders JSON into any body that is `From<Bytes>`"
+    message = "the responses inside of `OssCallbackLayer` have a body that `{Self}` cannot render rejections into",
+    label = "this needs `RejectionResponse<{B}>`; the default renders into any body that is `From<Bytes>`",
+    note = "is there a layer inside that changes the response body, as `TraceLayer` and `CompressionLayer` do? Put it outside, in a `route_layer` call of its own after the one with `OssCallbackLayer`",
+    note = "for a body of your own, tell the layer's builder how to make it, a `BoxBody` for instance: `.on_rejection(|rejection| rejection.to_response::<Bytes>().map(|bytes| Full::new(bytes).map_err(|never| match never {{}}).boxed()))`"
 )]
 pub trait RejectionResponse<B>: Clone {
     /// The response for a rejection. OSS wants JSON with an exact length.

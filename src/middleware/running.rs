@@ -242,9 +242,9 @@ where
     F: Future<Output: Judge>,
 {
     let progress = &mut remainder.progress;
-    let outcome = poll_fn(|cx| {
+    let (outcome, rejection) = poll_fn(|cx| {
         let handler = handler.as_mut().project().handler;
-        poll_handler(handler, progress, cx).map(|answer| answer.outcome())
+        poll_handler(handler, progress, cx).map(|answer| answer.judge())
     })
     .await;
     drop(handler);
@@ -255,6 +255,9 @@ where
         ..
     } = &remainder;
     log.ended_behind(callback, outcome, *stopwatch);
+    if let Some(rejection) = rejection {
+        log.refused_inside(&rejection, callback);
+    }
     if let Some(notifying) = remainder.progress.notifier.notify(outcome) {
         notifying.await;
     }
@@ -263,21 +266,19 @@ where
 /// What inner services answer with.
 #[doc(hidden)]
 pub trait Judge {
-    /// What a handler came to whose answer nobody waits for.
-    fn outcome(&self) -> Outcome;
+    /// What a handler came to whose answer nobody waits for, and why it refused, if it did.
+    fn judge(&self) -> (Outcome, Option<Rejection>);
 }
 
 impl<B, E> Judge for Result<Response<B>, E> {
     /// OSS takes exactly 200 for success, so the guards do too.
-    fn outcome(&self) -> Outcome {
-        match self {
-            Ok(response)
-                if response.status() == StatusCode::OK
-                    && response.extensions().get::<Rejection>().is_none() =>
-            {
-                Outcome::Accepted
-            }
-            _ => Outcome::Failed,
+    fn judge(&self) -> (Outcome, Option<Rejection>) {
+        let Ok(response) = self else {
+            return (Outcome::Failed, None);
+        };
+        match response.extensions().get::<Rejection>() {
+            None if response.status() == StatusCode::OK => (Outcome::Accepted, None),
+            rejection => (Outcome::Failed, rejection.cloned()),
         }
     }
 }
@@ -298,12 +299,15 @@ pub(super) fn poll_handler<F: Future>(
     answer
 }
 
-/// The handlers of a layer that run to their end, whatever becomes of their requests: for a shutdown
+/// The handlers of a layer that run to their end even if their requests are dropped: for a shutdown
 /// that loses none of them.
 ///
 /// It counts the handlers behind a [`ReplayGuard`](crate::ReplayGuard), or all of them with
 /// [`run_to_end`](super::OssCallbackLayerBuilder::run_to_end): those whose sender still waits, and
-/// those that run on without one.
+/// those that run on without one. Where the guard's store is a database, [drain] the guard after
+/// that.
+///
+/// [drain]: crate::ReplayGuard::drain
 ///
 /// ```no_run
 /// # use axum::{Router, routing::post};

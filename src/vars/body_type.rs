@@ -6,11 +6,19 @@
 //!    handlers decode alike. It is *judged* when variables are first read, by a guard or an extractor.
 //!    A handler that takes only the [`VerifiedCallback`](crate::VerifiedCallback) therefore gets a
 //!    `text/plain` body: it asked for bytes, and the header is not signed.
-//! 3. A body declared as a form that is JSON text is refused by the [form](super::form) (422).
+//! 3. A body declared as a form that is JSON text is refused by the [form](super::form) (422). So no body
+//!    can be read in two ways, whatever its header is changed to.
 
 use crate::{Rejection, RejectionKind};
 
 /// How bodies are decoded.
+///
+/// The type is resolved when a callback is verified, and judged when variables are first read, by a guard
+/// or an extractor: another media type is `UnsupportedMediaType` then, and JSON text that is declared as a
+/// form is `InvalidVariables`. A handler that takes only the [`VerifiedCallback`] reads bytes and is not
+/// refused for their type. A `Content-Encoding` is refused before the body is read, whatever asks for it.
+///
+/// [`VerifiedCallback`]: crate::VerifiedCallback
 ///
 /// ```
 /// use oss_callback::{BodyType, OssCallbackLayer};
@@ -22,9 +30,9 @@ use crate::{Rejection, RejectionKind};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyType {
-    /// As the `Content-Type` says, and as a form where there is none. OSS writes the callback's
-    /// `callbackBodyType` there, but does not sign it: who repeats a captured callback may change
-    /// it. All readers of one request still read it in one way.
+    /// As the `Content-Type` says, and as a form if there is none. OSS writes the template's
+    /// `callbackBodyType` there but does not sign it, so anyone who repeats a captured callback may
+    /// change it. All readers of one request still read it in one way.
     #[default]
     FromContentType,
     /// As `application/x-www-form-urlencoded`, whatever the `Content-Type` says.

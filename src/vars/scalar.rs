@@ -118,7 +118,7 @@ impl<'de> Scalar<'de> {
         VarsError::invalid_type(Unexpected::Other("a variable"), visitor)
     }
 
-    /// Rust reads `+1` as a number. Some readers do so and some do not, so here it is none.
+    /// Rust reads `+1` as a number. Not all readers do, so it is refused.
     fn may_be_number(&self) -> bool {
         matches!(self.kind, ValueKind::Number | ValueKind::Text) && !self.text.starts_with('+')
     }

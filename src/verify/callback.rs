@@ -112,8 +112,10 @@ impl VerifiedCallback {
     /// is `Some("")`, which is how OSS writes a variable that has no value.
     ///
     /// # Errors
-    /// `InvalidVariables` if the body does not decode or names a variable twice,
-    /// `UnsupportedMediaType` if it is neither a form nor JSON.
+    /// `InvalidVariables` if the body does not decode, names a variable twice, or is declared as a form
+    /// and is JSON text; `UnsupportedMediaType` if it is neither a form nor JSON. The
+    /// [source](std::error::Error::source) names the usual cause. A handler that asks for no variables
+    /// is not refused for either.
     pub fn var(&self, name: &str) -> Result<Option<&str>, Rejection> {
         Ok(self.vars()?.get(name))
     }
@@ -129,13 +131,50 @@ impl VerifiedCallback {
 
     /// The callback variables as a value of your own.
     ///
-    /// Numbers are read from text, as forms have nothing else. Behind `#[serde(flatten)]` and in
-    /// untagged enums serde itself does not do so; [`CallbackVars`](crate::CallbackVars) may be
-    /// flattened nevertheless.
+    /// 1. Numbers and booleans are read from text, as forms have nothing else, and a number is its own
+    ///    text for a `String`.
+    /// 2. An empty value, JSON's `null` and a value that OSS left out are `None` for an `Option`. Make
+    ///    every variable an `Option` that OSS may have no value for: `contentMd5` after a multipart
+    ///    upload, `imageInfo` of a file that is no image. `#[serde(default)]` is for variables that the
+    ///    *template* does not name.
+    /// 3. Both hold at every depth of a JSON body.
+    /// 4. Behind `#[serde(flatten)]` and in tagged and untagged enums, serde keeps text as text: use
+    ///    [`from_text`](crate::from_text) there. [`CallbackVars`](crate::CallbackVars) may be flattened
+    ///    as it is.
+    ///
+    /// ```
+    /// use oss_callback::test_util::CallbackSigner;
+    /// use serde::Deserialize;
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Upload {
+    ///     #[serde(rename = "imageInfo")]
+    ///     image: Image,
+    /// }
+    ///
+    /// #[derive(Debug, Deserialize, PartialEq)]
+    /// struct Image {
+    ///     format: Option<String>,
+    ///     height: Option<u64>,
+    /// }
+    ///
+    /// # let signer = CallbackSigner::new();
+    /// // What OSS makes of one template, for an image and for another file.
+    /// for (body, format, height) in [
+    ///     (r#"{"imageInfo":{"format":"png","height":"278"}}"#, Some("png"), Some(278)),
+    ///     (r#"{"imageInfo":{"format":,"height":""}}"#, None, None),
+    /// ] {
+    ///     let callback = signer.verify(signer.json("/cb", body))?;
+    ///     let upload: Upload = callback.decode()?;
+    ///     let format = format.map(String::from);
+    ///     assert_eq!(upload.image, Image { format, height });
+    /// }
+    /// # Ok::<(), oss_callback::Rejection>(())
+    /// ```
     ///
     /// # Errors
-    /// As [`var`](Self::var), and `InvalidVariables` if the variables do not fit the type. The
-    /// source names the field.
+    /// As [`var`](Self::var), and `InvalidVariables` if the variables do not fit the type. The source
+    /// names the whole path of fields, `imageInfo.height` or `items[3].size`, and never a value.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Rejection> {
         self.vars()?.decode()
     }

@@ -417,7 +417,7 @@ fn what_can_never_match_is_not_issued() {
 }
 
 #[test]
-fn weak_secrets_are_refused() {
+fn secrets_that_were_never_filled_are_refused() {
     let refused = |secret: &[u8]| {
         let error = TicketKey::new(secret).unwrap_err();
         assert!(matches!(error, ConfigError::Ticket(_)), "{error:?}");
@@ -425,10 +425,7 @@ fn weak_secrets_are_refused() {
     };
     refused(&[0; 32]);
     refused(&[0; 64]);
-    refused(&[7; 32]);
     refused(&[255; 33]);
-    refused(&"ab".repeat(16).into_bytes());
-    refused(&"abc".repeat(11).into_bytes());
     refused(b"");
     refused(&SECRET[..31]);
     assert!(TicketKey::with_kid("k", [0; 32]).is_err());

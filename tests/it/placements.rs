@@ -435,6 +435,91 @@ async fn signed_target_says_what_a_rewriter_hides() {
     }
 }
 
+/// Row by row: what the server receives, and what OSS called.
+#[tokio::test]
+async fn signed_target_is_given_the_target_as_received_before_routers_cut_it() {
+    for (mount, received) in [
+        ("/", "/cb?a=1"),
+        ("/api", "/api/cb?a=1"),
+        ("/a/b", "/a/b/cb?a=1"),
+    ] {
+        let layer = builder()
+            .signed_target(move |parts| {
+                assert_eq!(parts.uri, received);
+                format!("/public{}", parts.uri).into()
+            })
+            .build()
+            .unwrap();
+        let seen = post(async |uri: http::Uri| uri.to_string()).route_layer(layer);
+        let inner = Router::new().route("/cb", seen);
+        let app = match mount {
+            "/" => inner,
+            mount => Router::new().nest(mount, inner),
+        };
+        let mut proxied = callback(&format!("/public{received}"));
+        *proxied.uri_mut() = received.parse().unwrap();
+        let response = app.oneshot(proxied).await.unwrap();
+        assert_eq!(response.status(), 200, "{mount}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "/cb?a=1", "handlers see what routers leave");
+    }
+}
+
+#[tokio::test]
+async fn signed_target_undoes_a_rewrite_and_merged_slashes_inside_nested_routers() {
+    let rewritten = builder().signed_target(|parts| {
+        let target = parts.uri.path_and_query().unwrap().as_str();
+        target.replacen("/oss/cb", "/upload-notify", 1).into()
+    });
+    let merged = builder().signed_target(|parts| {
+        let query = parts.uri.query().unwrap_or_default();
+        format!("//oss//cb?{query}").into()
+    });
+    for (layer, called) in [(rewritten, "/upload-notify?a=1"), (merged, "//oss//cb?a=1")] {
+        let route = post(uploaded).route_layer(layer.build().unwrap());
+        let app = Router::new().nest("/oss", Router::new().route("/cb", route));
+        let mut proxied = callback(called);
+        *proxied.uri_mut() = "/oss/cb?a=1".parse().unwrap();
+        let response = app.clone().oneshot(proxied).await.unwrap();
+        assert_eq!(response.status(), 200, "{called}");
+        let response = app.oneshot(callback("/oss/cb?a=1")).await.unwrap();
+        assert_eq!(response.status(), 403, "what arrived was not called");
+    }
+}
+
+#[tokio::test]
+async fn signed_target_can_take_what_was_noted_outside_of_normalize_path() {
+    use tower::util::MapRequestLayer;
+    use tower_http::normalize_path::NormalizePathLayer;
+
+    #[derive(Clone)]
+    struct AsSent(http::Uri);
+
+    let layer = builder()
+        .signed_target(|parts| {
+            let sent = parts
+                .extensions
+                .get()
+                .and_then(|AsSent(uri)| uri.path_and_query());
+            sent.map_or("", |target| target.as_str()).into()
+        })
+        .build()
+        .unwrap();
+    let app = Router::new().route("/cb", post(uploaded).route_layer(layer));
+    let app = NormalizePathLayer::trim_trailing_slash().layer(app);
+    let app = MapRequestLayer::new(|mut request: Request| {
+        let sent = AsSent(request.uri().clone());
+        request.extensions_mut().insert(sent);
+        request
+    })
+    .layer(app);
+    for called in ["/cb/?a=1", "/cb", "/cb//"] {
+        let request = callback(called).map(Body::new);
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200, "{called}");
+    }
+}
+
 #[tokio::test]
 async fn path_prefix_puts_back_what_a_proxy_took() {
     let layer = builder().path_prefix("/proxy%20/a").build().unwrap();

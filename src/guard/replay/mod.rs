@@ -6,9 +6,10 @@
 //!    [in progress](Replay::InProgress), was [cut off](Replay::Interrupted) or is
 //!    [done](Replay::Done).
 //! 3. 200 confirms it. If the handler came to anything else it is released, so that the next copy may
-//!    try. A request that was cancelled while the handler ran neither confirms nor releases: the
-//!    handler may have done its work, and a sender could have that work done again by hanging up. The
-//!    id is held until an operator frees it.
+//!    try. A handler whose request is cancelled runs to its end as a
+//!    [task](crate::Admission::until_finished). One that is cut off nevertheless neither confirms nor
+//!    releases: it may have done its work, and a sender could have that work done again by hanging
+//!    up. The id is held until an operator frees it.
 //! 4. A process may die with its handler. How far that callback came is unknown, and once the lease
 //!    is over another copy may run. This is the one way to a second run, and no sender can bring it
 //!    about.

@@ -27,14 +27,14 @@ use crate::ConfigError;
 const MIN_SECRET_LEN: usize = 32;
 const MAX_KID_LEN: usize = 64;
 
-/// A random secret of 32 bytes, or its hexadecimal or base64 text, has fewer different bytes with a
-/// probability below 2^-50. A buffer that was never filled has.
-const MIN_DIFFERENT_BYTES: usize = 4;
+/// What memory holds that was never filled, or was erased: a secret of nothing else was not read from
+/// where it should be. A repeated byte is no better, but tests like to use one.
+const UNFILLED: [u8; 2] = [0x00, 0xff];
 
 /// A secret that signs tickets.
 ///
 /// The secret is made for this purpose alone: one for each application and stage, from a source of
-/// randomness, and **never the secret of sessions** or of anything else that is signed. Whoever has it
+/// randomness, and **never the secret of sessions** or of anything else that is signed. Anybody who has it
 /// can issue tickets for any object.
 ///
 /// ```
@@ -101,7 +101,7 @@ impl TicketKey {
     /// A key without an id. The secret is used as it is, byte by byte: text is not decoded.
     ///
     /// # Errors
-    /// If the secret is shorter than 256 bits, or has fewer than four different bytes.
+    /// If the secret is shorter than 256 bits, or is nothing but zero bytes, or nothing but `0xff`.
     pub fn new(secret: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let secret = secret.as_ref();
         if secret.len() < MIN_SECRET_LEN {
@@ -110,9 +110,12 @@ impl TicketKey {
                  `openssl rand -base64 32` makes one",
             ));
         }
-        if different_bytes(secret) < MIN_DIFFERENT_BYTES {
+        if UNFILLED
+            .iter()
+            .any(|byte| secret.iter().all(|other| other == byte))
+        {
             return Err(ConfigError::Ticket(
-                "the secret of a ticket key must be random, and this one is a few bytes over and over: \
+                "the secret of a ticket key must be random, and this one was never filled: \
                  `openssl rand -base64 32` makes one",
             ));
         }
@@ -247,14 +250,6 @@ pub(super) fn open(keys: &[TicketKey], ticket: &str) -> Result<Vec<u8>, &'static
     BASE64_URL_SAFE_NO_PAD
         .decode(payload)
         .map_err(|_| "its payload is not base64url")
-}
-
-fn different_bytes(secret: &[u8]) -> usize {
-    let mut seen = [false; 256];
-    for byte in secret {
-        seen[usize::from(*byte)] = true;
-    }
-    seen.into_iter().filter(|seen| *seen).count()
 }
 
 fn headers(kid: Option<&str>) -> Vec<String> {

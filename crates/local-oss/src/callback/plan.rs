@@ -1,0 +1,154 @@
+//! A callback that was asked for, judged by every rule that comes before the upload.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use http::{HeaderMap, StatusCode};
+use oss_callback::upload::{CallbackParams, CallbackUrl, ParamsError, ParamsRule, UploadedObject};
+
+use super::fault::{FAULT_HEADER, Fault};
+use crate::{config::Config, error::OssError};
+
+/// What is to be called back once the object is stored.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(super) params: CallbackParams,
+    /// The fault that this upload asked for.
+    pub(super) fault: Option<Fault>,
+}
+
+impl Plan {
+    /// The plan of what an upload asked for; `None` if that is no callback.
+    ///
+    /// # Errors
+    /// The service's refusal of the first rule that is broken.
+    pub(crate) async fn of(
+        config: &Config,
+        params: Result<Option<CallbackParams>, ParamsError>,
+        headers: &HeaderMap,
+    ) -> Result<Option<Self>, OssError> {
+        let fault = requested_fault(headers)?;
+        let Some(params) = params.map_err(|error| refusal(&error))? else {
+            return Ok(None);
+        };
+        for url in params.urls() {
+            if url.is_https() {
+                return Err(OssError::not_implemented("callbacks over https"));
+            }
+            resolve(config, url).await?;
+        }
+        // Names that no variable has are found out before the object is stored.
+        params
+            .fill(&UploadedObject::new("", ""), &config.fill)
+            .map_err(|error| {
+                OssError::invalid_argument(format!(
+                    "The callback body cannot be filled in: {error}."
+                ))
+                .with("ArgumentName", "callbackBody")
+                .with("ArgumentValue", params.body())
+            })?;
+        Ok(Some(Self { params, fault }))
+    }
+
+    /// Whether the size of an image is asked for.
+    pub(super) fn wants_image(&self) -> bool {
+        self.params.body().contains("${imageInfo")
+    }
+}
+
+fn requested_fault(headers: &HeaderMap) -> Result<Option<Fault>, OssError> {
+    headers
+        .get(FAULT_HEADER)
+        .map(|value| {
+            value
+                .to_str()
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| {
+                    OssError::invalid_argument(format!(
+                        "{FAULT_HEADER} is {}.",
+                        super::fault::ParseFaultError
+                    ))
+                })
+        })
+        .transpose()
+}
+
+/// The service's answer to parameters that break a rule.
+fn refusal(error: &ParamsError) -> OssError {
+    let mut refusal = match error.rule() {
+        // Rules of features that the service has and this server lacks.
+        ParamsRule::CallbackPolicy
+        | ParamsRule::SignatureVersionUnsupported
+        | ParamsRule::AdditionalHeadersUnsupported => OssError::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "NotImplemented",
+            error.message(),
+        ),
+        _ => OssError::invalid_argument(error.message()),
+    };
+    if let Some(name) = error.argument_name() {
+        refusal = refusal.with("ArgumentName", name);
+    }
+    if let Some(value) = error.argument_value() {
+        refusal = refusal.with("ArgumentValue", value);
+    }
+    refusal.with_ec(error.ec())
+}
+
+/// Looks a URL's host up, as the service does before it takes the upload. With `strict`, an address
+/// that is not public is refused.
+///
+/// # Errors
+/// [`ParamsRule::Unresolvable`] and [`ParamsRule::PrivateAddress`].
+pub(super) async fn resolve(config: &Config, url: &CallbackUrl) -> Result<SocketAddr, OssError> {
+    let broken = |rule: ParamsRule| {
+        OssError::invalid_argument(ParamsError::from(rule).message())
+            .with("ArgumentName", "callbackUrl")
+            .with("ArgumentValue", url.as_str())
+            .with_ec(rule.ec())
+    };
+    // Resolvers of old take `123.456` for an address: 123.0.1.200.
+    let looks_numeric = url.host().bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if looks_numeric && url.host().parse::<Ipv4Addr>().is_err() {
+        return Err(broken(ParamsRule::Unresolvable));
+    }
+    let lookup = tokio::net::lookup_host((url.host(), url.port()));
+    let addresses: Vec<SocketAddr> = match tokio::time::timeout(LOOKUP, lookup).await {
+        Ok(Ok(addresses)) => addresses.collect(),
+        _ => Vec::new(),
+    };
+    // The service calls IPv4 addresses only. On localhost an application may listen on either.
+    let address = addresses
+        .iter()
+        .find(|address| address.is_ipv4())
+        .or_else(|| addresses.first().filter(|_| !config.strict))
+        .copied()
+        .ok_or_else(|| broken(ParamsRule::Unresolvable))?;
+    if config.strict && !is_public(address.ip()) {
+        return Err(broken(ParamsRule::PrivateAddress));
+    }
+    Ok(address)
+}
+
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [first, second, ..] = v4.octets();
+            let is_shared = first == 100 && (64..128).contains(&second);
+            !(v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_broadcast()
+                || v4.is_multicast()
+                || is_shared)
+        }
+        IpAddr::V6(_) => false,
+    }
+}
+
+/// Name servers that do not answer must not hold an upload back for long.
+const LOOKUP: Duration = Duration::from_secs(5);

@@ -1,0 +1,162 @@
+//! Sends a callback: one connection for one request, no redirects, one deadline for all of it.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, task::AbortHandle};
+
+use super::{
+    judge::{self, Answer, Failure},
+    request::SignedRequest,
+};
+use crate::config::CallbackHttp;
+
+/// What came of a request.
+pub(super) struct Sent {
+    /// Where the application answered at all.
+    pub(super) answer: Option<Answer>,
+    /// The whole body of an answer that the service takes.
+    pub(super) verdict: Result<Bytes, Failure>,
+    pub(super) took: Duration,
+}
+
+pub(super) async fn send(
+    request: &SignedRequest,
+    address: SocketAddr,
+    limit: Option<Duration>,
+    version: CallbackHttp,
+) -> Sent {
+    let begin = Instant::now();
+    let mut answer = None;
+    let exchange = exchange(request, address, version, &mut answer);
+    let verdict = match limit {
+        Some(limit) => match tokio::time::timeout(limit, exchange).await {
+            Ok(verdict) => verdict,
+            Err(_) => Err(Failure::timeout(
+                &address.to_string(),
+                begin.elapsed().as_millis(),
+                limit.as_millis(),
+            )),
+        },
+        None => exchange.await,
+    };
+    Sent {
+        answer,
+        verdict,
+        took: begin.elapsed(),
+    }
+}
+
+async fn exchange(
+    request: &SignedRequest,
+    address: SocketAddr,
+    version: CallbackHttp,
+    answer: &mut Option<Answer>,
+) -> Result<Bytes, Failure> {
+    let stream = TcpStream::connect(address).await.map_err(|_| {
+        Failure::status("-1. OSS can not connect to your callbackUrl, please check it")
+    })?;
+    // What is no HTTP, or none to its end.
+    let broken = |_: hyper::Error| Failure::status(502);
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    let connection = tokio::spawn(async move {
+        // Its errors come out of the request, too.
+        let _ = connection.await;
+    });
+    let _connection = AbortOnDrop(connection.abort_handle());
+
+    let response = sender
+        .send_request(http_request(request, version))
+        .await
+        .map_err(broken)?;
+    let (parts, body) = response.into_parts();
+    *answer = Some(Answer {
+        status: parts.status.as_u16(),
+        headers: parts
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value.as_bytes());
+                (name.as_str().to_owned(), value.into_owned())
+            })
+            .collect(),
+        body: Bytes::new(),
+    });
+    let judged = judge::head(parts.status.as_u16(), declared_length(&parts.headers));
+    // The body of a refusal is for the journal; it may break off.
+    let read = Limited::new(body, judge::MAX_BODY as usize).collect().await;
+    let read = match (judged, read) {
+        (Ok(()), Ok(read)) => read.to_bytes(),
+        (Ok(()), Err(_)) => return Err(Failure::status(502)),
+        (Err(failure), read) => {
+            if let (Some(answer), Ok(read)) = (answer, read) {
+                answer.body = kept(&read.to_bytes());
+            }
+            return Err(failure);
+        }
+    };
+    let Some(answer) = answer else {
+        return Err(Failure::status(502));
+    };
+    answer.body = kept(&read);
+    judge::body(answer.header("content-type"), &read)?;
+    Ok(read)
+}
+
+fn http_request(request: &SignedRequest, version: CallbackHttp) -> Request<Full<Bytes>> {
+    let mut made = Request::new(Full::new(request.body.clone()));
+    *made.method_mut() = Method::POST;
+    *made.version_mut() = match version {
+        CallbackHttp::Http10 => Version::HTTP_10,
+        CallbackHttp::Http11 => Version::HTTP_11,
+    };
+    // A callback URL is ASCII without blanks, so its target and host are legal.
+    *made.uri_mut() = request.target.parse().unwrap_or_default();
+    for (name, value) in &request.headers {
+        let name = HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
+            made.headers_mut().append(name, value);
+        }
+    }
+    made
+}
+
+/// A length that is declared. A chunked answer has none, whatever else it says.
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return None;
+    }
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// A copy: a slice would hold on to the whole.
+fn kept(body: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(&body[..body.len().min(Answer::KEPT)])
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// How large the head of an answer may be.
+const MAX_HEAD: usize = 64 << 10;

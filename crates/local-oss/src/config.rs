@@ -1,0 +1,321 @@
+//! What a local OSS can be told, once for the library and the command line.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use oss_callback::upload::FillOptions;
+
+use crate::{
+    address::is_bucket_name,
+    callback::{CallbackKey, Fault},
+    server::{LocalOss, StartError},
+};
+
+/// The access key id that a server has unless it is given another.
+pub const DEFAULT_ACCESS_KEY_ID: &str = "local-oss-access-key-id";
+
+/// The access key secret that a server has unless it is given another. It is public: the server
+/// protects nothing.
+pub const DEFAULT_ACCESS_KEY_SECRET: &str = "local-oss-access-key-secret";
+
+/// A key pair that requests may be signed with.
+#[derive(Clone, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Credentials {
+    /// Names the pair.
+    pub access_key_id: String,
+    /// Signs requests.
+    pub access_key_secret: String,
+    /// The token that requests must carry beside the pair, if it is a temporary one. Without it any
+    /// token is taken, and none.
+    pub security_token: Option<String>,
+}
+
+impl Credentials {
+    /// A pair without a security token.
+    pub fn new(access_key_id: impl Into<String>, access_key_secret: impl Into<String>) -> Self {
+        Self {
+            access_key_id: access_key_id.into(),
+            access_key_secret: access_key_secret.into(),
+            security_token: None,
+        }
+    }
+
+    /// The same pair as a temporary one, that counts only together with `token`.
+    #[must_use]
+    pub fn security_token(mut self, token: impl Into<String>) -> Self {
+        self.security_token = Some(token.into());
+        self
+    }
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Self::new(DEFAULT_ACCESS_KEY_ID, DEFAULT_ACCESS_KEY_SECRET)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("access_key_id", &self.access_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The version of HTTP that callbacks are sent with.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum CallbackHttp {
+    /// As the service's older examples show.
+    Http10,
+    /// As the service's newer examples show.
+    #[default]
+    Http11,
+}
+
+/// Configures a [`LocalOss`]. The command line is made of the same settings.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use oss_callback_local::{Credentials, LocalOss};
+///
+/// let oss = LocalOss::builder()
+///     .credentials(Credentials::new("id", "secret"))
+///     .bucket("photos")
+///     .callback_timeout(Some(Duration::from_secs(1)))
+///     .start()
+///     .await?;
+/// assert!(oss.endpoint().starts_with("http://127.0.0.1:"));
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct LocalOssBuilder {
+    pub(crate) config: Config,
+}
+
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) address: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) credentials: Vec<Credentials>,
+    pub(crate) open: bool,
+    /// The buckets that there are from the start; none: each is made when it is first written to.
+    pub(crate) buckets: BTreeSet<String>,
+    pub(crate) domain_bucket: Option<String>,
+    pub(crate) any_date: bool,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) memory_limit: u64,
+    pub(crate) key: Option<CallbackKey>,
+    pub(crate) callback_timeout: Option<Duration>,
+    pub(crate) callback_http: CallbackHttp,
+    pub(crate) sign_plus_as_space: bool,
+    pub(crate) sign_without_empty_query: bool,
+    pub(crate) strict: bool,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) fill: FillOptions,
+    pub(crate) clock: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+}
+
+impl LocalOssBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            config: Config {
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                port: 0,
+                credentials: Vec::new(),
+                open: false,
+                buckets: BTreeSet::new(),
+                domain_bucket: None,
+                any_date: false,
+                directory: None,
+                memory_limit: DEFAULT_MEMORY_LIMIT,
+                key: None,
+                callback_timeout: Some(CALLBACK_TIMEOUT),
+                callback_http: CallbackHttp::default(),
+                sign_plus_as_space: false,
+                sign_without_empty_query: false,
+                strict: false,
+                fault: None,
+                fill: FillOptions::new(),
+                clock: Arc::new(SystemTime::now),
+            },
+        }
+    }
+
+    /// The address to listen on. Default: 127.0.0.1.
+    ///
+    /// Another address lets the network in, to a server whose default secret is public and which
+    /// calls any URL that an upload names.
+    pub fn address(mut self, address: IpAddr) -> Self {
+        self.config.address = address;
+        self
+    }
+
+    /// The port to listen on. Default: 0, a free one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.config.port = port;
+        self
+    }
+
+    /// Adds a key pair. The first one replaces the documented default pair.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.config.credentials.push(credentials);
+        self
+    }
+
+    /// Lets every request in, signed or not. Default: the service's rules.
+    pub fn open(mut self) -> Self {
+        self.config.open = true;
+        self
+    }
+
+    /// Adds a bucket that is there from the start. With the first one, buckets are no longer made
+    /// when they are first written to.
+    ///
+    /// [`start`](Self::start) refuses a name that the service would refuse.
+    pub fn bucket(mut self, name: impl Into<String>) -> Self {
+        self.config.buckets.insert(name.into());
+        self
+    }
+
+    /// The bucket that is meant by a host that names none, as with a custom domain (`cname`).
+    pub fn domain_bucket(mut self, name: impl Into<String>) -> Self {
+        self.config.domain_bucket = Some(name.into());
+        self
+    }
+
+    /// Takes recorded requests: dates and expiries of request signatures and policies are not
+    /// judged, and a part for an upload id that is not known joins the upload that was last begun
+    /// for its object, as a recording carries the id of another server.
+    pub fn any_date(mut self) -> Self {
+        self.config.any_date = true;
+        self
+    }
+
+    /// Keeps objects in a directory, which is made if it is missing. Default: in memory.
+    ///
+    /// Objects outlive the server; multipart uploads that were not completed, and buckets without
+    /// an object, do not.
+    pub fn directory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config.directory = Some(path.into());
+        self
+    }
+
+    /// How many bytes objects and parts may take in memory. Default: 512 MiB. What goes beyond it is
+    /// refused with 507 `LocalOssLimit`.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.config.memory_limit = bytes;
+        self
+    }
+
+    /// The key that signs callbacks. Default: a fresh one of 512 bits, as the service's has.
+    pub fn key(mut self, key: CallbackKey) -> Self {
+        self.config.key = Some(key);
+        self
+    }
+
+    /// How long each callback URL may take. Default: 5 s, as the service allows. `None` waits for
+    /// good, as a debugger needs.
+    pub fn callback_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.config.callback_timeout = timeout;
+        self
+    }
+
+    /// The version of HTTP that callbacks are sent with.
+    pub fn callback_http(mut self, version: CallbackHttp) -> Self {
+        self.config.callback_http = version;
+        self
+    }
+
+    /// Signs a `+` in the path of a callback URL as a space. Default: as a plus. Which of them the
+    /// service does is not known; a layer takes either.
+    pub fn sign_plus_as_space(mut self) -> Self {
+        self.config.sign_plus_as_space = true;
+        self
+    }
+
+    /// Signs a callback URL that ends in a bare `?` without it. Default: with it. Which of them the
+    /// service does is not known; a layer takes either.
+    pub fn sign_without_empty_query(mut self) -> Self {
+        self.config.sign_without_empty_query = true;
+        self
+    }
+
+    /// Refuses private callback addresses, as the service does (EC `0007-00000008`). Default: they
+    /// are what this server is for.
+    pub fn strict(mut self) -> Self {
+        self.config.strict = true;
+        self
+    }
+
+    /// A fault in every callback. For a single one see [`LocalOss::fail_next`].
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.config.fault = Some(fault);
+        self
+    }
+
+    /// How templates are filled in where the service's way is not known: see [`FillOptions`]. A test
+    /// that runs with each of them shows that nothing hangs on the difference.
+    pub fn fill_options(mut self, options: FillOptions) -> Self {
+        self.config.fill = options;
+        self
+    }
+
+    /// The time that signatures are judged by, and that request ids carry. Default: the system's.
+    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.config.clock = Arc::new(now);
+        self
+    }
+
+    /// Starts the server in the current tokio runtime. It answers as soon as this returns.
+    ///
+    /// # Errors
+    /// If the port is taken, a bucket's name is not one, or the directory cannot be used.
+    pub async fn start(self) -> Result<LocalOss, StartError> {
+        let mut config = self.config;
+        let names = config.buckets.iter().chain(&config.domain_bucket);
+        for name in names {
+            if !is_bucket_name(name) {
+                return Err(StartError::BucketName(name.clone()));
+            }
+        }
+        if config.credentials.is_empty() {
+            config.credentials.push(Credentials::default());
+        }
+        LocalOss::serve(config).await
+    }
+}
+
+impl Config {
+    pub(crate) fn now(&self) -> SystemTime {
+        (self.clock)()
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("address", &self.address)
+            .field("port", &self.port)
+            .field("open", &self.open)
+            .field("buckets", &self.buckets)
+            .field("directory", &self.directory)
+            .field("strict", &self.strict)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The service's.
+const CALLBACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Enough for most tests, and little enough for most machines.
+const DEFAULT_MEMORY_LIMIT: u64 = 512 << 20;

@@ -1,0 +1,236 @@
+//! A body on its way into the store: its checksums, its bound, and the client's patience.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::body::{Body, BodyDataStream};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use http::{HeaderMap, header};
+use md5::{Digest, Md5};
+
+use crate::{
+    error::OssError,
+    store::{Content, Staging, Store},
+};
+
+/// A body that was received as a whole.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) content: Content,
+    pub(crate) size: u64,
+    pub(crate) md5: [u8; 16],
+    pub(crate) crc64: u64,
+}
+
+impl Received {
+    /// Upper-case hex, as the service writes the ETag of what came in one piece.
+    pub(crate) fn etag(&self) -> String {
+        hex(&self.md5)
+    }
+
+    pub(crate) fn content_md5(&self) -> String {
+        BASE64_STANDARD.encode(self.md5)
+    }
+}
+
+/// Writes to the store while it computes MD5 and CRC-64.
+pub(crate) struct Ingest {
+    staging: Staging,
+    md5: Md5,
+    crc64: crc64fast::Digest,
+    size: u64,
+    limit: u64,
+}
+
+impl Ingest {
+    pub(crate) async fn begin(store: &Store, limit: u64) -> Result<Self, OssError> {
+        Ok(Self {
+            staging: store.stage().await?,
+            md5: Md5::new(),
+            crc64: crc64fast::Digest::new(),
+            size: 0,
+            limit,
+        })
+    }
+
+    pub(crate) async fn write(&mut self, chunk: &Bytes) -> Result<(), OssError> {
+        self.size += chunk.len() as u64;
+        if self.size > self.limit {
+            return Err(OssError::too_large(self.limit));
+        }
+        self.md5.update(chunk);
+        self.crc64.write(chunk);
+        self.staging.write(chunk).await
+    }
+
+    pub(crate) async fn finish(self) -> Result<Received, OssError> {
+        Ok(Received {
+            content: self.staging.finish().await?,
+            size: self.size,
+            md5: self.md5.finalize().into(),
+            crc64: self.crc64.sum64(),
+        })
+    }
+}
+
+/// Receives the body of an object or a part.
+///
+/// # Errors
+/// `MissingContentLength` if no header says that there is a body, `EntityTooLarge` beyond the
+/// service's 5 GB, unread where the length is declared; `InvalidDigest` if it is not what
+/// `Content-MD5` says; `RequestTimeout` if the client falls silent.
+pub(crate) async fn receive(
+    store: &Store,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Received, OssError> {
+    let mut frames = body.into_data_stream();
+    let result = receive_frames(store, headers, &mut frames).await;
+    if result.is_err() && !headers.contains_key(header::EXPECT) {
+        drain(frames).await;
+    }
+    result
+}
+
+async fn receive_frames(
+    store: &Store,
+    headers: &HeaderMap,
+    frames: &mut BodyDataStream,
+) -> Result<Received, OssError> {
+    if declared_length(headers)?.is_some_and(|len| len > MAX_OBJECT) {
+        return Err(OssError::too_large(MAX_OBJECT));
+    }
+    let expected = expected_md5(headers)?;
+    let mut ingest = Ingest::begin(store, MAX_OBJECT).await?;
+    while let Some(chunk) = next(frames.next()).await? {
+        ingest.write(&chunk.map_err(|_| incomplete())?).await?;
+    }
+    let received = ingest.finish().await?;
+    check_md5(expected, &received)?;
+    Ok(received)
+}
+
+/// Reads a small body into memory.
+pub(crate) async fn read_small(body: Body, limit: usize) -> Result<Vec<u8>, OssError> {
+    let mut read = Vec::new();
+    let mut frames = body.into_data_stream();
+    while let Some(chunk) = next(frames.next()).await? {
+        let chunk = chunk.map_err(|_| incomplete())?;
+        if read.len() + chunk.len() > limit {
+            return Err(OssError::too_large(limit as u64));
+        }
+        read.extend_from_slice(&chunk);
+    }
+    Ok(read)
+}
+
+/// Reads what a client still sends of a request that was refused, as most clients read an answer
+/// only once they have sent theirs. Little, and not for long.
+pub(crate) async fn drain(mut frames: BodyDataStream) {
+    let drained = async {
+        let mut left = DRAIN_BYTES;
+        while let Some(Ok(chunk)) = frames.next().await {
+            left = match left.checked_sub(chunk.len()) {
+                Some(left) => left,
+                None => break,
+            };
+        }
+    };
+    // Whatever is left then, the connection is closed.
+    let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
+}
+
+/// Waits for the next piece of a body, but not for good.
+pub(crate) async fn next<T>(piece: impl Future<Output = T>) -> Result<T, OssError> {
+    tokio::time::timeout(IDLE, piece).await.map_err(|_| {
+        OssError::bad_request(
+            "RequestTimeout",
+            "Your socket connection to the server was not read from or written to within the timeout period.",
+        )
+    })
+}
+
+pub(crate) fn incomplete() -> OssError {
+    OssError::bad_request(
+        "IncompleteBody",
+        "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+    )
+}
+
+/// The CRC-64 of content that was put together.
+pub(crate) async fn crc64(content: &Content) -> Result<u64, OssError> {
+    let content = Arc::new(content.clone());
+    let computed = tokio::task::spawn_blocking(move || -> io::Result<u64> {
+        let mut crc64 = crc64fast::Digest::new();
+        content.for_each(|piece| crc64.write(piece))?;
+        Ok(crc64.sum64())
+    });
+    match computed.await {
+        Ok(Ok(crc64)) => Ok(crc64),
+        Ok(Err(error)) => Err(OssError::internal(&error)),
+        Err(error) => Err(OssError::internal(&error)),
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// `None` where the body is chunked, which counts more than a length beside it.
+fn declared_length(headers: &HeaderMap) -> Result<Option<u64>, OssError> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return Ok(None);
+    }
+    headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .map(Some)
+        .ok_or_else(|| {
+            OssError::new(
+                http::StatusCode::LENGTH_REQUIRED,
+                "MissingContentLength",
+                "You must provide the Content-Length HTTP header.",
+            )
+        })
+}
+
+/// The MD5 that a client announces.
+fn expected_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, OssError> {
+    let Some(value) = headers.get("content-md5") else {
+        return Ok(None);
+    };
+    BASE64_STANDARD
+        .decode(value.as_bytes())
+        .ok()
+        .and_then(|md5| md5.try_into().ok())
+        .map(Some)
+        .ok_or_else(|| {
+            OssError::bad_request(
+                "InvalidDigest",
+                "The Content-MD5 you specified was invalid.",
+            )
+        })
+}
+
+fn check_md5(expected: Option<[u8; 16]>, received: &Received) -> Result<(), OssError> {
+    match expected {
+        Some(expected) if expected != received.md5 => Err(OssError::bad_request(
+            "InvalidDigest",
+            "The Content-MD5 you specified did not match what we received.",
+        )
+        .with("ClientComputedContentMD5", BASE64_STANDARD.encode(expected))
+        .with("ServerComputedContentMD5", received.content_md5())),
+        _ => Ok(()),
+    }
+}
+
+/// The service's bound for a body in one piece.
+pub(crate) const MAX_OBJECT: u64 = 5 << 30;
+
+/// The service's, roughly: a client that sends nothing for this long has left.
+const IDLE: Duration = Duration::from_secs(60);
+
+const DRAIN_BYTES: usize = 8 << 20;
+
+const DRAIN_TIME: Duration = Duration::from_secs(2);

@@ -1,0 +1,362 @@
+//! A running local OSS: its handle, its listener, and what all its requests share.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{Extension, Router, extract::ConnectInfo};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use oss_callback::{KeyStore, OssCallbackLayer, PublicKey};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::{JoinHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    callback::{self, Callback, CallbackKey, Fault, WaitError, journal::Journal},
+    config::{Config, Credentials, LocalOssBuilder},
+    control,
+    error::OssError,
+    events::{Event, EventSender, Events},
+    service,
+    store::{DirectoryError, Store},
+};
+
+/// A local OSS that runs. It stops when it is dropped.
+///
+/// See the [crate's documentation](crate) for an example.
+#[derive(Debug)]
+pub struct LocalOss {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+/// Why a [`LocalOss`] does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address cannot be listened on, most often because the port is taken.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// The address and port.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The service would refuse this name of a bucket.
+    #[error("{0:?} is not a bucket's name: 3 to 63 lower-case letters, digits and hyphens")]
+    BucketName(String),
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The key cannot verify callbacks.
+    #[error("the callback key cannot be pinned")]
+    Key(#[source] oss_callback::ConfigError),
+}
+
+/// There is no such callback to replay.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("there is no callback {0}, or it is no longer kept")]
+#[non_exhaustive]
+pub struct ReplayError(u64);
+
+/// A store that could not be emptied.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+#[non_exhaustive]
+pub struct ResetError(String);
+
+impl LocalOss {
+    /// Begins with a server on a free port of 127.0.0.1, in memory, that verifies signatures.
+    pub fn builder() -> LocalOssBuilder {
+        LocalOssBuilder::new()
+    }
+
+    pub(crate) async fn serve(mut config: Config) -> Result<Self, StartError> {
+        let key = config.key.take().unwrap_or_else(CallbackKey::generate);
+        // A key that no layer would take is found out here.
+        pinned(&key).map_err(StartError::Key)?;
+        let store = match &config.directory {
+            Some(path) => Store::in_directory(path).await?,
+            None => Store::in_memory(config.memory_limit),
+        };
+        for bucket in &config.buckets {
+            // There are fewer than the store allows, or the rest is refused on first use.
+            let _ = store.create_bucket(bucket, config.now());
+        }
+        let address = SocketAddr::new(config.address, config.port);
+        let listening = async {
+            let listener = TcpListener::bind(address).await?;
+            let address = listener.local_addr()?;
+            io::Result::Ok((listener, address))
+        };
+        let (listener, address) = listening
+            .await
+            .map_err(|cause| StartError::Listen { address, cause })?;
+
+        let shared = Arc::new(Shared {
+            config,
+            store,
+            key,
+            journal: Journal::default(),
+            events: EventSender::default(),
+            faults: Mutex::default(),
+            stopping: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+        });
+        let router = control::router()
+            .fallback(service::serve)
+            .with_state(shared.clone());
+        let task = tokio::spawn(accept(listener, router, shared.stopping.clone()));
+        Ok(Self {
+            shared,
+            address,
+            task,
+        })
+    }
+
+    /// `http://127.0.0.1:PORT`, for SDKs.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        format!("http://{address}")
+    }
+
+    /// The first key pair that requests may be signed with.
+    pub fn credentials(&self) -> &Credentials {
+        // The builder puts the default pair where none was given.
+        &self.shared.config.credentials[0]
+    }
+
+    /// The key that signs callbacks.
+    pub fn key(&self) -> &CallbackKey {
+        &self.shared.key
+    }
+
+    /// A layer that verifies this server's callbacks, and no other's: it has no guard, as a test of
+    /// signatures needs none. For a layer with guards give its builder the
+    /// [`key_store`](Self::key_store).
+    pub fn layer(&self) -> OssCallbackLayer {
+        OssCallbackLayer::builder()
+            .key_store(self.key_store())
+            .allow_any_customer()
+            .build()
+            .unwrap_or_else(|error| unreachable!("the key was pinned at the start: {error}"))
+    }
+
+    /// A key store that trusts this server's key, and no other.
+    #[must_use]
+    pub fn key_store(&self) -> KeyStore {
+        pinned(&self.shared.key)
+            .unwrap_or_else(|error| unreachable!("the key was pinned at the start: {error}"))
+    }
+
+    /// The latest callbacks, the oldest first: at most 1,000, and 16 MiB of their bodies.
+    #[must_use]
+    pub fn callbacks(&self) -> Vec<Arc<Callback>> {
+        self.shared.journal.all()
+    }
+
+    /// Waits up to 10 s for a callback; those that there were already count.
+    ///
+    /// # Errors
+    /// If none comes. The error says which there were.
+    pub async fn wait_for_callback(
+        &self,
+        matches: impl FnMut(&Callback) -> bool,
+    ) -> Result<Arc<Callback>, WaitError> {
+        self.shared.journal.wait(WAIT, matches).await
+    }
+
+    /// Sends a callback again, exactly as it was: the same body, the same signature.
+    ///
+    /// # Errors
+    /// If there is none with this id any more.
+    pub async fn replay(&self, id: u64) -> Result<Arc<Callback>, ReplayError> {
+        callback::replay(&self.shared, id)
+            .await
+            .map_err(|_| ReplayError(id))
+    }
+
+    /// Puts a fault into the next callback. Several calls queue up.
+    pub fn fail_next(&self, fault: Fault) {
+        self.shared
+            .faults
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(fault);
+    }
+
+    /// Forgets objects, uploads, callbacks and queued faults.
+    ///
+    /// # Errors
+    /// If files of a directory cannot be removed.
+    pub async fn reset(&self) -> Result<(), ResetError> {
+        self.shared
+            .reset()
+            .await
+            .map_err(|error| ResetError(error.message.into_owned()))
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> Events {
+        self.shared.events.subscribe()
+    }
+
+    /// Stops to listen, and ends when the requests that are being answered were. Not later than
+    /// after 10 s.
+    pub async fn shutdown(mut self) {
+        self.shared.stopping.cancel();
+        // An error would be a panic of the task, which has ended then, too.
+        let _ = tokio::time::timeout(GRACE, &mut self.task).await;
+    }
+}
+
+impl Drop for LocalOss {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.shared.stopping.cancel();
+        self.shared.stopped.cancel();
+    }
+}
+
+fn pinned(key: &CallbackKey) -> Result<KeyStore, oss_callback::ConfigError> {
+    KeyStore::builder()
+        .pin_key(key.url(), PublicKey::from_pem(key.public_key_pem())?)
+        .pinned_only()
+        .build()
+}
+
+/// What the requests of a server share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) key: CallbackKey,
+    pub(crate) journal: Journal,
+    pub(crate) events: EventSender,
+    faults: Mutex<VecDeque<Fault>>,
+    /// No new requests are taken.
+    pub(crate) stopping: CancellationToken,
+    /// Nothing goes on any more.
+    stopped: CancellationToken,
+}
+
+impl Shared {
+    pub(crate) fn take_fault(&self) -> Option<Fault> {
+        self.faults
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    }
+
+    pub(crate) async fn reset(&self) -> Result<(), OssError> {
+        self.store.clear().await?;
+        for bucket in &self.config.buckets {
+            self.store.create_bucket(bucket, self.config.now())?;
+        }
+        self.journal.clear();
+        self.faults
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        self.events.send(Event::Reset);
+        Ok(())
+    }
+
+    /// Runs in a task of its own, so that a client that hangs up does not cut it off.
+    ///
+    /// # Errors
+    /// If the server stops in the meantime.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, OssError> {
+        let stopped = self.stopped.clone();
+        let task = tokio::spawn(async move { stopped.run_until_cancelled(work).await });
+        match task.await {
+            Ok(Some(done)) => Ok(done),
+            Ok(None) => Err(OssError::internal(&"the server is stopping")),
+            Err(error) => Err(OssError::internal(&error)),
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, router: Router, stopping: CancellationToken) {
+    let graceful = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // Dropped with this task, and its connections with it.
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            () = stopping.cancelled() => break,
+        };
+        let Ok((stream, peer)) = accepted else {
+            // Out of file descriptors, most likely: some will come back.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let connection = connection(stream, peer, router.clone());
+        let watched = graceful.watch(connection);
+        connections.spawn(async move {
+            // Clients that break off are no event of this server.
+            let _ = watched.await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+    // Answers are small, and there is one for each request: waiting for more only delays them.
+    let _ = stream.set_nodelay(true);
+    let router = router.layer(Extension(ConnectInfo(peer)));
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+}
+
+/// Each has a buffer of at most [`MAX_HEAD`] for its head, and 2,000 uploads at once are a test.
+const MAX_CONNECTIONS: usize = 4_096;
+
+/// Head of a request: a presigned URL carries at most twice 5 KB for the callback, and there are 8 KB
+/// of user metadata.
+const MAX_HEAD: usize = 64 << 10;
+
+/// A connection that only waits for its next request may stay as long.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+
+const GRACE: Duration = Duration::from_secs(10);
+
+const WAIT: Duration = Duration::from_secs(10);

@@ -1,0 +1,292 @@
+//! The way of a request.
+//!
+//! ```text
+//! request ─► candidates (address) ─► signature chooses one (auth) ─► operation
+//!   ├─ an upload ─► callback planned ─► body received (ingest) ─► committed (store) ─► callback run ─► answer
+//!   ├─ a form ─► fields read ─► policy judged ─► callback planned ─► file received ─► as above
+//!   └─ anything else ─► store ─► answer
+//! ```
+//!
+//! What was received as a whole is committed, and its callback run, in a task of its own: an
+//! uploader that hangs up changes nothing about an upload that is complete, as at the service.
+
+mod bucket;
+mod form;
+mod multipart;
+mod put;
+mod read;
+
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, Request, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
+
+use crate::{
+    address::{self, Address, check_key, is_bucket_name},
+    auth::{self, Signed},
+    cors,
+    error::OssError,
+    events::{Event, Refused},
+    ingest,
+    operation::{Operation, check_sub_resources},
+    query::Query,
+    request_id::RequestId,
+    server::Shared,
+};
+
+/// Answers every request but those of `/_oss/`.
+pub(crate) async fn serve(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let now = shared.config.now();
+    let id = RequestId::new(now);
+    let (parts, body) = request.into_parts();
+    let cx = Context {
+        query: Query::parse(parts.uri.query()),
+        host: host(&parts.headers, &parts.uri),
+        shared,
+        peer,
+        parts,
+        now,
+        id,
+    };
+    let mut response = match cx.answer(body).await {
+        Ok(response) => response,
+        Err(error) => cx.refuse(&error),
+    };
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(cx.id.as_str()) {
+        headers.insert("x-oss-request-id", id);
+    }
+    headers.insert(
+        header::SERVER,
+        HeaderValue::from_static("oss-callback-local"),
+    );
+    headers.insert("x-oss-server-time", HeaderValue::from_static("1"));
+    cors::expose(&cx.parts.headers, headers);
+    response
+}
+
+/// What every operation may need of a request.
+pub(crate) struct Context {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) parts: Parts,
+    pub(crate) query: Query,
+    pub(crate) host: String,
+    pub(crate) now: SystemTime,
+    pub(crate) id: RequestId,
+}
+
+/// A bucket and a key that the service would take.
+#[derive(Clone, Debug)]
+pub(crate) struct ObjectName {
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+}
+
+impl Context {
+    async fn answer(&self, body: Body) -> Result<Response, OssError> {
+        if self.parts.method == Method::OPTIONS {
+            return Ok(cors::preflight(&self.parts.headers));
+        }
+        let checked = self.operation();
+        let (operation, address) = match checked {
+            Ok(checked) => checked,
+            Err(error) => {
+                self.discard(body).await;
+                return Err(error);
+            }
+        };
+        self.run(operation, address, body).await
+    }
+
+    /// What is asked for, by whom it is allowed.
+    fn operation(&self) -> Result<(Operation, Address), OssError> {
+        check_sub_resources(&self.query)?;
+        let config = &self.shared.config;
+        let candidates = address::candidates(
+            &self.host,
+            self.parts.uri.path(),
+            config.domain_bucket.as_deref(),
+        )?;
+        let address = match self.form_bucket(&candidates) {
+            // A form says who it is from in its fields.
+            Some(address) => address,
+            None => auth::authorize(config, self.signed(), candidates, self.now)?,
+        };
+        let operation = Operation::of(
+            &self.parts.method,
+            &address,
+            &self.query,
+            &self.parts.headers,
+        )?;
+        Ok((operation, address))
+    }
+
+    async fn run(
+        &self,
+        operation: Operation,
+        address: Address,
+        body: Body,
+    ) -> Result<Response, OssError> {
+        let Some(bucket) = address.bucket else {
+            return Err(OssError::not_implemented("ListBuckets (GetService)"));
+        };
+        if !is_bucket_name(&bucket) {
+            self.discard(body).await;
+            return Err(OssError::bad_request(
+                "InvalidBucketName",
+                "The specified bucket is not valid.",
+            )
+            .with("BucketName", bucket));
+        }
+        let Some(key) = address.key else {
+            return match operation {
+                Operation::PostObject => self.post_object(bucket, body).await,
+                operation => {
+                    self.discard(body).await;
+                    self.run_on_bucket(operation, &bucket)
+                }
+            };
+        };
+        if let Err(error) = check_key(&key) {
+            self.discard(body).await;
+            return Err(error);
+        }
+        let name = ObjectName { bucket, key };
+        match operation {
+            Operation::PutObject => self.put_object(name, body).await,
+            Operation::UploadPart { upload_id, number } => {
+                self.upload_part(name, &upload_id, number, body).await
+            }
+            Operation::CompleteMultipartUpload { upload_id } => {
+                self.complete_upload(name, &upload_id, body).await
+            }
+            operation => {
+                self.discard(body).await;
+                self.run_on_object(operation, name).await
+            }
+        }
+    }
+
+    fn run_on_bucket(&self, operation: Operation, bucket: &str) -> Result<Response, OssError> {
+        match operation {
+            Operation::CreateBucket => self.create_bucket(bucket),
+            Operation::GetBucketInfo => self.bucket_info(bucket),
+            Operation::GetBucketLocation => self.bucket_location(bucket),
+            Operation::ListObjectsV2 => self.list_objects(bucket),
+            other => Err(OssError::not_implemented(format_args!(
+                "{other:?} of a bucket"
+            ))),
+        }
+    }
+
+    async fn run_on_object(
+        &self,
+        operation: Operation,
+        name: ObjectName,
+    ) -> Result<Response, OssError> {
+        match operation {
+            Operation::InitiateMultipartUpload => self.initiate_upload(name),
+            Operation::AbortMultipartUpload { upload_id } => self.abort_upload(&name, &upload_id),
+            Operation::ListParts { upload_id } => self.list_parts(&name, &upload_id),
+            Operation::GetObject => self.get_object(&name).await,
+            Operation::HeadObject => self.head_object(&name),
+            Operation::DeleteObject => self.delete_object(&name).await,
+            other => Err(OssError::not_implemented(format_args!(
+                "{other:?} of an object"
+            ))),
+        }
+    }
+
+    /// The bucket that a form is posted to.
+    fn form_bucket(&self, candidates: &[Address]) -> Option<Address> {
+        let is_form = self.parts.method == Method::POST
+            && self
+                .header("content-type")
+                .is_some_and(|value| value.starts_with("multipart/form-data"));
+        candidates
+            .iter()
+            .find(|address| is_form && address.bucket.is_some() && address.key.is_none())
+            .cloned()
+    }
+
+    /// Reads on what was refused, unless the client waits to be told to send it.
+    pub(crate) async fn discard(&self, body: Body) {
+        if !self.parts.headers.contains_key(header::EXPECT) {
+            ingest::drain(body.into_data_stream()).await;
+        }
+    }
+
+    /// A bucket that may be written to. On first use it is made, unless the configuration lists
+    /// those that there are.
+    pub(crate) fn writable_bucket(&self, bucket: &str) -> Result<(), OssError> {
+        let store = &self.shared.store;
+        if self.shared.config.buckets.is_empty() {
+            store.create_bucket(bucket, self.now)
+        } else {
+            store.bucket_created(bucket).map(drop)
+        }
+    }
+
+    pub(crate) fn signed(&self) -> Signed<'_> {
+        Signed {
+            method: &self.parts.method,
+            headers: &self.parts.headers,
+            query: &self.query,
+        }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.parts
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    }
+
+    fn refuse(&self, error: &OssError) -> Response {
+        self.shared.events.send(Event::Refused(Arc::new(Refused {
+            request_id: self.id.to_string(),
+            method: self.parts.method.to_string(),
+            path: self.parts.uri.path().to_owned(),
+            status: error.status.as_u16(),
+            code: error.code,
+            message: error.message.to_string(),
+            ec: error.ec.as_ref().map(ToString::to_string),
+        })));
+        error.to_response(&self.parts.method, &self.host, &self.id)
+    }
+}
+
+/// The host that the client meant: endpoints are never made of the address that is listened on.
+fn host(headers: &HeaderMap, uri: &Uri) -> String {
+    headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok())
+        .or_else(|| uri.authority().map(|authority| authority.as_str()))
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+}
+
+/// An answer in XML.
+pub(crate) fn xml_response(xml: String) -> Response {
+    (
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/xml"),
+        )],
+        xml,
+    )
+        .into_response()
+}
+
+pub(crate) fn empty(status: StatusCode) -> Response {
+    status.into_response()
+}

@@ -1,0 +1,453 @@
+//! PostObject: a form from a browser.
+//!
+//! 1. Fields come before the file; what comes after it is ignored.
+//! 2. The policy is judged, and the callback planned, before the first byte of the file is taken.
+//! 3. The parser buffers what it has not handed out yet, so it is fed one frame at a time and no
+//!    further ahead than [`MAX_AHEAD`]; fields are bounded in size and number.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{self, Poll},
+};
+
+use axum::{
+    body::{Body, BodyDataStream},
+    response::Response,
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use http::{HeaderValue, StatusCode, header};
+use multer::{Field, Multipart};
+use oss_callback::upload::CallbackParams;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{
+    Context, ObjectName,
+    put::{
+        Finished, Incoming, check_metadata, describe, forbids_overwrite, insert, is_kept,
+        post_response,
+    },
+    xml_response,
+};
+use crate::{
+    address::check_key,
+    auth::policy::{self, Demand, Fields},
+    callback::Plan,
+    error::OssError,
+    ingest::{self, Ingest, MAX_OBJECT, Received},
+    store::ObjectMeta,
+};
+
+impl Context {
+    pub(super) async fn post_object(
+        &self,
+        bucket: String,
+        body: Body,
+    ) -> Result<Response, OssError> {
+        let mut form = Form::of(self.header("content-type"), body)?;
+        let result = self.post(bucket, &mut form).await;
+        form.drain().await;
+        result
+    }
+
+    async fn post(&self, bucket: String, form: &mut Form) -> Result<Response, OssError> {
+        let (fields, file) = form.fields().await?;
+        let prepared = self.prepare_post(bucket, &fields, &file).await?;
+        let received = self.receive_file(&prepared.demand, file, form).await?;
+        let incoming = Incoming {
+            name: prepared.name.clone(),
+            operation: "PostObject",
+            meta: ObjectMeta {
+                ..self.meta(&received, prepared.content_type, prepared.headers)
+            },
+            content: received.content,
+            forbid_overwrite: forbids_overwrite(fields.get("x-oss-forbid-overwrite")),
+            plan: prepared.plan,
+        };
+        let finished = self.finish(incoming).await?;
+        let meta = finished.meta.clone();
+        let mut response = self.posted(&fields, &prepared.name, finished);
+        describe(response.headers_mut(), &meta);
+        Ok(response)
+    }
+
+    async fn prepare_post(
+        &self,
+        bucket: String,
+        fields: &FormFields,
+        file: &File,
+    ) -> Result<Prepared, OssError> {
+        let demand = policy::judge(&self.shared.config, fields, &bucket, self.now)?;
+        let key = fields
+            .get("key")
+            .ok_or_else(|| OssError::invalid_argument("The form has no key."))?
+            .replace("${filename}", &file.name);
+        check_key(&key)?;
+        self.writable_bucket(&bucket)?;
+        let pairs = fields
+            .0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let params = CallbackParams::from_form_fields(pairs);
+        let plan = Plan::of(&self.shared.config, params, &self.parts.headers).await?;
+        let headers = fields
+            .0
+            .iter()
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
+            // A line break would forge a header when the object is read.
+            .filter(|(name, value)| is_kept(name) && HeaderValue::from_str(value).is_ok())
+            .collect();
+        Ok(Prepared {
+            demand,
+            name: ObjectName { bucket, key },
+            plan,
+            content_type: fields
+                .get("content-type")
+                .map(str::to_owned)
+                .or_else(|| file.content_type.clone())
+                .unwrap_or_else(|| "application/octet-stream".to_owned()),
+            headers: check_metadata(headers)?,
+        })
+    }
+
+    async fn receive_file(
+        &self,
+        demand: &Demand,
+        mut file: File,
+        form: &Form,
+    ) -> Result<Received, OssError> {
+        let limit = MAX_OBJECT.min(*demand.size.end());
+        let mut ingest = Ingest::begin(&self.shared.store, limit).await?;
+        while let Some(chunk) = form.chunk(&mut file.field).await? {
+            ingest.write(&chunk).await?;
+        }
+        let received = ingest.finish().await?;
+        if received.size < *demand.size.start() {
+            return Err(OssError::bad_request(
+                "EntityTooSmall",
+                "Your proposed upload smaller than the minimum allowed size.",
+            )
+            .with("MinSizeAllowed", demand.size.start().to_string()));
+        }
+        Ok(received)
+    }
+
+    /// The answer. A callback's counts more than what the form wishes for.
+    fn posted(&self, fields: &FormFields, name: &ObjectName, finished: Finished) -> Response {
+        if let Some(response) = finished.callback {
+            return response;
+        }
+        if let Some(url) = fields.get("success_action_redirect") {
+            let mut response = super::empty(StatusCode::SEE_OTHER);
+            let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+            let separator = if url.contains('?') { '&' } else { '?' };
+            let location = format!(
+                "{url}{separator}bucket={}&key={}&etag={}",
+                name.bucket,
+                encode(&name.key),
+                encode(&format!("\"{}\"", finished.meta.etag))
+            );
+            if HeaderValue::from_str(&location).is_ok() {
+                insert(response.headers_mut(), header::LOCATION.as_str(), &location);
+                return response;
+            }
+        }
+        match fields.get("success_action_status") {
+            Some("200") => super::empty(StatusCode::OK),
+            Some("201") => {
+                let mut response = xml_response(post_response(&self.host, name, &finished.meta));
+                *response.status_mut() = StatusCode::CREATED;
+                response
+            }
+            _ => super::empty(StatusCode::NO_CONTENT),
+        }
+    }
+}
+
+/// What is known before the file is taken.
+struct Prepared {
+    demand: Demand,
+    name: ObjectName,
+    plan: Option<Plan>,
+    content_type: String,
+    headers: Vec<(String, String)>,
+}
+
+/// The fields before the file, in their order.
+struct FormFields(Vec<(String, String)>);
+
+impl Fields for FormFields {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value.as_str()))
+    }
+}
+
+struct File {
+    name: String,
+    content_type: Option<String>,
+    field: Field<'static>,
+}
+
+/// A form as it comes in.
+struct Form {
+    parser: Multipart<'static>,
+    /// Bytes that were handed out of it.
+    consumed: Arc<AtomicU64>,
+}
+
+impl Form {
+    fn of(content_type: Option<&str>, body: Body) -> Result<Self, OssError> {
+        let boundary = content_type
+            .and_then(|value| multer::parse_boundary(value).ok())
+            .filter(|boundary| boundary.len() <= 70)
+            .ok_or_else(malformed)?;
+        let consumed = Arc::new(AtomicU64::new(0));
+        let frames = Paced {
+            frames: body.into_data_stream(),
+            has_given: false,
+            given: 0,
+            consumed: consumed.clone(),
+        };
+        Ok(Self {
+            parser: Multipart::new(frames, boundary),
+            consumed,
+        })
+    }
+
+    /// The fields up to the file, and the file's own beginning.
+    async fn fields(&mut self) -> Result<(FormFields, File), OssError> {
+        let mut fields = Vec::new();
+        let mut size = 0;
+        loop {
+            let next = ingest::next(self.parser.next_field()).await?;
+            let Some(mut field) = next.map_err(|error| refusal(&error))? else {
+                return Err(OssError::bad_request(
+                    "IncorrectNumberOfFilesInPOSTRequest",
+                    "POST requires exactly one file upload per request.",
+                ));
+            };
+            let name = field.name().unwrap_or_default().to_owned();
+            if name.eq_ignore_ascii_case("file") {
+                let file = File {
+                    name: field.file_name().unwrap_or_default().to_owned(),
+                    content_type: field.content_type().map(ToString::to_string),
+                    field,
+                };
+                return Ok((FormFields(fields), file));
+            }
+            let mut value = Vec::new();
+            while let Some(chunk) = self.chunk(&mut field).await? {
+                value.extend_from_slice(&chunk);
+                if size + value.len() > MAX_FIELDS {
+                    return Err(too_long());
+                }
+            }
+            size += name.len() + value.len();
+            if fields.len() >= MAX_COUNT {
+                return Err(too_long());
+            }
+            let value = String::from_utf8(value).map_err(|_| malformed())?;
+            fields.push((name, value));
+        }
+    }
+
+    async fn chunk(&self, field: &mut Field<'static>) -> Result<Option<Bytes>, OssError> {
+        let chunk = ingest::next(field.chunk())
+            .await?
+            .map_err(|error| refusal(&error))?;
+        if let Some(chunk) = &chunk {
+            self.consumed
+                .fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        }
+        Ok(chunk)
+    }
+
+    /// Reads what is still sent, a little and not for long: see [`ingest::drain`].
+    async fn drain(mut self) {
+        let drained = async {
+            let mut left = MAX_DRAIN;
+            while let Ok(Some(mut field)) = self.parser.next_field().await {
+                while let Ok(Some(chunk)) = self.chunk(&mut field).await {
+                    left = match left.checked_sub(chunk.len()) {
+                        Some(left) => left,
+                        None => return,
+                    };
+                }
+            }
+        };
+        let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
+    }
+}
+
+/// Gives one frame each time it is polled, and fails where the parser buffers too much.
+struct Paced {
+    frames: BodyDataStream,
+    has_given: bool,
+    given: u64,
+    consumed: Arc<AtomicU64>,
+}
+
+impl Stream for Paced {
+    type Item = Result<Bytes, PacedError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        // The parser polls until it hears "pending".
+        if std::mem::take(&mut self.has_given) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.given - self.consumed.load(Ordering::Relaxed).min(self.given) > MAX_AHEAD {
+            return Poll::Ready(Some(Err(PacedError::Ahead)));
+        }
+        match self.frames.poll_next_unpin(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.has_given = true;
+                self.given += frame.len() as u64;
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(PacedError::Broken))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PacedError {
+    #[error("a part's headers, or what stands between parts, is too long")]
+    Ahead,
+    #[error("the client broke off")]
+    Broken,
+}
+
+fn refusal(error: &multer::Error) -> OssError {
+    match error {
+        multer::Error::StreamReadFailed(cause) => match cause.downcast_ref() {
+            Some(PacedError::Ahead) => too_long(),
+            _ => ingest::incomplete(),
+        },
+        _ => malformed(),
+    }
+}
+
+fn malformed() -> OssError {
+    OssError::bad_request(
+        "MalformedPOSTRequest",
+        "The body of your POST request is not well-formed multipart/form-data.",
+    )
+}
+
+fn too_long() -> OssError {
+    OssError::bad_request(
+        "FieldItemTooLong",
+        "Your post field items exceeds the maximum allowed size.",
+    )
+}
+
+/// Names and values of all fields. The service allows 2 MB for a value; no SDK comes near.
+const MAX_FIELDS: usize = 2 << 20;
+
+const MAX_COUNT: usize = 1_000;
+
+/// Frames are at most 64 KiB, and headers and boundaries are never handed out: this is for those of
+/// [`MAX_COUNT`] fields.
+const MAX_AHEAD: u64 = 1 << 20;
+
+const MAX_DRAIN: usize = 8 << 20;
+
+const DRAIN_TIME: std::time::Duration = std::time::Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The fields and the file of a form that arrives in these pieces.
+    fn read(body: &[u8], cuts: &[usize]) -> Result<(Vec<(String, String)>, Vec<u8>), &'static str> {
+        let mut pieces = Vec::new();
+        let mut rest = body;
+        for cut in cuts {
+            let (piece, later) = rest.split_at((*cut).min(rest.len()));
+            pieces.push(Bytes::copy_from_slice(piece));
+            rest = later;
+        }
+        pieces.push(Bytes::copy_from_slice(rest));
+        let pieces = stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let content_type = Some("multipart/form-data; boundary=b");
+            let mut form =
+                Form::of(content_type, Body::from_stream(pieces)).map_err(|error| error.code)?;
+            let (fields, mut file) = form.fields().await.map_err(|error| error.code)?;
+            let mut content = Vec::new();
+            while let Some(chunk) = form
+                .chunk(&mut file.field)
+                .await
+                .map_err(|error| error.code)?
+            {
+                content.extend_from_slice(&chunk);
+            }
+            Ok((fields.0, content))
+        })
+    }
+
+    fn written(fields: &[(String, String)], file: &[u8]) -> Vec<u8> {
+        let mut body = Vec::new();
+        for (name, value) in fields {
+            body.extend_from_slice(
+                format!(
+                    "--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+                )
+                .as_bytes(),
+            );
+        }
+        body.extend_from_slice(b"--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n");
+        body.extend_from_slice(file);
+        body.extend_from_slice(b"\r\n--b--\r\n");
+        body
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_form_is_read_however_it_arrives(
+            fields in proptest::collection::vec(("[a-eg-z:-]{1,8}", "[a-z示\r\n -]{0,20}"), 0..5),
+            file in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'-'), any::<u8>()], 0..60),
+            cuts in proptest::collection::vec(0usize..30, 0..20),
+        ) {
+            let is_cut = |text: &[u8]| text.windows(5).any(|five| five == b"\r\n--b");
+            prop_assume!(!is_cut(&file) && fields.iter().all(|(_, value)| !is_cut(value.as_bytes())));
+            let body = written(&fields, &file);
+            let whole = read(&body, &[]);
+            prop_assert_eq!(&whole, &read(&body, &cuts));
+            prop_assert_eq!(whole, Ok((fields, file)));
+        }
+
+        #[test]
+        fn what_is_broken_is_refused_without_a_panic(
+            fields in proptest::collection::vec(("[a-z]{1,8}", "[ -~]{0,20}"), 0..4),
+            at in any::<proptest::sample::Index>(),
+            instead in proptest::collection::vec(any::<u8>(), 0..4),
+            cuts in proptest::collection::vec(0usize..30, 0..20),
+        ) {
+            let mut body = written(&fields, b"hello");
+            let at = at.index(body.len());
+            let end = (at + instead.len()).min(body.len());
+            body.splice(at..end, instead);
+            let _ = read(&body, &cuts);
+            let _ = read(&body[..at], &cuts);
+        }
+    }
+}

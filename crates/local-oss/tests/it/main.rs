@@ -1,0 +1,17 @@
+//! The local OSS over real HTTP.
+
+#![allow(clippy::unwrap_used)]
+
+mod answers;
+mod bounds;
+mod concurrency;
+mod control;
+mod directory;
+mod faults;
+mod forms;
+mod multipart;
+mod objects;
+mod recordings;
+mod rules;
+mod substitution;
+mod support;

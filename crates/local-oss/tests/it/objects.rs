@@ -1,0 +1,594 @@
+//! Objects and buckets, as SDKs and browsers use them.
+
+use std::time::Duration;
+
+use oss_callback_local::{Credentials, LocalOss};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use crate::support::{App, address, base64, builder, open, put, read_reply, send};
+
+#[tokio::test]
+async fn an_object_comes_back_as_it_was_put() {
+    let oss = open().await;
+    let headers = [
+        ("Content-Type", "image/x-test"),
+        ("x-oss-meta-author", "Zoë"),
+        ("Cache-Control", "no-store"),
+        ("x-oss-unknown", "ignored"),
+    ];
+    let stored = send(
+        address(&oss),
+        "PUT",
+        "/bucket-1/dir/%E7%A4%BA+%2B.txt",
+        &headers,
+        b"hello",
+    )
+    .await;
+    assert_eq!(stored.status, 200, "{}", stored.text());
+    for (method, body) in [("GET", "hello"), ("HEAD", "")] {
+        let read = send_head(&oss, method, "/bucket-1/dir%2F%E7%A4%BA%2B%2B.txt").await;
+        assert_eq!(read.0, 200);
+        assert_eq!(read.1, body);
+        for (name, value) in [
+            ("content-length", "5"),
+            ("content-type", "image/x-test"),
+            ("x-oss-meta-author", "Zoë"),
+            ("cache-control", "no-store"),
+            ("etag", "\"5D41402ABC4B2A76B9719D911017C592\""),
+            ("content-md5", "XUFAKrxLKna5cZ2REBfFkg=="),
+            ("x-oss-hash-crc64ecma", "11177612005948864433"),
+            ("x-oss-object-type", "Normal"),
+        ] {
+            assert!(
+                read.2.contains(&format!("{name}: {value}")),
+                "{method} {name}: {}",
+                read.2
+            );
+        }
+        assert!(read.2.contains("last-modified: ") && read.2.contains("x-oss-request-id: "));
+    }
+    let gone = send(
+        address(&oss),
+        "DELETE",
+        "/bucket-1/dir/%E7%A4%BA+%2B.txt",
+        &[],
+        b"",
+    )
+    .await;
+    assert_eq!(gone.status, 204);
+    let missing = send(
+        address(&oss),
+        "GET",
+        "/bucket-1/dir/%E7%A4%BA+%2B.txt",
+        &[],
+        b"",
+    )
+    .await;
+    assert_eq!(
+        (missing.status, missing.code().as_str()),
+        (404, "NoSuchKey")
+    );
+}
+
+/// Status, body and head: the head of a HEAD announces a body that does not come.
+async fn send_head(oss: &LocalOss, method: &str, target: &str) -> (u16, String, String) {
+    use tokio::io::AsyncReadExt;
+    let mut stream = TcpStream::connect(address(oss)).await.unwrap();
+    let request =
+        format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut read = Vec::new();
+    stream.read_to_end(&mut read).await.unwrap();
+    let text = String::from_utf8_lossy(&read).into_owned();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (
+        head[9..12].parse().unwrap(),
+        body.to_owned(),
+        head.to_owned(),
+    )
+}
+
+#[tokio::test]
+async fn ranges_are_given_as_the_service_gives_them() {
+    let oss = open().await;
+    send(address(&oss), "PUT", "/bucket-1/a", &[], b"0123456789").await;
+    for (range, standard, status, body) in [
+        ("bytes=2-4", false, 206, "234"),
+        ("bytes=-3", false, 206, "789"),
+        ("bytes=7-", false, 206, "789"),
+        ("bytes=7-20", false, 200, "0123456789"),
+        ("bytes=7-20", true, 206, "789"),
+        ("bytes=10-20", false, 200, "0123456789"),
+        ("bytes=5-2", true, 200, "0123456789"),
+    ] {
+        let mut headers = vec![("Range", range)];
+        headers.extend(standard.then_some(("x-oss-range-behavior", "standard")));
+        let reply = send(address(&oss), "GET", "/bucket-1/a", &headers, b"").await;
+        assert_eq!(
+            (reply.status, reply.text().as_str()),
+            (status, body),
+            "{range}"
+        );
+    }
+    let headers = [
+        ("Range", "bytes=10-20"),
+        ("x-oss-range-behavior", "standard"),
+    ];
+    let reply = send(address(&oss), "GET", "/bucket-1/a", &headers, b"").await;
+    assert_eq!((reply.status, reply.code().as_str()), (416, "InvalidRange"));
+    let reply = send(
+        address(&oss),
+        "GET",
+        "/bucket-1/a",
+        &[("Range", "bytes=2-4")],
+        b"",
+    )
+    .await;
+    assert_eq!(reply.header("content-range"), Some("bytes 2-4/10"));
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_what_its_md5_says_is_not_stored() {
+    let oss = open().await;
+    for md5 in ["XUFAKrxLKna5cZ2REBfFkA==", "nonsense", "YQ=="] {
+        let reply = send(
+            address(&oss),
+            "PUT",
+            "/bucket-1/a",
+            &[("Content-MD5", md5)],
+            b"hello",
+        )
+        .await;
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (400, "InvalidDigest"),
+            "{md5}"
+        );
+    }
+    assert_eq!(
+        send(address(&oss), "GET", "/bucket-1/a", &[], b"")
+            .await
+            .status,
+        404
+    );
+    let reply = send(
+        address(&oss),
+        "PUT",
+        "/bucket-1/a",
+        &[("Content-MD5", "XUFAKrxLKna5cZ2REBfFkg==")],
+        b"hello",
+    )
+    .await;
+    assert_eq!(reply.status, 200);
+}
+
+#[tokio::test]
+async fn overwriting_can_be_forbidden() {
+    let oss = open().await;
+    let forbid = [("x-oss-forbid-overwrite", "true")];
+    assert_eq!(
+        send(address(&oss), "PUT", "/bucket-1/a", &forbid, b"one")
+            .await
+            .status,
+        200
+    );
+    let second = send(address(&oss), "PUT", "/bucket-1/a", &forbid, b"two").await;
+    assert_eq!(
+        (second.status, second.code().as_str()),
+        (409, "FileAlreadyExists")
+    );
+    assert_eq!(
+        send(address(&oss), "PUT", "/bucket-1/a", &[], b"three")
+            .await
+            .status,
+        200
+    );
+    assert_eq!(
+        send(address(&oss), "GET", "/bucket-1/a", &[], b"")
+            .await
+            .text(),
+        "three"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_501_and_names_itself() {
+    let oss = open().await;
+    for (method, target, header, name) in [
+        ("GET", "/", None, "ListBuckets"),
+        ("GET", "/bucket-1", None, "ListObjects"),
+        ("DELETE", "/bucket-1", None, "DeleteBucket"),
+        ("POST", "/bucket-1?delete", None, "DeleteMultipleObjects"),
+        ("GET", "/bucket-1?uploads", None, "ListMultipartUploads"),
+        ("GET", "/bucket-1?lifecycle", None, "lifecycle"),
+        ("PUT", "/bucket-1/a?acl", None, "acl"),
+        ("GET", "/bucket-1/a?tagging=", None, "tagging"),
+        ("POST", "/bucket-1/a?append&position=0", None, "append"),
+        (
+            "GET",
+            "/bucket-1/a?x-oss-process=image/resize",
+            None,
+            "x-oss-process",
+        ),
+        ("GET", "/bucket-1/a?brandNew", None, "brandNew"),
+        (
+            "PUT",
+            "/bucket-1/a",
+            Some(("x-oss-copy-source", "/b/c")),
+            "CopyObject",
+        ),
+        (
+            "PUT",
+            "/bucket-1/a?partNumber=1&uploadId=x",
+            Some(("x-oss-copy-source", "/b/c")),
+            "UploadPartCopy",
+        ),
+        (
+            "PUT",
+            "/bucket-1/a",
+            Some(("Authorization", "OSS2 AccessKeyId:x,Signature:y")),
+            "OSS2",
+        ),
+    ] {
+        let server = if name == "OSS2" {
+            LocalOss::builder().start().await.unwrap()
+        } else {
+            builder().start().await.unwrap()
+        };
+        let headers: Vec<_> = header.into_iter().collect();
+        let reply = send(address(&server), method, target, &headers, b"").await;
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (501, "NotImplemented"),
+            "{method} {target}"
+        );
+        assert!(
+            reply.element("Message").unwrap().contains(name),
+            "{}",
+            reply.text()
+        );
+    }
+    // A parameter with a value that nobody knows is no sub-resource.
+    assert_eq!(
+        send(
+            address(&oss),
+            "PUT",
+            "/bucket-1/a?new-parameter=1",
+            &[],
+            b""
+        )
+        .await
+        .status,
+        200
+    );
+    assert_eq!(
+        send(address(&oss), "PATCH", "/bucket-1/a", &[], b"")
+            .await
+            .status,
+        405
+    );
+}
+
+#[tokio::test]
+async fn names_that_the_service_refuses_are_refused() {
+    let oss = open().await;
+    for (target, code) in [
+        ("/Bucket/a", "InvalidBucketName"),
+        ("/a/b", "InvalidBucketName"),
+        ("/../a", "InvalidBucketName"),
+        ("/bucket-1/%00", "InvalidObjectName"),
+        ("/bucket-1/%ff", "InvalidObjectName"),
+        ("/bucket-1//a", "InvalidObjectName"),
+        ("/bucket-1/%5Ca", "InvalidObjectName"),
+    ] {
+        let reply = send(address(&oss), "PUT", target, &[], b"x").await;
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (400, code),
+            "{target}"
+        );
+    }
+    let long = format!("/bucket-1/{}", "a".repeat(1024));
+    assert_eq!(
+        send(address(&oss), "PUT", &long, &[], b"x").await.code(),
+        "InvalidObjectName"
+    );
+    assert_eq!(
+        send(address(&oss), "PUT", &long[..long.len() - 1], &[], b"x")
+            .await
+            .status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn each_way_to_send_a_body_is_taken() {
+    let oss = open().await;
+    let chunked = b"3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
+    let reply = send(
+        address(&oss),
+        "PUT",
+        "/bucket-1/a",
+        &[("Transfer-Encoding", "chunked")],
+        chunked,
+    )
+    .await;
+    assert_eq!(
+        reply.header("etag"),
+        Some("\"5D41402ABC4B2A76B9719D911017C592\"")
+    );
+    // The C SDK sends both.
+    let both = [("Transfer-Encoding", "chunked"), ("Content-Length", "5")];
+    let reply = send(address(&oss), "PUT", "/bucket-1/b", &both, chunked).await;
+    assert_eq!(
+        reply.header("etag"),
+        Some("\"5D41402ABC4B2A76B9719D911017C592\"")
+    );
+    let reply = send(
+        address(&oss),
+        "PUT",
+        "/bucket-1/c",
+        &[("Transfer-Encoding", "chunked")],
+        b"0\r\n\r\n",
+    )
+    .await;
+    assert_eq!(
+        reply.header("etag"),
+        Some("\"D41D8CD98F00B204E9800998ECF8427E\"")
+    );
+
+    let mut stream = TcpStream::connect(address(&oss)).await.unwrap();
+    stream
+        .write_all(b"PUT /bucket-1/a HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        .await
+        .unwrap();
+    let reply = read_reply(&mut stream).await.unwrap();
+    assert_eq!(
+        (reply.status, reply.code().as_str()),
+        (411, "MissingContentLength")
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_100_gets_it_or_a_refusal() {
+    let oss = open().await;
+    let mut stream = TcpStream::connect(address(&oss)).await.unwrap();
+    let head = "PUT /bucket-1/a HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (mut read, mut write) = stream.split();
+    let (reply, ()) = tokio::join!(read_reply(&mut read), async {
+        // The server has to speak first.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        write.write_all(b"hello").await.unwrap();
+    });
+    let reply = reply.unwrap();
+    assert_eq!((reply.status, reply.was_continued), (200, true));
+
+    let mut stream = TcpStream::connect(address(&oss)).await.unwrap();
+    stream
+        .write_all(head.replace("bucket-1/a", "B/a").as_bytes())
+        .await
+        .unwrap();
+    let reply = read_reply(&mut stream).await.unwrap();
+    assert_eq!((reply.status, reply.was_continued), (400, false));
+}
+
+#[tokio::test]
+async fn browsers_may_upload_and_read_what_sdks_read() {
+    let oss = LocalOss::builder().start().await.unwrap();
+    let preflight = [
+        ("Origin", "http://localhost:5173"),
+        ("Access-Control-Request-Method", "PUT"),
+        (
+            "Access-Control-Request-Headers",
+            "authorization, x-oss-date",
+        ),
+    ];
+    let reply = send(address(&oss), "OPTIONS", "/bucket-1/a", &preflight, b"").await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(reply.header("access-control-allow-methods"), Some("PUT"));
+    assert_eq!(
+        reply.header("access-control-allow-headers"),
+        Some("authorization, x-oss-date")
+    );
+    // A refusal can be read, too.
+    let reply = send(address(&oss), "PUT", "/bucket-1/a", &preflight[..1], b"").await;
+    assert_eq!(reply.status, 403);
+    let exposed = reply.header("access-control-expose-headers").unwrap();
+    for name in ["ETag", "x-oss-request-id", "x-oss-hash-crc64ecma"] {
+        assert!(exposed.contains(name), "{exposed}");
+    }
+}
+
+#[tokio::test]
+async fn listings_have_pages_prefixes_and_groups() {
+    let oss = open().await;
+    for key in ["a/1", "a/2", "b", "c/1", "c/2", "d%20%26", "%E7%A4%BA"] {
+        send(address(&oss), "PUT", &format!("/bucket-1/{key}"), &[], b"x").await;
+    }
+    let list = async |query: &str| {
+        let target = format!("/bucket-1?list-type=2&{query}");
+        let reply = send(address(&oss), "GET", &target, &[], b"").await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let text = reply.text();
+        let names = |open: &str, close: &str| -> Vec<String> {
+            text.split(open)
+                .skip(1)
+                .map(|rest| rest.split(close).next().unwrap().to_owned())
+                .collect()
+        };
+        let groups = names("<CommonPrefixes><Prefix>", "</Prefix>");
+        (
+            names("<Key>", "</Key>"),
+            groups,
+            reply.element("NextContinuationToken"),
+        )
+    };
+    let all = ["a/1", "a/2", "b", "c/1", "c/2", "d &amp;", "示"];
+    assert_eq!(list("").await.0, all);
+    assert_eq!(list("prefix=c%2F").await.0, ["c/1", "c/2"]);
+    assert_eq!(list("start-after=c%2F1").await.0, ["c/2", "d &amp;", "示"]);
+    assert_eq!(list("prefix=d&encoding-type=url").await.0, ["d%20%26"]);
+    let grouped = list("delimiter=%2F").await;
+    assert_eq!(
+        (grouped.0, grouped.1),
+        (
+            vec!["b".to_owned(), "d &amp;".into(), "示".into()],
+            vec!["a/".to_owned(), "c/".into()]
+        )
+    );
+
+    for size in 1..=5 {
+        let (mut seen, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = list(&format!(
+                "delimiter=%2F&max-keys={size}&continuation-token={token}"
+            ))
+            .await;
+            assert!(page.0.len() + page.1.len() <= size);
+            seen.extend(page.0);
+            seen.extend(page.1);
+            match page.2 {
+                Some(next) => token = next,
+                None => break,
+            }
+        }
+        seen.sort();
+        assert_eq!(seen, ["a/", "b", "c/", "d &amp;", "示"], "{size}");
+    }
+    let reply = send(address(&oss), "GET", "/bucket-2?list-type=2", &[], b"").await;
+    assert_eq!((reply.status, reply.code().as_str()), (404, "NoSuchBucket"));
+    let reply = send(
+        address(&oss),
+        "GET",
+        "/bucket-1?list-type=2&max-keys=0",
+        &[],
+        b"",
+    )
+    .await;
+    assert_eq!(
+        (reply.status, reply.code().as_str()),
+        (400, "InvalidArgument")
+    );
+}
+
+#[tokio::test]
+async fn buckets_are_made_on_first_use_or_are_fixed() {
+    let oss = open().await;
+    assert_eq!(
+        send(address(&oss), "GET", "/bucket-9?bucketInfo", &[], b"")
+            .await
+            .code(),
+        "NoSuchBucket"
+    );
+    assert_eq!(
+        send(address(&oss), "PUT", "/bucket-9", &[], b"")
+            .await
+            .status,
+        200
+    );
+    let info = send(address(&oss), "GET", "/bucket-9?bucketInfo", &[], b"").await;
+    assert_eq!(
+        (info.status, info.element("Name").as_deref()),
+        (200, Some("bucket-9"))
+    );
+
+    let fixed = builder().bucket("bucket-1").start().await.unwrap();
+    assert_eq!(
+        send(address(&fixed), "PUT", "/bucket-1/a", &[], b"x")
+            .await
+            .status,
+        200
+    );
+    let reply = send(address(&fixed), "PUT", "/bucket-2/a", &[], b"x").await;
+    assert_eq!((reply.status, reply.code().as_str()), (404, "NoSuchBucket"));
+    let error = builder()
+        .bucket("No")
+        .start()
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("\"No\""), "{error}");
+}
+
+#[tokio::test]
+async fn each_way_to_say_the_bucket_reaches_the_same_object() {
+    let oss = open().await;
+    send(address(&oss), "PUT", "/bucket-1/dir/a", &[], b"hello").await;
+    for (host, target) in [
+        ("bucket-1.localhost:9000", "/dir/a"),
+        ("bucket-1.oss-cn-hangzhou.aliyuncs.com", "/dir/a"),
+        ("bucket-1.oss-cn-hangzhou.aliyuncs.com", "/bucket-1/dir/a"),
+        ("host.docker.internal:9000", "/bucket-1/dir%2Fa"),
+        ("127.0.0.1", "/bucket-1%2Fdir%2Fa"),
+    ] {
+        let reply = send(address(&oss), "GET", target, &[("Host", host)], b"").await;
+        assert_eq!(reply.text(), "hello", "{host}{target}");
+    }
+}
+
+#[tokio::test]
+async fn unsigned_requests_are_refused_unless_the_server_is_open() {
+    let oss = LocalOss::builder().start().await.unwrap();
+    let app = App::start(&oss).await;
+    let reply = put(address(&oss), "a.txt", &app.url(), b"hello").await;
+    assert_eq!((reply.status, reply.code().as_str()), (403, "AccessDenied"));
+    for (authorization, status, code) in [
+        ("OSS nobody:c2ln", 403, "InvalidAccessKeyId"),
+        (
+            "OSS local-oss-access-key-id:c2ln",
+            403,
+            "SignatureDoesNotMatch",
+        ),
+        ("Bearer x", 400, "InvalidArgument"),
+        ("OSS4-HMAC-SHA256 Credential=x", 400, "InvalidArgument"),
+    ] {
+        let headers = [
+            ("Authorization", authorization),
+            ("Date", "Sun, 22 Nov 2026 10:31:59 GMT"),
+        ];
+        let reply = send(address(&oss), "PUT", "/bucket-1/a", &headers, b"").await;
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (status, code),
+            "{authorization}"
+        );
+    }
+    assert!(app.seen().is_empty() && oss.callbacks().is_empty());
+}
+
+#[tokio::test]
+async fn a_temporary_pair_needs_its_token() {
+    // Signed by hand with version 1, whose string is short.
+    use hmac::{Hmac, Mac};
+    let oss = LocalOss::builder()
+        .credentials(Credentials::new("STS.id", "secret").security_token("the-token"))
+        .start()
+        .await
+        .unwrap();
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+    for (token, status, code) in [
+        (Some("the-token"), 200, ""),
+        (Some("another"), 403, "InvalidSecurityToken"),
+        (None, 403, "InvalidSecurityToken"),
+    ] {
+        let header = token
+            .map(|token| format!("x-oss-security-token:{token}\n"))
+            .unwrap_or_default();
+        let text = format!("PUT\n\n\n{date}\n{header}/bucket-1/a");
+        let mac = Hmac::<sha1::Sha1>::new_from_slice(b"secret")
+            .unwrap()
+            .chain_update(text);
+        let authorization = format!("OSS STS.id:{}", base64(mac.finalize().into_bytes()));
+        let mut headers = vec![("Date", date.as_str()), ("Authorization", &authorization)];
+        headers.extend(token.map(|token| ("x-oss-security-token", token)));
+        let reply = send(address(&oss), "PUT", "/bucket-1/a", &headers, b"").await;
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (status, code),
+            "{token:?} {}",
+            reply.text()
+        );
+    }
+}
