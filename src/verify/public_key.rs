@@ -97,7 +97,7 @@ impl PublicKey {
         else {
             return Err(ConfigError::MalformedKey);
         };
-        // A key of RSA, but of a kind that is not known, or of a number of bits and not bytes.
+        // An RSA key by its algorithm, but with parameters that are not NULL, or not in whole bytes.
         let (true, Some(der)) = (
             parameters == Null.into(),
             info.subject_public_key.as_bytes(),
