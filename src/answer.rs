@@ -4,7 +4,7 @@
 //! 2. The body is JSON, or XML, with the media type that says so, without a byte order mark.
 //! 3. It has an exact `Content-Length`, as OSS reads no chunked answer, and at most 1 MiB.
 //!
-//! OSS hands body and media type on to whoever uploaded, so there is no place for secrets in it.
+//! OSS hands body and media type on to the uploader, so the answer must not contain secrets.
 
 use std::fmt;
 

@@ -49,6 +49,18 @@ where
     }
 }
 
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+impl<S> FromRequestParts<S> for crate::upload::ObjectFacts
+where
+    S: Send + Sync,
+{
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        Self::from_extensions(&parts.extensions)
+    }
+}
+
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         self.to_response::<Body>()
@@ -59,6 +71,22 @@ impl IntoResponse for Rejection {
 #[cfg(feature = "ticket")]
 impl IntoResponse for crate::TicketError {
     fn into_response(self) -> Response {
+        self.log();
+        Rejection::from(self).into_response()
+    }
+}
+
+/// 400 for a key that the caller chose and that is not one, else 500. Nothing else logs the latter, as
+/// a handler that authorizes uploads is not behind the layer.
+#[cfg(feature = "upload")]
+impl IntoResponse for crate::upload::UploadError {
+    fn into_response(self) -> Response {
+        if let Self::Key(_) = self {
+            let json = [(http::header::CONTENT_TYPE, "application/json")];
+            let body =
+                r#"{"Status":"error","code":"InvalidKey","message":"not a key of an object"}"#;
+            return (http::StatusCode::BAD_REQUEST, json, body).into_response();
+        }
         self.log();
         Rejection::from(self).into_response()
     }

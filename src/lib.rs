@@ -2,17 +2,17 @@
 //!
 //! A client uploads an object and names a *callback*. OSS stores the object, POSTs a body of
 //! variables to the app server, signs it with RSA, waits up to 5 s for a `200` with a JSON body, and
-//! hands that answer to the client. This crate is the app server's side of it, as a [`tower`] layer:
+//! hands that answer to the client. This crate is the app server's side, as a [`tower`] layer:
 //!
 //! 1. The [`OssCallbackLayer`] takes the signature and the key URL from the headers. The key URL
-//!    must be on an [allowlist](KeyUrlPolicy); the key behind it comes from a [`KeyStore`], in which
-//!    the published v1 key is pinned: no network, from the first request on.
-//! 2. It verifies the signature over path, query and body, and refuses what does not match with a
-//!    JSON answer and the right status. What headers can decide is decided without reading the body.
+//!    must be on an [allowlist](KeyUrlPolicy); its key comes from a [`KeyStore`], in which the
+//!    published v1 key is pinned, so that it works offline from the first request.
+//! 2. It verifies the signature over path, query and body, and refuses a mismatch with a JSON answer
+//!    and the right status. A request that its headers condemn is refused without reading its body.
 //! 3. [`Guard`]s say whether a genuine callback is one of *ours*.
 //! 4. The inner service gets the same bytes, and a [`VerifiedCallback`] in the extensions: the proof.
-//! 5. The [`OssCallback<T>`](OssCallback) extractor decodes the callback variables; a
-//!    [`CallbackAnswer`] is what OSS accepts back.
+//! 5. The [`OssCallback<T>`](OssCallback) extractor decodes the callback variables; the handler
+//!    returns a [`CallbackAnswer`], the form of answer that OSS accepts.
 //!
 //! [callback]: https://www.alibabacloud.com/help/en/oss/developer-reference/callback
 //!
@@ -46,31 +46,33 @@
 //!
 //! # Threat model
 //!
-//! 1. The production key has 512 bits and signs MD5. It is one key for all customers and regions.
+//! 1. The production key has 512 bits and signs MD5. All customers and regions share it.
 //! 2. So a valid signature says "OSS sent this for *somebody*": anybody with a bucket can have OSS
 //!    sign any body for any path. And 512 bits can be factored with rented hardware.
 //! 3. The signature covers path, query and body: no method, host, header or time. A captured callback
 //!    can be repeated, here and on any host that serves the same path.
 //! 4. The signature is therefore a filter: it stops strangers who cannot make OSS sign, and
-//!    alterations on the way. **What authenticates is a [`Guard`]** that looks for something which the
-//!    application issued for this upload: a `TicketGuard`, or one of its own. A layer without such a
-//!    guard logs a warning, unless it calls [`allow_any_customer`](OssCallbackLayerBuilder::allow_any_customer). Repetitions
+//!    alterations on the way. **A [`Guard`] authenticates**, by looking for something that the
+//!    application issued for this upload: a `TicketGuard`, or a guard that you write. A layer without
+//!    such a guard logs a warning, unless it calls [`allow_any_customer`](OssCallbackLayerBuilder::allow_any_customer). Repetitions
 //!    are stopped by a [`ReplayGuard`] alone.
 //! 5. A ticket proves who was authorized, never what was uploaded: its holder can have OSS sign a body
-//!    of his own making. Before something valuable is granted, ask OSS itself about the object with
-//!    your own credentials. And an object can be overwritten after that.
+//!    that they wrote. Before something valuable is granted, ask OSS itself about the object with
+//!    your own credentials, as the `ObjectCheck` guard does (features `upload` and `reqwest`). An object
+//!    can still be overwritten after that.
 //! 6. The key URL is chosen by the sender. Only allowlisted URLs are looked at; a broken key is
 //!    switched off with [`deny_key`](OssCallbackLayerBuilder::deny_key).
 //!
 //! | guard | stops | does not stop |
 //! |---|---|---|
 //! | none | strangers, alterations | any customer of OSS, repetitions |
-//! | [`BucketGuard`] | uploads to another stage's bucket by mistake | whoever writes your bucket's name into a body |
+//! | [`BucketGuard`] | uploads to another stage's bucket by mistake | anybody who writes your bucket's name into a body |
 //! | [`AgeGuard`] | callbacks captured long ago, if you pinned the template | the template's author |
-//! | `TicketGuard` | all without a ticket of yours for this upload | repetitions; a forged body by the ticket's own holder |
-//! | [`ReplayGuard`] | repetitions | a second run after a process that died with its handler; what its store forgets |
+//! | `TicketGuard` | everybody without a ticket of yours for this upload | repetitions; a forged body by the ticket's own holder |
+//! | `ObjectCheck` | a body that says something else than what OSS has stored | overwriting afterwards |
+//! | [`ReplayGuard`] | repetitions | a second run after a process died with its handler; callbacks that its store forgot |
 //!
-//! `SECURITY.md` says it at length.
+//! `SECURITY.md` has the details.
 //!
 #![cfg_attr(all(feature = "axum", feature = "test-util"), doc = include_str!("../docs/axum.md"))]
 //!
@@ -92,8 +94,8 @@
 //! - **The path `+` and the empty query** (`/cb?`) are signed in a way that the service does not
 //!   document. Both readings of each are accepted; callback URLs without them are the better choice.
 //! - **An escaped slash** in the path is signed as a slash: a callback for `/cb/x/y` also verifies at
-//!   `/cb/x%2Fy`, where a router may see other segments. Let nothing hang on how a path is cut up that
-//!   a ticket or the body does not say too.
+//!   `/cb/x%2Fy`, where a router may see other segments. Do not authorize by path segments unless a
+//!   ticket or the body repeats them.
 //! - **Handlers that take longer than 5 s** outlive their sender: OSS hangs up, and the server drops the
 //!   request, which ends a handler wherever it waits. Behind a [`ReplayGuard`], or with
 //!   [`run_to_end`](OssCallbackLayerBuilder::run_to_end), the rest of it runs as a task; wait for
@@ -208,12 +210,15 @@ pub use self::{
         OssCallbackService, RejectionResponse, ResponseFuture, RunHandler, RunInPlace, RunToEnd,
         RunningHandlers, WithAnswers,
     },
-    rejection::{ConfigError, Rejection, RejectionKind, Replay, SignatureMismatch, TargetProblem},
+    rejection::{
+        ConfigError, ObjectMismatch, Rejection, RejectionKind, Replay, SignatureMismatch,
+        TargetProblem,
+    },
     vars::{BodyType, CallbackVars, from_text},
     verify::{MAX_TARGET_LEN, PublicKey, UnsignedMetadata, VerifiedCallback, Verifier},
 };
 
 /// The examples of the README are tested.
-#[cfg(all(doctest, feature = "axum", feature = "test-util"))]
+#[cfg(all(doctest, feature = "full"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

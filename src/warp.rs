@@ -240,11 +240,21 @@ where
     })
 }
 
+/// Extracts what OSS said of the object, behind a layer with an
+/// [`ObjectCheck`](crate::upload::ObjectCheck).
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+pub fn object_facts()
+-> impl Filter<Extract = (crate::upload::ObjectFacts,), Error = warp::Rejection> + Copy {
+    warp::ext::optional().and_then(|facts: Option<crate::upload::ObjectFacts>| {
+        future::ready(crate::upload::ObjectFacts::from_extension(facts.as_ref()).map_err(custom))
+    })
+}
+
 /// Answers a [`Rejection`] as it asks to be answered, and leaves all other rejections as they are:
 /// `filter.recover(oss_callback::warp::recover)`.
 ///
 /// # Errors
-/// The same rejection, if it is none of this crate's.
+/// The same rejection, unless it is one of this crate's.
 pub async fn recover(rejection: warp::Rejection) -> Result<Response, warp::Rejection> {
     match rejection.find::<Rejection>() {
         Some(ours) => Ok(ours.to_response()),

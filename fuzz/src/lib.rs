@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use http::{HeaderMap, HeaderValue};
-use oss_callback::{PublicKey, Verifier};
+use oss_callback::{PublicKey, Verifier, upload::CallbackParams};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use rsa::{RsaPrivateKey, pkcs8::EncodePublicKey};
 
@@ -27,4 +27,22 @@ pub fn headers(authorization: HeaderValue, media_type: &'static str) -> HeaderMa
     headers.insert("x-oss-pub-key-url", HeaderValue::from_static(KEY_URL));
     headers.insert("content-type", HeaderValue::from_static(media_type));
     headers
+}
+
+/// What was parsed is rendered to what parses alike, in each of the three places.
+pub fn assert_params_are_kept(params: &CallbackParams) {
+    let mut headers = HeaderMap::new();
+    params.insert_into(&mut headers);
+    assert_eq!(
+        CallbackParams::from_headers(&headers).as_ref(),
+        Ok(&Some(params.clone()))
+    );
+    let query = CallbackParams::from_query(&params.query());
+    assert_eq!(query.as_ref(), Ok(&Some(params.clone())));
+    let fields = params.form_fields();
+    let fields = fields.iter().map(|(name, value)| (&**name, &**value));
+    assert_eq!(
+        CallbackParams::from_form_fields(fields).as_ref(),
+        Ok(&Some(params.clone()))
+    );
 }

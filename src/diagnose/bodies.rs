@@ -113,7 +113,7 @@ fn in_other_charsets(body: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// The bodies from which a parser and a serializer make the received one, until one is found. The
-/// cheap ones come first: those in the order at hand.
+/// cheap ones come first: those in the given order.
 pub(super) fn rewritten<R>(
     body: &[u8],
     mut visit: impl FnMut(Cause, &[u8]) -> Option<R>,

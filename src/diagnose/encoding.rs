@@ -2,7 +2,7 @@
 //!
 //! A parser that writes pairs again chooses three things: which characters stay bare, what a space
 //! becomes, and the case of hexadecimal digits. So the pairs are decoded once and encoded with every
-//! such choice that the characters at hand can tell apart.
+//! such choice that their characters can tell apart.
 
 use percent_encoding::percent_decode;
 

@@ -3,7 +3,7 @@
 /// More parts than these are not permuted: seven have 5,040 orders.
 const MAX_PERMUTED: usize = 7;
 
-/// Calls a function with every order of the parts but the one at hand, until it finds something.
+/// Calls a function with every order of the parts but the given one, until it finds something.
 pub(super) fn permutations<T: Clone, R>(
     parts: &[T],
     mut visit: impl FnMut(&[T]) -> Option<R>,

@@ -63,7 +63,7 @@ impl<'a> GuardContext<'a> {
 
     /// The signed bucket.
     ///
-    /// This and the four below read the variable that [`VarNames`] names, and no other. They are
+    /// This and the six below read the variable that [`VarNames`] names, and no other. They are
     /// `None` if it is absent, empty, or not text.
     ///
     /// # Errors
@@ -105,6 +105,23 @@ impl<'a> GuardContext<'a> {
         self.text(Variable::ReqId)
     }
 
+    /// The ETag of the object, in the case that the body has.
+    ///
+    /// # Errors
+    /// As [`VerifiedCallback::var`].
+    pub fn etag(&self) -> Result<Option<&str>, Rejection> {
+        self.text(Variable::Etag)
+    }
+
+    /// The CRC-64 of the object; `None` also if it is not a plain decimal number.
+    ///
+    /// # Errors
+    /// As [`VerifiedCallback::var`].
+    pub fn crc64(&self) -> Result<Option<u64>, Rejection> {
+        let crc64 = self.callback.var(self.var_names.name(Variable::Crc64))?;
+        Ok(crc64.and_then(number))
+    }
+
     fn text(&self, variable: Variable) -> Result<Option<&str>, Rejection> {
         let text = self.callback.text(self.var_names.name(variable))?;
         Ok(text.filter(|text| !text.is_empty()))
@@ -112,7 +129,7 @@ impl<'a> GuardContext<'a> {
 
     /// The text of a variable that this callback must have, or a refusal that says what is wrong
     /// with it.
-    pub(super) fn expect_text(
+    pub(crate) fn expect_text(
         &self,
         variable: Variable,
         kind: RejectionKind,
@@ -125,7 +142,7 @@ impl<'a> GuardContext<'a> {
 
     /// The same for a plain decimal number.
     #[cfg(feature = "ticket")]
-    pub(super) fn expect_number(
+    pub(crate) fn expect_number(
         &self,
         variable: Variable,
         kind: RejectionKind,

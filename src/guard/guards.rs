@@ -19,6 +19,7 @@ pub enum Role {
     Bucket,
     Age,
     Ticket,
+    Object,
     ReplayByTicket,
     ReplayBySignature,
 }
@@ -48,6 +49,14 @@ impl Guards {
                 "a layer has one `BucketGuard`: give it all buckets, `BucketGuard::new([..])`",
             ));
         }
+        // Else strangers could have it ask OSS, on the application's account.
+        let object = roles.iter().position(|role| *role == Role::Object);
+        if object.is_some_and(|object| !roles[..object].iter().copied().any(binds)) {
+            return Err(ConfigError::Guard(
+                "an `ObjectCheck` stands behind a guard that says on whose behalf callbacks come: a \
+                 `TicketGuard`, or one of the application's own",
+            ));
+        }
         replay::check_order(&roles)
     }
 
@@ -59,10 +68,13 @@ impl Guards {
     /// Whether one of them says on whose behalf the callback comes. What a guard of the application
     /// does cannot be known, so it counts.
     pub(crate) fn bind(&self) -> bool {
-        self.list
-            .iter()
-            .any(|guard| matches!(guard.role(), Role::Custom | Role::Ticket))
+        self.list.iter().any(|guard| binds(guard.role()))
     }
+}
+
+/// What a guard of the application does cannot be known, so it counts.
+fn binds(role: Role) -> bool {
+    matches!(role, Role::Custom | Role::Ticket)
 }
 
 impl fmt::Debug for Guards {
@@ -80,6 +92,8 @@ impl fmt::Debug for Guards {
 pub(crate) fn remove_outputs(extensions: &mut Extensions) {
     #[cfg(feature = "ticket")]
     ticket::remove_extension(extensions);
+    #[cfg(all(feature = "reqwest", feature = "upload"))]
+    extensions.remove::<super::ObjectFacts>();
     #[cfg(not(feature = "ticket"))]
     let _ = extensions;
 }

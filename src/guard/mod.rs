@@ -25,6 +25,8 @@ mod bucket;
 mod context;
 mod guard_fn;
 mod guards;
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+mod object_facts;
 mod outcome;
 mod replay;
 #[cfg(feature = "ticket")]
@@ -34,7 +36,9 @@ mod var_problem;
 
 use async_trait::async_trait;
 
-use self::guards::Role;
+pub(crate) use self::guards::Role;
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+pub use self::object_facts::ObjectFacts;
 #[cfg(feature = "redis-tls-no-provider")]
 pub use self::replay::RedisTls;
 #[cfg(feature = "test-util")]
@@ -47,6 +51,8 @@ pub use self::replay::{
 pub(crate) use self::ticket::TicketExtension;
 #[cfg(feature = "ticket")]
 pub use self::ticket::{Ticket, TicketClaims, TicketError, TicketGuard, TicketKey, TicketObjects};
+#[cfg(feature = "upload")]
+pub(crate) use self::var_names::Variable;
 pub use self::{
     admission::Admission,
     age::AgeGuard,

@@ -26,6 +26,8 @@ use crate::ConfigError;
 #[must_use]
 pub struct VarNames {
     bucket: Cow<'static, str>,
+    crc64: Cow<'static, str>,
+    etag: Cow<'static, str>,
     mime_type: Cow<'static, str>,
     object: Cow<'static, str>,
     req_id: Cow<'static, str>,
@@ -35,8 +37,10 @@ pub struct VarNames {
 
 /// A variable that guards look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Variable {
+pub(crate) enum Variable {
     Bucket,
+    Crc64,
+    Etag,
     MimeType,
     Object,
     ReqId,
@@ -45,8 +49,10 @@ pub(super) enum Variable {
 }
 
 impl Variable {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Bucket,
+        Self::Crc64,
+        Self::Etag,
         Self::MimeType,
         Self::Object,
         Self::ReqId,
@@ -58,6 +64,8 @@ impl Variable {
     pub(super) fn setter(self) -> &'static str {
         match self {
             Self::Bucket => "bucket",
+            Self::Crc64 => "crc64",
+            Self::Etag => "etag",
             Self::MimeType => "mime_type",
             Self::Object => "object",
             Self::ReqId => "req_id",
@@ -70,6 +78,8 @@ impl Variable {
     pub(super) fn placeholder(self) -> &'static str {
         match self {
             Self::Bucket => "${bucket}",
+            Self::Crc64 => "${crc64}",
+            Self::Etag => "${etag}",
             Self::MimeType => "${mimeType}",
             Self::Object => "${object}",
             Self::ReqId => "${reqId}",
@@ -84,6 +94,8 @@ impl VarNames {
     pub fn new() -> Self {
         Self {
             bucket: "bucket".into(),
+            crc64: "crc64".into(),
+            etag: "etag".into(),
             mime_type: "mimeType".into(),
             object: "object".into(),
             req_id: "reqId".into(),
@@ -95,6 +107,18 @@ impl VarNames {
     /// What carries `${bucket}`; `bucket` by default.
     pub fn bucket(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.bucket = name.into();
+        self
+    }
+
+    /// What carries `${crc64}`; `crc64` by default.
+    pub fn crc64(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.crc64 = name.into();
+        self
+    }
+
+    /// What carries `${etag}`; `etag` by default.
+    pub fn etag(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.etag = name.into();
         self
     }
 
@@ -129,9 +153,11 @@ impl VarNames {
     }
 
     /// The name of a variable in the body.
-    pub(super) fn name(&self, variable: Variable) -> &str {
+    pub(crate) fn name(&self, variable: Variable) -> &str {
         match variable {
             Variable::Bucket => &self.bucket,
+            Variable::Crc64 => &self.crc64,
+            Variable::Etag => &self.etag,
             Variable::MimeType => &self.mime_type,
             Variable::Object => &self.object,
             Variable::ReqId => &self.req_id,

@@ -319,6 +319,7 @@ fn look_at(kind: &RejectionKind) -> Option<&'static str> {
         KeyUnavailable => "key_fetcher, pin_key",
         KeyUrlNotAllowed => "deny_key, key_url_policy",
         BucketMismatch => "BucketGuard, and var_names",
+        ObjectMismatch(_) => "ObjectCheck, and the upload's callbackBody",
         Stale => "AgeGuard, var_names, and the clock",
         TicketMissing | TicketMismatch => "var_names, and the upload's callbackBody",
         TicketInvalid | TicketExpired => "the keys and lifetimes of the TicketGuard",
@@ -335,6 +336,7 @@ impl std::hash::Hash for Cause<'_> {
             // The commonest by far, and it may carry numbers.
             RejectionKind::InvalidSignature(mismatch) => discriminant(mismatch).hash(state),
             RejectionKind::InvalidTarget(problem) => discriminant(problem).hash(state),
+            RejectionKind::ObjectMismatch(mismatch) => discriminant(mismatch).hash(state),
             RejectionKind::Replayed(replay) => discriminant(replay).hash(state),
             RejectionKind::Refused(reason) => reason.hash(state),
             _ => {}

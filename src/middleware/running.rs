@@ -299,7 +299,7 @@ pub(super) fn poll_handler<F: Future>(
     answer
 }
 
-/// The handlers of a layer that run to their end, whatever becomes of their requests: for a shutdown
+/// The handlers of a layer that run to their end even if their requests are dropped: for a shutdown
 /// that loses none of them.
 ///
 /// It counts the handlers behind a [`ReplayGuard`](crate::ReplayGuard), or all of them with

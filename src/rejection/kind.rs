@@ -31,7 +31,7 @@ pub enum RejectionKind {
     /// The body does not decode, or not into the type that was asked for (422). The source names
     /// the variable.
     InvalidVariables,
-    /// The key URL is allowed, but its key is not at hand (503). The source says why.
+    /// The key URL is allowed, but its key could not be had (503). The source says why.
     KeyUnavailable,
     /// The key URL is not on the allowlist, or was denied (403).
     KeyUrlNotAllowed,
@@ -41,6 +41,8 @@ pub enum RejectionKind {
     MethodNotAllowed,
     /// A header that every callback carries is absent (400).
     MissingHeader(&'static str),
+    /// The stored object is not what the callback says (403), as OSS answers an `ObjectCheck`.
+    ObjectMismatch(ObjectMismatch),
     /// The application refused the callback (403).
     Refused(&'static str),
     /// The callback was seen before (409). It is the one kind that a renderer of the application may
@@ -116,6 +118,27 @@ pub enum TargetProblem {
     /// `signed_target` of the layer's builder says what OSS called.
     #[error("it was rewritten inside this server: say what was signed with `signed_target`")]
     Rewritten,
+}
+
+/// How a stored object differs from what a callback says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObjectMismatch {
+    /// It is not there.
+    #[error("OSS has no such object")]
+    Absent,
+    /// It has another media type.
+    #[error("it has another media type")]
+    ContentType,
+    /// It has another CRC-64.
+    #[error("it has another CRC-64")]
+    Crc64,
+    /// It has another ETag: other content, or the same uploaded in another way.
+    #[error("it has another ETag")]
+    Etag,
+    /// It has another size.
+    #[error("it has another size")]
+    Size,
 }
 
 /// How far the first copy of a repeated callback has come.

@@ -19,7 +19,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use self::wire::WireForm;
 pub use self::{
     config_error::ConfigError,
-    kind::{RejectionKind, Replay, SignatureMismatch, TargetProblem},
+    kind::{ObjectMismatch, RejectionKind, Replay, SignatureMismatch, TargetProblem},
 };
 
 /// Why a callback was refused.
@@ -250,6 +250,7 @@ impl fmt::Display for Rejection {
                 "the request carries no verified callback: is OssCallbackLayer around this handler?",
             ),
             RejectionKind::InvalidSignature(cause) => write!(f, "{}: {cause}", self.message()),
+            RejectionKind::ObjectMismatch(cause) => write!(f, "{}: {cause}", self.message()),
             RejectionKind::InvalidTarget(cause) => write!(f, "{}: {cause}", self.message()),
             RejectionKind::DuplicateHeader(name)
             | RejectionKind::InvalidHeader(name)
@@ -298,6 +299,7 @@ mod tests {
             (MissingHeader("authorization"), 400),
             (MissingHeader("x-oss-pub-key-url"), 400),
             (MissingHeader("content-type"), 400),
+            (ObjectMismatch(super::ObjectMismatch::Size), 403),
             (Refused("it says \"no\""), 403),
             (Replayed(Replay::InProgress), 409),
             (Replayed(Replay::Interrupted), 409),

@@ -65,6 +65,7 @@ impl WireForm {
             MissingHeader("authorization") => wire!(BAD_REQUEST, "MissingHeader", "the authorization header is missing"),
             MissingHeader("x-oss-pub-key-url") => wire!(BAD_REQUEST, "MissingHeader", "the x-oss-pub-key-url header is missing"),
             MissingHeader(_) => wire!(BAD_REQUEST, "MissingHeader", "a header is missing"),
+            ObjectMismatch(_) => wire!(FORBIDDEN, "ObjectMismatch", "the stored object is not what the callback says"),
             Refused(reason) => Self {
                 status: StatusCode::FORBIDDEN,
                 code: "Refused",

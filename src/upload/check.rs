@@ -3,15 +3,257 @@
 //! 1. A template is filled in as OSS would, for two uploads: an image, for which every variable has a
 //!    value, and a file for which only those have one that always do.
 //! 2. Both bodies are decoded by the decoder that reads callbacks, into the handler's own type.
-//! 3. What guards need must stand where they look, filled in by the variable that they take it for.
+//! 3. What guards look at, under the names that they look for, must be what OSS fills in there.
+//! 4. What a custom variable will hold is not known. It is tried as a number, a boolean and a word, or
+//!    as the sample that the caller gives.
 
+use serde::de::DeserializeOwned;
+
+use super::{BodyTemplate, TemplateError, Var};
 use crate::{
-    Rejection,
-    substitution::Mode,
-    substitution::{FillOptions, UploadedObject},
-    upload::BodyTemplate,
+    Rejection, VarNames,
+    guard::Variable,
+    substitution::{FillOptions, Mode, UploadedObject, with_prefix},
     vars::{BodyKind, Vars},
 };
+
+/// What a custom variable may hold that nobody gave a sample of.
+const GUESSES: [&str; 3] = ["7", "true", "sample"];
+
+/// With more guesses to combine, all custom variables have the same one.
+const MAX_COMBINED: u32 = 5;
+
+impl BodyTemplate {
+    /// Checks that callbacks with this template decode into the type of the handler, and that guards
+    /// find in it what they take it for.
+    ///
+    /// It is meant for the start of an application, or for a test: a template that lost a variable is
+    /// found there, and not by the first upload. Each variable that the handler's type demands has to
+    /// have a value for any file: `imageInfo.height` is an `Option`.
+    ///
+    /// ```
+    /// use oss_callback::{VarNames, upload::{BodyTemplate, Var}};
+    /// use serde::Deserialize;
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Upload {
+    ///     object: String,
+    ///     size: u64,
+    /// }
+    ///
+    /// let names = VarNames::new();
+    /// let template = BodyTemplate::form().var(Var::Object).var(Var::Size).build()?;
+    /// template.check::<Upload>(&names)?;
+    ///
+    /// let template = BodyTemplate::form().var(Var::Object).build()?;
+    /// let error = template.check::<Upload>(&names).unwrap_err();
+    /// assert!(error.to_string().contains("`size`"));
+    /// # Ok::<(), oss_callback::upload::TemplateError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`TemplateError::Decode`], which names the field; [`TemplateError::Missing`], which names the
+    /// variable.
+    pub fn check<T: DeserializeOwned>(&self, names: &VarNames) -> Result<(), TemplateError> {
+        self.check_with::<T>(names, &[])
+    }
+
+    /// The same, with what custom variables hold: for types that take neither numbers nor any text,
+    /// such as an enum or a date.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn check_with<T: DeserializeOwned>(
+        &self,
+        names: &VarNames,
+        samples: &[(&str, &str)],
+    ) -> Result<(), TemplateError> {
+        for (variable, name) in guard_names(names) {
+            if self.contains(name) && !self.is_filled_by(name, variable) {
+                return Err(missing(name, variable, "puts something else there"));
+            }
+        }
+        let custom = self.custom_variables();
+        let given = |name: &str| {
+            let sample = samples.iter().find(|(given, _)| with_prefix(given) == name);
+            sample.map(|(_, sample)| *sample)
+        };
+        let guessed: Vec<&str> = custom
+            .iter()
+            .copied()
+            .filter(|name| given(name).is_none())
+            .collect();
+        let mut errors = Vec::new();
+        for guesses in combinations(guessed.len()) {
+            let fill = |object: UploadedObject| {
+                custom.iter().fold(object, |object, name| {
+                    let position = guessed.iter().position(|guessed| guessed == name);
+                    let value = given(name).or(position.map(|position| guesses[position]));
+                    object.custom(name, value.unwrap_or_default())
+                })
+            };
+            match self.decode_both::<T>(&fill) {
+                Ok(()) => return Ok(()),
+                Err(error) => errors.push(error),
+            }
+        }
+        Err(deepest(errors))
+    }
+
+    /// Checks that guards find these variables where they look for them: [`Var::Size`] for a ticket
+    /// that limits it, [`Var::ReqId`] for an [`AgeGuard`](crate::AgeGuard), [`Var::Etag`] for an
+    /// `ObjectCheck`, and the custom variable that carries the ticket.
+    ///
+    /// ```
+    /// use oss_callback::{VarNames, upload::{BodyTemplate, Var}};
+    ///
+    /// let template = BodyTemplate::form()
+    ///     .var_as("filename", Var::Object)
+    ///     .var(Var::custom("ticket"))
+    ///     .build()?;
+    /// let needed = [Var::Object, Var::custom("ticket")];
+    /// assert!(template.require(&VarNames::new(), &needed).is_err());
+    /// template.require(&VarNames::new().object("filename"), &needed)?;
+    /// # Ok::<(), oss_callback::upload::TemplateError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`TemplateError::Missing`], which names the variable.
+    pub fn require(&self, names: &VarNames, variables: &[Var]) -> Result<(), TemplateError> {
+        for variable in variables {
+            let name = guard_name(names, variable);
+            if !self.contains(&name) {
+                return Err(missing(&name, variable, "does not have it"));
+            }
+            if !self.is_filled_by(&name, variable) {
+                return Err(missing(&name, variable, "puts something else there"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The custom variables that it refers to, each once.
+    pub(super) fn custom_variables(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self
+            .references()
+            .into_iter()
+            .filter(|name| name.starts_with("x:"))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Whether the body has a variable of this name.
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.sample().0.contains(name)
+    }
+
+    /// Whether the body's variable of this name is what OSS fills in for that one.
+    fn is_filled_by(&self, name: &str, variable: &Var) -> bool {
+        let (vars, object) = self.sample();
+        let placeholder = format!("v=${{{}}}", variable.name());
+        let expected = fill(&placeholder, Mode::Form, &object);
+        // A variable without a value here could be anything.
+        expected
+            .get("v")
+            .is_some_and(|expected| !expected.is_empty() && vars.get(name) == Some(expected))
+    }
+
+    /// The custom variable that this variable of the body is filled with.
+    pub(super) fn carrier(&self, name: &str) -> Option<&str> {
+        let custom = self.custom_variables();
+        custom
+            .into_iter()
+            .find(|custom| self.is_filled_by(name, &Var::custom((*custom).to_owned())))
+    }
+
+    /// The variables of an image whose values are all different, and that image.
+    fn sample(&self) -> (Vars, UploadedObject) {
+        let custom = self.custom_variables();
+        let object = custom.iter().fold(image(), |object, name| {
+            object.custom(name, format!("the value of {name}"))
+        });
+        let vars = parse(self, &object).expect("a template was checked when it was made");
+        (vars, object)
+    }
+
+    fn decode_both<T: DeserializeOwned>(
+        &self,
+        with_custom: &dyn Fn(UploadedObject) -> UploadedObject,
+    ) -> Result<(), TemplateError> {
+        let uploads = [("an image", image()), ("a file that is no image", file())];
+        for (upload, object) in uploads {
+            let decoded = parse(self, &with_custom(object)).and_then(|vars| vars.decode::<T>());
+            if let Err(source) = decoded {
+                return Err(TemplateError::Decode { upload, source });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn missing(name: &str, variable: &Var, problem: &'static str) -> TemplateError {
+    TemplateError::Missing {
+        name: name.to_owned(),
+        variable: variable.name().into_owned(),
+        problem,
+    }
+}
+
+/// What goes wrong at the first variable goes wrong with every guess for those behind it. So the error
+/// that comes up least is the one that is furthest into the body, and not owed to a bad guess before.
+fn deepest(errors: Vec<TemplateError>) -> TemplateError {
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let count = |text: &String| texts.iter().filter(|other| *other == text).count();
+    let counts: Vec<usize> = texts.iter().map(count).collect();
+    errors
+        .into_iter()
+        .zip(counts)
+        .min_by_key(|(_, count)| *count)
+        .map(|(error, _)| error)
+        .expect("there is one guess at least")
+}
+
+/// What guards look at beside the ticket, whose variable may have any name.
+fn guard_names(names: &VarNames) -> [(&'static Var, &str); 7] {
+    [
+        (&Var::Bucket, names.name(Variable::Bucket)),
+        (&Var::Crc64, names.name(Variable::Crc64)),
+        (&Var::Etag, names.name(Variable::Etag)),
+        (&Var::MimeType, names.name(Variable::MimeType)),
+        (&Var::Object, names.name(Variable::Object)),
+        (&Var::ReqId, names.name(Variable::ReqId)),
+        (&Var::Size, names.name(Variable::Size)),
+    ]
+}
+
+/// Where guards look for a variable, and for those that they do not look at, its own name.
+fn guard_name(names: &VarNames, variable: &Var) -> String {
+    if matches!(variable, Var::Custom(_)) {
+        return names.name(Variable::Ticket).to_owned();
+    }
+    let known = guard_names(names);
+    let known = known.iter().find(|(known, _)| *known == variable);
+    known.map_or_else(
+        || variable.name().into_owned(),
+        |(_, name)| (*name).to_owned(),
+    )
+}
+
+/// All ways of guessing so many values.
+fn combinations(count: usize) -> Vec<Vec<&'static str>> {
+    let length = u32::try_from(count).unwrap_or(u32::MAX);
+    if length > MAX_COMBINED {
+        return GUESSES.iter().map(|guess| vec![*guess; count]).collect();
+    }
+    (0..GUESSES.len().pow(length))
+        .map(|number| {
+            let digits = (0..length).map(|place| number / GUESSES.len().pow(place));
+            digits.map(|digit| GUESSES[digit % GUESSES.len()]).collect()
+        })
+        .collect()
+}
 
 /// An image, and a file without any optional value.
 pub(super) fn samples<'a>(names: impl Iterator<Item = &'a str> + Clone) -> [UploadedObject; 2] {
@@ -19,7 +261,7 @@ pub(super) fn samples<'a>(names: impl Iterator<Item = &'a str> + Clone) -> [Uplo
         names
             .clone()
             .filter(|name| name.starts_with("x:"))
-            .fold(object, |object, name| object.custom(name, "7"))
+            .fold(object, |object, name| object.custom(name, GUESSES[0]))
     };
     [custom(image()), custom(file())]
 }
@@ -31,6 +273,7 @@ fn image() -> UploadedObject {
         .image(539, 810, "jpg")
         .content_md5("2Oj8otwPiW/Xy0ywAxuiSQ==")
         .vpc_id("vpc-sample")
+        .operation("PutObject")
 }
 
 fn file() -> UploadedObject {
@@ -54,4 +297,9 @@ pub(super) fn parse(template: &BodyTemplate, object: &UploadedObject) -> Result<
         Mode::Json => BodyKind::Json,
     };
     Vars::parse(kind, body.as_bytes())
+}
+
+fn fill(template: &str, mode: Mode, object: &UploadedObject) -> Vars {
+    let template = BodyTemplate::trusted(template.to_owned(), mode);
+    parse(&template, object).expect("one placeholder is a body that can be read")
 }

@@ -1,6 +1,6 @@
 //! With what is signed, and for where.
 
-use std::{fmt, net::Ipv4Addr};
+use std::{fmt, net::Ipv4Addr, sync::Arc};
 
 use super::{UploadError, callback_url::is_host_header};
 
@@ -72,6 +72,22 @@ impl fmt::Debug for Credentials {
             .field("access_key_id", &self.access_key_id)
             .field("is_temporary", &self.security_token.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+/// Where credentials come from.
+#[derive(Clone)]
+pub(super) enum CredentialsSource {
+    Fixed(Credentials),
+    Function(Arc<dyn Fn() -> Credentials + Send + Sync>),
+}
+
+impl CredentialsSource {
+    pub(super) fn get(&self) -> Credentials {
+        match self {
+            Self::Fixed(credentials) => credentials.clone(),
+            Self::Function(credentials) => credentials(),
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! Why an upload cannot be authorized.
 
 use super::{ParamsError, TemplateError};
-use crate::ConfigError;
+use crate::{ConfigError, Rejection, TicketError};
 
 /// An upload that cannot be authorized, or a configuration that could authorize none.
 ///
-/// In axum it is a response: 400 for what the caller asks for, an object's key say, else 500. Neither
-/// says more than that.
+/// In handlers it works with `?`. Under axum it is a response: 400 for a [key](Self::Key), which a caller
+/// may have chosen, else 500, with the cause in the log. In handlers that return [`Rejection`] it
+/// becomes [`Rejection::internal`].
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UploadError {
@@ -28,6 +29,12 @@ pub enum UploadError {
     /// The key of the object is not one.
     #[error("the key of an object {0}")]
     Key(&'static str),
+    /// The HTTP client that asks OSS cannot be made, as on a machine without TLS roots.
+    #[error("no HTTP client can be made: {0}")]
+    HttpClient(String),
+    /// Something that an upload cannot do without was not said.
+    #[error("`{0}` was not said")]
+    Incomplete(&'static str),
     /// How long something is valid, which is a second at least and seven days at most.
     #[error("an authorization is valid for one second at least and for seven days at most")]
     Life,
@@ -48,7 +55,7 @@ pub enum UploadError {
     /// The smallest size is larger than the largest one.
     #[error("the smallest size of an upload is larger than the largest one")]
     SizeRange,
-    /// `success_action_status` is none of its three values.
+    /// `success_action_status` has none of its three values.
     #[error("the status of a successful upload is 200, 201 or 204")]
     SuccessStatus,
     /// A template that does not fit the handler or the guards.
@@ -56,26 +63,40 @@ pub enum UploadError {
     Template(#[from] TemplateError),
     /// A ticket that no guard would admit.
     #[error(transparent)]
-    Ticket(#[from] ConfigError),
+    Ticket(#[from] TicketError),
     /// A value for a custom variable that the template does not name, so that it would never arrive.
     #[error("the upload has a value for `{0}`, and the template does not name it")]
     UnusedVar(String),
+    /// Names of variables that guards could not work with.
+    #[error(transparent)]
+    VarNames(ConfigError),
 }
 
-#[cfg(feature = "axum")]
-impl axum_core::response::IntoResponse for UploadError {
-    fn into_response(self) -> axum_core::response::Response {
-        let (status, body) = match self {
-            Self::Key(_) => (
-                http::StatusCode::BAD_REQUEST,
-                r#"{"Status":"error","code":"InvalidKey","message":"the key of the object is not usable"}"#,
-            ),
-            _ => (
-                http::StatusCode::INTERNAL_SERVER_ERROR,
-                r#"{"Status":"error","code":"UploadError","message":"the upload cannot be authorized"}"#,
-            ),
-        };
-        let json = (http::header::CONTENT_TYPE, "application/json");
-        (status, [json], body).into_response()
+impl UploadError {
+    /// Tells operators why a handler answers 500: it is not behind the layer, so nothing else does.
+    /// What a user asks for may be the cause, so it is rate-limited.
+    #[cfg(feature = "axum")]
+    pub(crate) fn log(&self) {
+        #[cfg(feature = "tracing")]
+        if tracing::enabled!(target: "oss_callback", tracing::Level::ERROR) {
+            use std::{mem::discriminant, sync::LazyLock, time::Duration};
+
+            use crate::log::{RateLimit, event};
+
+            static LIMIT: LazyLock<RateLimit> =
+                LazyLock::new(|| RateLimit::one_in(Duration::from_secs(60)));
+            if let Some(left_out) = LIMIT.pass("UploadError", discriminant(self)) {
+                event!(error, "an upload was not authorized", {
+                    left_out: left_out.if_any(),
+                }, self);
+            }
+        }
+    }
+}
+
+/// A failure of the application, as [`Rejection::internal`]: 500.
+impl From<UploadError> for Rejection {
+    fn from(error: UploadError) -> Self {
+        Self::internal(error)
     }
 }

@@ -371,16 +371,17 @@ impl PostForm {
 
 impl Serialize for PostForm {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        as_map(&self.fields, serializer)
+        OrderedMap(&self.fields).serialize(serializer)
     }
 }
 
-/// Pairs as a map in their order.
-pub(super) fn as_map<S: Serializer>(
-    pairs: &[(String, String)],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
+/// Pairs that serialize as a map in their order.
+pub(super) struct OrderedMap<'a>(pub(super) &'a [(String, String)]);
+
+impl Serialize for OrderedMap<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
 }
 
 /// Shows the names of the fields alone.

@@ -13,12 +13,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use serde::Serialize;
-
 use super::{
     CallbackParams, Credentials, OssEndpoint, SignatureVersion, UploadError,
     credentials::{check_bucket, check_key},
-    policy::{DEFAULT_LIFE, expiry},
+    policy::{DEFAULT_LIFE, OrderedMap, expiry},
     sign::{CanonicalRequest, HOST, V4, V4_ALGORITHM, unix_seconds, url, v1_signature},
 };
 
@@ -227,13 +225,11 @@ impl fmt::Debug for PresignedPut {
 }
 
 /// A request that is signed but for its body.
-#[derive(Clone, Serialize)]
+#[derive(Clone)]
 pub struct PresignedRequest {
     method: &'static str,
     url: String,
-    #[serde(serialize_with = "super::policy::as_map")]
     headers: Vec<(String, String)>,
-    #[serde(skip)]
     expires: SystemTime,
 }
 
@@ -243,7 +239,7 @@ impl PresignedRequest {
         self.method
     }
 
-    /// The URL. Whoever has it can upload.
+    /// The URL. Anybody who has it can upload.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -256,6 +252,10 @@ impl PresignedRequest {
     /// The time until which the upload has to begin.
     pub fn expires(&self) -> SystemTime {
         self.expires
+    }
+
+    pub(super) fn header_map(&self) -> OrderedMap<'_> {
+        OrderedMap(&self.headers)
     }
 }
 

@@ -190,7 +190,7 @@ impl ParamsRule {
             ),
             Self::Sni => (
                 Code::None,
-                "`callbackSNI` is not a JSON boolean; \"true\" in quotes is none",
+                "`callbackSNI` is not a JSON boolean: \"true\" in quotes is a string",
             ),
             Self::SignatureVersionNotString => (Code::None, "`signatureVersion` is not a string"),
             Self::SignatureVersionUnsupported => (
@@ -347,7 +347,7 @@ impl ParamsError {
         self.rule.row().argument
     }
 
-    /// The `ArgumentValue` of the service's answer. It is text of whoever sent the parameters, so it
+    /// The `ArgumentValue` of the service's answer. It is text of the sender, so it
     /// is for that answer and not for logs; [`Display`](fmt::Display) and [`Debug`](fmt::Debug) do
     /// not show it.
     pub fn argument_value(&self) -> Option<&str> {

@@ -204,6 +204,34 @@ impl BodyTemplate {
         object.fill_with(&self.text, self.body_type(), options)
     }
 
+    /// With one variable more at its end.
+    pub(super) fn with(&self, name: &str, variable: Var) -> Result<Self, TemplateError> {
+        let member = BodyTemplateBuilder::new(self.mode)
+            .var_as(name, variable)
+            .build()?;
+        let text = match self.mode {
+            Mode::Form => format!("{}&{}", self.text, member.text),
+            Mode::Json => {
+                let text = self.text.trim_end();
+                let open = text.strip_suffix('}').unwrap_or(text).trim_end();
+                let separator = if open.ends_with('{') { "" } else { "," };
+                format!("{open}{separator}{}", &member.text[1..])
+            }
+        };
+        check_size(&text)?;
+        let template = Self {
+            text,
+            mode: self.mode,
+        };
+        template.check_decodes()?;
+        Ok(template)
+    }
+
+    /// Text that is known to be a template.
+    pub(super) fn trusted(text: String, mode: Mode) -> Self {
+        Self { text, mode }
+    }
+
     pub(super) fn mode(&self) -> Mode {
         self.mode
     }
@@ -288,7 +316,7 @@ impl BodyTemplateBuilder {
         self
     }
 
-    /// Text that is the same in each callback. Whoever uploads can read it.
+    /// Text that is the same in each callback. The uploader can read it.
     pub fn constant(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.members.push(Member {
             name: name.into(),
@@ -429,8 +457,8 @@ pub enum TemplateError {
     Missing {
         /// The name in the body, as `VarNames` has it.
         name: String,
-        /// The variable of the service.
-        variable: &'static str,
+        /// The variable that OSS is to fill in there.
+        variable: String,
         /// What is there instead.
         problem: &'static str,
     },

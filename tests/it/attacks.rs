@@ -309,7 +309,7 @@ async fn every_attack_has_its_outcome() {
             Err(TicketMissing),
         ),
         ("an empty ticket", with_ticket(""), Err(TicketMissing)),
-        // No guard can tell this from an upload. Ask OSS about the object.
+        // No guard that knows the body alone can tell this from an upload; `ObjectCheck` asks OSS.
         (
             "a forged body by the ticket's own holder: accepted, by nature",
             form(&body(
@@ -397,4 +397,53 @@ async fn every_repetition_has_its_outcome() {
             );
         }
     }
+}
+
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+#[tokio::test]
+async fn a_forged_body_by_the_tickets_own_holder_is_refused_where_oss_is_asked() {
+    use oss_callback::{ObjectMismatch, upload::ObjectCheck};
+
+    use crate::support::oss::{ETAG, Oss, STORED};
+
+    let oss = Oss::start(STORED).await;
+    let asking = || endpoint().guard(ObjectCheck::new(oss.client(), ["photos"]));
+    let ticket = issue(&claims());
+    let claimed = |size: u64, etag: &str| {
+        let more = format!("&etag={etag}&ticket={ticket}");
+        form(&body("photos", "mallory/1.jpg", size, "image/jpeg", &more))
+    };
+    let refused = |mismatch| Err(RejectionKind::ObjectMismatch(mismatch));
+
+    let rows = [
+        (
+            "none: the upload that was authorized",
+            claimed(1000, ETAG),
+            Ok("mallory"),
+        ),
+        (
+            "another size than the stored one",
+            claimed(1, ETAG),
+            refused(ObjectMismatch::Size),
+        ),
+        (
+            "other content than the stored one",
+            claimed(1000, "00000000000000000000000000000000"),
+            refused(ObjectMismatch::Etag),
+        ),
+    ];
+    for (attack, request, expected) in rows {
+        let outcome = attacked(asking(), request).await;
+        assert_eq!(outcome.as_deref(), expected.as_deref(), "{attack}");
+    }
+    oss.set_answer(Some(
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".into(),
+    ));
+    let outcome = attacked(asking(), claimed(1000, ETAG)).await;
+    assert_eq!(
+        outcome.as_deref(),
+        refused(ObjectMismatch::Absent).as_deref(),
+        "an object that was never uploaded",
+    );
+    // Whoever may write to the key can still do so after the callback.
 }

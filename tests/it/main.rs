@@ -11,6 +11,8 @@ mod architecture;
 mod attacks;
 #[cfg(feature = "axum")]
 mod bodies;
+#[cfg(feature = "upload")]
+mod body_templates;
 mod body_types;
 mod bucket;
 #[cfg(feature = "upload")]
@@ -18,6 +20,8 @@ mod callback_params;
 mod canary;
 #[cfg(feature = "diagnose")]
 mod diagnose;
+#[cfg(feature = "upload")]
+mod direct_upload;
 #[cfg(feature = "ticket")]
 mod field_guards;
 #[cfg(feature = "axum")]
@@ -32,6 +36,8 @@ mod key_urls;
 mod keys;
 #[cfg(feature = "tracing")]
 mod logs;
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+mod object_check;
 mod opening;
 #[cfg(feature = "axum")]
 mod placements;

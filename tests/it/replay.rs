@@ -16,6 +16,7 @@ use crate::support::replay::{
     Effects, MINUTE, builder, callback, callback_after, claim, contract, layer, now, replay, send,
     send_counted, storm,
 };
+use crate::support::schedules::search;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Response, StatusCode};
@@ -23,8 +24,9 @@ use http_body_util::{BodyExt, Full};
 use oss_callback::{
     AgeGuard, CallbackAnswer, ConfigError, MemoryReplayStore, OssCallbackLayer,
     OssCallbackLayerBuilder, Rejection, RejectionKind, RejectionResponse, Replay, ReplayClaim,
-    ReplayGuard, ReplayStore, ReplayStoreError, Reservation, async_trait, guard_fn,
-    test_util::CallbackSigner,
+    ReplayGuard, ReplayId, ReplayState, ReplayStore, ReplayStoreError, Reservation, async_trait,
+    guard_fn,
+    test_util::{CallbackSigner, check_replay_store},
 };
 use tokio::task::yield_now;
 use tower::{Layer, ServiceExt};
@@ -39,6 +41,63 @@ async fn the_memory_store_keeps_the_contract() {
     let store = MemoryReplayStore::new();
     let short = Duration::from_millis(20);
     contract(&store, short, || async move { now() + short * 2 }).await;
+    check_replay_store(&store).await;
+    check_replay_store(&Slow(store)).await;
+}
+
+#[tokio::test]
+async fn a_copy_cancelled_at_any_poll_leaves_exactly_what_is_known() {
+    let store = MemoryReplayStore::new();
+    let slow = Arc::new(Slow(store.clone()));
+    let seen = search(slow, 5000, Duration::ZERO).await;
+    assert!(
+        seen.cancelled_reserves > 1000,
+        "{}",
+        seen.cancelled_reserves
+    );
+    assert_eq!(store.len(), seen.kept);
+}
+
+/// A store that forgets to look who reserved.
+struct Careless(MemoryReplayStore);
+
+#[async_trait]
+impl ReplayStore for Careless {
+    async fn reserve(&self, claim: &ReplayClaim) -> Result<Reservation, ReplayStoreError> {
+        self.0.reserve(claim).await
+    }
+
+    async fn confirm(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        self.0.confirm(claim).await
+    }
+
+    async fn hold(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        self.0.hold(claim).await
+    }
+
+    async fn release(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        // It takes all claims to an id for one.
+        for owner in 0..=u8::MAX {
+            let claim = ReplayClaim::new(
+                *claim.id(),
+                [owner; 16],
+                claim.now(),
+                claim.lease(),
+                claim.keep(),
+            );
+            self.0.release(&claim).await?;
+        }
+        self.0.release(claim).await?;
+        let id = ReplayId::from(*claim.id());
+        self.0.free(&id);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "another owner does not release it")]
+async fn the_check_of_a_store_finds_one_that_frees_what_another_owner_holds() {
+    check_replay_store(&Careless(MemoryReplayStore::new())).await;
 }
 
 #[tokio::test]
@@ -676,4 +735,251 @@ async fn debug_shows_no_id() {
     let store = MemoryReplayStore::with_limit(5);
     store.reserve(&claim).await.unwrap();
     assert_eq!(format!("{store:?}"), "MemoryReplayStore(1 of 5)");
+}
+
+#[tokio::test]
+async fn one_message_is_one_callback_however_its_target_is_spelt() {
+    let signer = CallbackSigner::new();
+    // OSS signed the text, and a client may spell what decodes to it in its own way.
+    let spelt = |target: &str, path: &str| {
+        let body = "reqId=66399AA5D3BAF0B5A4F1C2D3&object=a.jpg";
+        let mut request = signer.form("/cb", body);
+        let authorization = signer.authorization(format!("{path}\n{body}").as_bytes());
+        request.headers_mut().insert("authorization", authorization);
+        *request.uri_mut() = target.parse().unwrap();
+        request
+    };
+    for (path, spellings) in [
+        ("/cb", &["/cb", "/cb?", "/c%62", "/%63b?"][..]),
+        ("/a b", &["/a+b", "/a%20b", "/a%20b?", "/a+b?"]),
+        ("/a+b", &["/a+b", "/a%2Bb", "/a%2bb?"]),
+        ("/cb?", &["/cb?"]),
+    ] {
+        let layer = layer(MemoryReplayStore::new());
+        let effects = Effects::default();
+        for _ in 0..2 {
+            for target in spellings {
+                let response = send_counted(&layer, spelt(target, path), &effects).await;
+                assert!([200, 409].contains(&response.status().as_u16()), "{target}");
+            }
+        }
+        assert_eq!(effects.count(), 1, "{path}");
+    }
+    // Two messages stay two.
+    let layer = layer(MemoryReplayStore::new());
+    let effects = Effects::default();
+    for (target, path) in [
+        ("/cb", "/cb"),
+        ("/cb?", "/cb?"),
+        ("/a+b", "/a+b"),
+        ("/a+b", "/a b"),
+    ] {
+        let response = send_counted(&layer, spelt(target, path), &effects).await;
+        assert_eq!(response.status(), 200, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_two_admitted_keys_sign_is_one_callback() {
+    let one = CallbackSigner::new();
+    let other = CallbackSigner::from_pem(include_str!("../support/other_key.pem"))
+        .unwrap()
+        .with_key_url("https://callback-signer.test/other.pem");
+    let layer = OssCallbackLayer::builder()
+        .pin_key(one.key_url(), one.public_key())
+        .pin_key(other.key_url(), other.public_key())
+        .clock(now)
+        .guard(AgeGuard::new())
+        .guard(ReplayGuard::by_signature(MemoryReplayStore::new()))
+        .build()
+        .unwrap();
+    let effects = Effects::default();
+    let body = "reqId=66399AA5D3BAF0B5A4F1C2D3&object=a.jpg";
+    for (signer, expected) in [(&one, 200), (&other, 409), (&one, 409)] {
+        let response = send_counted(&layer, signer.form("/cb", body), &effects).await;
+        assert_eq!(response.status(), expected);
+    }
+    assert_eq!(effects.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_admits_if_the_store_fails_admits_if_it_hangs() {
+    let store = Arc::new(Faulty::default());
+    store.hang_in_reserve.store(true, Ordering::SeqCst);
+    let guard = ReplayGuard::by_signature(Arc::clone(&store)).dangerous_admit_if_store_fails();
+    let layer = builder().guard(guard).build().unwrap();
+    let effects = Effects::default();
+    let sent = tokio::time::Instant::now();
+    let response = send_counted(&layer, callback(1), &effects).await;
+    assert_eq!(response.status(), 200);
+    assert!(sent.elapsed() < Duration::from_millis(500));
+    // The handler ran: nothing is undone, and the outcome is recorded.
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(store.asked(), ["confirm"]);
+    store.hang_in_reserve.store(false, Ordering::SeqCst);
+    let response = send_counted(&layer, callback(1), &effects).await;
+    assert_eq!(replay(&response), Some(Replay::Done));
+    assert_eq!(effects.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_admits_if_the_store_fails_does_not_fill_it_beyond_its_limit() {
+    let store = MemoryReplayStore::with_limit(3);
+    let guard = ReplayGuard::by_signature(store.clone()).dangerous_admit_if_store_fails();
+    let layer = builder().guard(guard.clone()).build().unwrap();
+    let effects = Effects::default();
+    for number in 0..50 {
+        let response = send_counted(&layer, callback(number), &effects).await;
+        assert_eq!(response.status(), 200);
+        assert!(store.len() <= 3);
+    }
+    assert_eq!(effects.count(), 50);
+    assert_eq!(guard.pending(), 47);
+    // When their leases are over, nothing waits any more.
+    tokio::time::sleep(10 * MINUTE).await;
+    assert_eq!((guard.pending(), store.len()), (0, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_at_a_store_that_fails_leave_one_task_and_few_undos() {
+    let store = Arc::new(Faulty::default());
+    store.fail_reserve.store(true, Ordering::SeqCst);
+    store.fail_outcomes.store(usize::MAX, Ordering::SeqCst);
+    let guard = ReplayGuard::by_signature(Arc::clone(&store));
+    let layer = builder().guard(guard.clone()).build().unwrap();
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = tasks();
+    for _ in 0..2000 {
+        let response = send_counted(&layer, callback(1), &Effects::default()).await;
+        assert_eq!(response.status(), 503);
+    }
+    assert!(tasks() <= before + 1);
+    assert_eq!(guard.pending(), 1);
+    // Other callbacks are other entries, up to a limit.
+    for number in 2..6000 {
+        let _ = send_counted(&layer, callback(number), &Effects::default()).await;
+    }
+    assert!(tasks() <= before + 1);
+    assert!(guard.pending() <= 4096 + 1, "{}", guard.pending());
+    // While the store fails, it is asked now and then.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    store.asked();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let asked = store.asked().len();
+    assert!((5..=20).contains(&asked), "{asked}");
+    // What was undone when it works again is looked at twice, and then nothing is left.
+    store.fail_outcomes.store(0, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!((guard.pending(), tasks()), (0, before));
+    tokio::time::sleep(10 * MINUTE).await;
+    let asked = store.asked().len();
+    tokio::time::sleep(10 * MINUTE).await;
+    assert!(asked > 4096 && store.asked().is_empty());
+}
+
+/// A store that is known not to have done anything.
+struct Down;
+
+#[async_trait]
+impl ReplayStore for Down {
+    async fn reserve(&self, _: &ReplayClaim) -> Result<Reservation, ReplayStoreError> {
+        Err(ReplayStoreError::nothing_done("connection refused"))
+    }
+
+    async fn confirm(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        panic!("nothing was reserved")
+    }
+
+    async fn hold(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        panic!("nothing was reserved")
+    }
+
+    async fn release(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        panic!("nothing was reserved")
+    }
+}
+
+#[tokio::test]
+async fn what_was_certainly_not_reserved_is_not_undone() {
+    let guard = ReplayGuard::by_signature(Down);
+    let layer = builder().guard(guard.clone()).build().unwrap();
+    let response = send_counted(&layer, callback(1), &Effects::default()).await;
+    assert_eq!(response.status(), 503);
+    assert_eq!(guard.pending(), 0);
+    let metrics = tokio::runtime::Handle::current().metrics();
+    assert_eq!(metrics.num_alive_tasks(), 0);
+}
+
+#[test]
+fn what_waits_for_a_store_outlives_its_runtime() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap()
+    };
+    let store = Arc::new(Faulty::default());
+    let guard = ReplayGuard::by_signature(Arc::clone(&store));
+    let layer = builder().guard(guard.clone()).build().unwrap();
+    let effects = Effects::default();
+    store.fail_outcomes.store(usize::MAX, Ordering::SeqCst);
+    let response = runtime().block_on(send_counted(&layer, callback(1), &effects));
+    assert_eq!(response.status(), 200);
+    assert_eq!(guard.pending(), 1, "its worker ended with the runtime");
+    store.fail_outcomes.store(0, Ordering::SeqCst);
+    runtime().block_on(async {
+        assert_eq!(guard.drain(MINUTE).await, 0);
+        let response = send_counted(&layer, callback(1), &effects).await;
+        assert_eq!(replay(&response), Some(Replay::Done));
+    });
+    assert_eq!(effects.count(), 1);
+}
+
+#[tokio::test]
+async fn a_copy_of_a_callback_that_was_cut_off_is_told_so_until_an_operator_frees_it() {
+    let store = MemoryReplayStore::new();
+    let layer = layer(store.clone());
+    let effects = Effects::default();
+    let cut_off = send(&layer, callback(1), || {
+        effects.add();
+        std::future::pending()
+    });
+    assert!(cut_off.now_or_never().is_none());
+    yield_now().await;
+    let response = send_counted(&layer, callback(1), &effects).await;
+    assert_eq!(response.status(), 409);
+    assert_eq!(replay(&response), Some(Replay::Interrupted));
+
+    let proof = CallbackSigner::new().verify(callback(1)).unwrap();
+    let id = ReplayId::of_message(&proof);
+    assert_eq!(store.look_up(&id).unwrap().state, ReplayState::Held);
+    assert!(store.free(&id));
+    assert_eq!(
+        send_counted(&layer, callback(1), &effects).await.status(),
+        200
+    );
+    assert_eq!(store.look_up(&id).unwrap().state, ReplayState::Done);
+    assert!(!store.free(&id), "what is done stays done");
+}
+
+#[test]
+fn a_million_entries_are_small() {
+    const CALLBACKS: u64 = 1_000_000;
+    let mut store = MemoryReplayStore::new();
+    let counted = allocation_counter::measure(|| {
+        store = MemoryReplayStore::new();
+        for number in 0..CALLBACKS {
+            let claim = claim(number, now(), MINUTE, 60 * MINUTE);
+            let reserved = store.reserve(&claim).now_or_never();
+            assert!(matches!(reserved, Some(Ok(Reservation::Fresh))));
+            assert!(matches!(store.confirm(&claim).now_or_never(), Some(Ok(()))));
+        }
+    });
+    assert_eq!(store.len(), CALLBACKS as usize);
+    let each = counted.bytes_current / CALLBACKS as i64;
+    assert!(each <= 45, "{each} bytes for each callback");
 }

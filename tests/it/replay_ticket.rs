@@ -11,7 +11,7 @@ use std::{
 use crate::support::replay::{Effects, MINUTE, now, replay, send_counted};
 use http::Request;
 use oss_callback::{
-    AgeGuard, CallbackBody, ConfigError, MemoryReplayStore, OssCallbackLayer,
+    AgeGuard, CallbackAnswer, CallbackBody, ConfigError, MemoryReplayStore, OssCallbackLayer,
     OssCallbackLayerBuilder, RejectionKind, Replay, ReplayGuard, TicketClaims, TicketGuard,
     TicketKey, test_util::CallbackSigner,
 };
@@ -153,4 +153,40 @@ fn it_stands_behind_a_ticket_guard() {
         alone.build().unwrap_err(),
         ConfigError::ReplayGuardWithout("TicketGuard")
     );
+}
+
+/// The document's answer to a copy of what was done.
+fn answering() -> (OssCallbackLayer, Effects) {
+    let (builder, _) = builder();
+    let layer = builder
+        .guard(TicketGuard::new(key()))
+        .guard(by_ticket().answer_done(CallbackAnswer::ok()))
+        .build()
+        .unwrap();
+    (layer, Effects::default())
+}
+
+#[tokio::test]
+async fn another_upload_with_a_used_ticket_is_refused_and_a_copy_is_answered() {
+    let claims = TicketClaims::object_prefix("photos/");
+    let ticket = key().issue_until(&claims, now() + 10 * MINUTE).unwrap();
+    let upload = |target: &str, object: &str| {
+        let body = format!("object=photos/{object}&ticket={ticket}");
+        CallbackSigner::new().form(target, body)
+    };
+    let (layer, effects) = answering();
+    let first = send_counted(&layer, upload("/cb", "a.jpg"), &effects).await;
+    assert_eq!(first.status(), 200);
+    for (target, object, status) in [
+        ("/cb", "a.jpg", 200),
+        ("/cb", "b.jpg", 409),
+        ("/cb?a", "a.jpg", 409),
+        ("/other", "a.jpg", 409),
+        ("/c%62", "a.jpg", 200),
+    ] {
+        let response = send_counted(&layer, upload(target, object), &effects).await;
+        assert_eq!(response.status(), status, "{target} {object}");
+        assert_eq!(replay(&response), Some(Replay::Done));
+    }
+    assert_eq!(effects.count(), 1);
 }

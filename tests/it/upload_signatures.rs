@@ -277,6 +277,35 @@ fn recorded_signatures_are_ours() {
     compare(&serde_json::from_slice(&fs::read(recording()).unwrap()).unwrap());
 }
 
+/// Signed by requests, which is where this crate signs so.
+#[cfg(feature = "reqwest")]
+#[tokio::test]
+async fn recorded_signatures_of_questions_are_ours() {
+    let cases: BTreeMap<String, Case> = cases()
+        .into_iter()
+        .map(|case| (case.name.clone(), case))
+        .collect();
+    let answers: Answers = serde_json::from_slice(&fs::read(recording()).unwrap()).unwrap();
+    let oss = crate::support::oss::Oss::start(crate::support::oss::STORED).await;
+    let mut compared = 0;
+    for (client, answers) in &answers {
+        for (name, signed) in answers {
+            let case = &cases[name];
+            if case.op != "head" {
+                continue;
+            }
+            let client_ = oss.client_at(at(signed.now), credentials(case.token));
+            client_.head(BUCKET, case.key).await.unwrap();
+            let question = oss.questions().pop().unwrap();
+            let ours = question.split("Signature=").nth(1).unwrap();
+            let ours = ours.split("\r\n").next().unwrap();
+            assert_eq!(Some(ours), signed.signature.as_deref(), "{client}: {name}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 12);
+}
+
 #[test]
 fn clients_sign_what_we_sign() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

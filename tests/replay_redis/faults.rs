@@ -7,7 +7,10 @@
 use std::{
     collections::HashMap,
     io::Write,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -65,11 +68,10 @@ impl Traffic {
         }
     }
 
-    /// Sends callbacks for so long, two copies of each, and waits for their answers.
-    pub(crate) async fn send_for(&self, period: Duration) {
+    /// Sends callbacks until it is told to stop, two copies of each, and waits for their answers.
+    async fn send_until(&self, stop: &AtomicBool) {
         let mut copies = JoinSet::new();
-        let begun = Instant::now();
-        while begun.elapsed() < period {
+        while !stop.load(Ordering::SeqCst) {
             let number = self.begun.elapsed().as_micros() as u64;
             for _ in 0..2 {
                 copies.spawn(self.send(number));
@@ -117,17 +119,19 @@ impl Traffic {
         E: Future<Output = ()>,
     {
         let around = Duration::from_millis(500);
-        self.send_for(around).await;
-        let sending = self.send_for(period + RECOVERY + 2 * around);
+        let stop = AtomicBool::new(false);
         let fault = async {
             sleep(around).await;
             let began = Instant::now();
             begin().await;
             sleep(period.saturating_sub(began.elapsed())).await;
             end().await;
-            (began, Instant::now())
+            let ended = Instant::now();
+            sleep(RECOVERY + around).await;
+            stop.store(true, Ordering::SeqCst);
+            (began, ended)
         };
-        let ((), (began, ended)) = tokio::join!(sending, fault);
+        let ((), (began, ended)) = tokio::join!(self.send_until(&stop), fault);
         self.finish(began, ended).await
     }
 
@@ -154,7 +158,11 @@ impl Traffic {
             );
             lost += usize::from(count == 0);
         }
-        let last_refusal = results.iter().filter(lost_at).map(|sent| sent.at).max();
+        let last_refusal = results
+            .iter()
+            .filter(lost_at)
+            .map(|sent| sent.at + sent.took)
+            .max();
         let recovered =
             last_refusal.map_or(Duration::ZERO, |last| last.saturating_duration_since(ended));
         let before = results
@@ -432,8 +440,9 @@ async fn the_password_is_rotated_and_the_application_learns_of_it_later() {
         .build()
         .unwrap();
     let rotate = async {
-        server.tell("CONFIG SET requirepass new").await;
-        let _ = server.ask("CLIENT KILL TYPE normal SKIPME no").await;
+        let both = "CONFIG SET requirepass new\r\nCLIENT KILL TYPE normal SKIPME yes";
+        let answer = server.ask_all(both).await.unwrap();
+        assert!(answer.starts_with("+OK\r\n:"), "{answer}");
     };
     let outcome = Traffic::new("a password wrong for 2 s", store)
         .through(

@@ -1,1 +1,218 @@
+//! What operators have: readiness, health, permissions, a look at an entry.
 
+use std::time::Duration;
+
+use oss_callback::{
+    RedisCredentials, RedisFault, RedisHealth, RedisReplayStore, ReplayGuard, ReplayId,
+    ReplayState, ReplayStore, Reservation,
+};
+
+use crate::{
+    faults::MINIMAL_ACL,
+    proxy::{Mode, Proxy},
+    servers::{PATIENCE, Server, eventually, store_at},
+    support::replay::{Effects, MINUTE, builder, callback, claim, now, send, send_counted},
+};
+
+fn fault(store: &RedisReplayStore) -> RedisFault {
+    match store.health() {
+        RedisHealth::Down { fault, .. } => fault,
+        health => panic!("{health:?}"),
+    }
+}
+
+#[tokio::test]
+async fn health_says_what_is_wrong() {
+    let Some(mut server) = Server::start_with(&["--requirepass", "right"]).await else {
+        return;
+    };
+    let proxy = Proxy::start(server.address());
+    let url = format!("redis://{}/", proxy.address);
+    let with = |credentials: RedisCredentials| {
+        RedisReplayStore::builder(&url)
+            .credentials(move || credentials.clone())
+            .build()
+            .unwrap()
+    };
+    let store = with(RedisCredentials::password("right"));
+    assert_eq!(store.health(), RedisHealth::Unused);
+    store.ping().await.unwrap();
+    assert_eq!(store.health(), RedisHealth::Up);
+
+    for wrong in [
+        RedisCredentials::password("wrong"),
+        RedisCredentials::user("nobody", "right"),
+    ] {
+        let store = with(wrong);
+        store.ping().await.unwrap_err();
+        assert_eq!(fault(&store), RedisFault::Authentication);
+    }
+    server.greet_with("AUTH right");
+    server.tell("CONFIG SET requirepass \"\"").await;
+    let store = store_at(proxy.address);
+    for (mode, expected) in [
+        (Mode::Freeze, RedisFault::Silent),
+        (
+            Mode::Answer("HTTP/1.1 502 Bad Gateway\r\n\r\n"),
+            RedisFault::Protocol,
+        ),
+        (Mode::Answer("-READONLY\r\n"), RedisFault::ReadOnly),
+        (Mode::Answer("-LOADING\r\n"), RedisFault::NotReady),
+        (Mode::Answer("-OOM\r\n"), RedisFault::NoRoom),
+        (Mode::Answer("-ERR whatever\r\n"), RedisFault::Refused),
+    ] {
+        store.ping().await.unwrap();
+        proxy.set(mode);
+        store.ping().await.unwrap_err();
+        // A silent connection may be followed by one that cannot be made.
+        let found = fault(&store);
+        assert!(
+            found == expected || (mode == Mode::Freeze && found == RedisFault::Unreachable),
+            "{mode:?}: {found:?}"
+        );
+        proxy.set(Mode::Pass);
+        eventually(|| async { store.ping().await.is_ok() }).await;
+    }
+    let nobody = store_at(([127, 0, 0, 1], 1).into());
+    let error = nobody.ping().await.unwrap_err();
+    assert!(error.is_nothing_done());
+    assert_eq!(error.to_string(), "no connection to Redis");
+    assert_eq!(fault(&nobody), RedisFault::Unreachable);
+}
+
+#[tokio::test]
+async fn the_documented_permissions_are_enough_and_one_less_is_found_by_warming() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let user =
+        |permissions: &str| format!("ACL SETUSER u reset on >secret ~oss-callback:* {permissions}");
+    let store =
+        || RedisReplayStore::new(&format!("redis://u:secret@{}/", server.address())).unwrap();
+    server.tell(&user(MINIMAL_ACL)).await;
+    let enough = store();
+    enough.warm().await.unwrap();
+    oss_callback::test_util::check_replay_store(&enough).await;
+    enough.ping().await.unwrap();
+    for less in ["set", "get", "del", "eval"] {
+        server.tell(&user(&format!("{MINIMAL_ACL} -{less}"))).await;
+        let store = store();
+        store.warm().await.unwrap_err();
+        assert_eq!(fault(&store), RedisFault::Permission, "{less}");
+    }
+    // What operators need besides.
+    server.tell(&user(&format!("{MINIMAL_ACL} +pttl"))).await;
+    let claim = claim(1, now(), MINUTE, MINUTE);
+    enough.reserve(&claim).await.unwrap();
+    let id = ReplayId::from(*claim.id());
+    assert!(enough.look_up(&id).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn an_entry_is_looked_up_and_freed_if_it_is_held() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let store = server.store();
+    let claims = [1, 2, 3].map(|id| claim(id, now(), MINUTE, 60 * MINUTE));
+    let [running, held, done] = &claims;
+    for claim in &claims {
+        assert_eq!(store.reserve(claim).await.unwrap(), Reservation::Fresh);
+    }
+    store.hold(held).await.unwrap();
+    store.confirm(done).await.unwrap();
+    for (claim, state, freed, period) in [
+        (running, ReplayState::InProgress, false, MINUTE),
+        (held, ReplayState::Held, true, 60 * MINUTE),
+        (done, ReplayState::Done, false, 60 * MINUTE),
+    ] {
+        let id = ReplayId::from(*claim.id());
+        let entry = store.look_up(&id).await.unwrap().unwrap();
+        assert_eq!(entry.state, state);
+        assert!(entry.expires_in <= period && entry.expires_in > period - MINUTE / 2);
+        assert_eq!(store.free(&id).await.unwrap(), freed);
+        assert_eq!(store.look_up(&id).await.unwrap().is_none(), freed);
+    }
+}
+
+#[tokio::test]
+async fn an_operator_lets_a_callback_run_again_that_was_cut_off() {
+    use futures_util::FutureExt;
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let store = server.store();
+    let guard = ReplayGuard::by_signature(store.clone());
+    let layer = builder().guard(guard.clone()).build().unwrap();
+    store.warm().await.unwrap();
+    let effects = Effects::default();
+    {
+        let mut running = std::pin::pin!(send(&layer, callback(1), || {
+            effects.add();
+            std::future::pending()
+        }));
+        while effects.count() == 0 {
+            let _ = (&mut running).now_or_never();
+            tokio::task::yield_now().await;
+        }
+    }
+    let proof = oss_callback::test_util::CallbackSigner::new().verify(callback(1));
+    let id = ReplayId::of_message(&proof.unwrap());
+    eventually(|| async {
+        let entry = store.look_up(&id).await.unwrap();
+        entry.is_some_and(|entry| entry.state == ReplayState::Held)
+    })
+    .await;
+    assert_eq!(
+        send_counted(&layer, callback(1), &effects).await.status(),
+        409
+    );
+    assert!(store.free(&id).await.unwrap());
+    assert_eq!(
+        send_counted(&layer, callback(1), &effects).await.status(),
+        200
+    );
+    assert_eq!(effects.count(), 2);
+}
+
+#[tokio::test]
+async fn draining_waits_for_outcomes_that_the_server_did_not_take() {
+    let Some(mut server) = Server::start().await else {
+        return;
+    };
+    let guard = ReplayGuard::by_signature(server.store());
+    let layer = builder().guard(guard.clone()).build().unwrap();
+    let effects = Effects::default();
+    assert_eq!(
+        send_counted(&layer, callback(1), &effects).await.status(),
+        200
+    );
+    assert_eq!(guard.drain(Duration::ZERO).await, 0);
+    let server = {
+        let (killed, kill) = tokio::sync::oneshot::channel();
+        let kill = std::sync::Mutex::new(Some(kill));
+        let sending = send(&layer, callback(2), || {
+            effects.add();
+            let kill = kill.lock().unwrap().take().unwrap();
+            async move {
+                kill.await.unwrap();
+                http::StatusCode::OK
+            }
+        });
+        let killing = async {
+            eventually(|| async { effects.count() == 2 }).await;
+            server.kill();
+            killed.send(()).unwrap();
+        };
+        let (response, ()) = tokio::join!(sending, killing);
+        assert_eq!(response.status(), 200);
+        &mut server
+    };
+    assert_eq!(guard.pending(), 1);
+    assert_eq!(guard.drain(Duration::from_millis(300)).await, 1);
+    server.restart().await;
+    assert_eq!(guard.drain(PATIENCE).await, 0);
+    eventually(|| async { send_counted(&layer, callback(2), &effects).await.status() == 409 })
+        .await;
+    assert_eq!(effects.count(), 2);
+}

@@ -149,8 +149,19 @@ impl Server {
         let mut connection = TcpStream::connect(self.address()).await.ok()?;
         let text = format!("{}{command}\r\nQUIT\r\n", self.greeting);
         connection.write_all(text.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).await.ok()?;
+        let mut answer = Vec::new();
+        let reading = connection.read_to_end(&mut answer);
+        if self
+            .arguments
+            .iter()
+            .any(|argument| argument == "--sentinel")
+        {
+            // A Sentinel does not know `QUIT`.
+            let _ = tokio::time::timeout(Duration::from_millis(200), reading).await;
+        } else {
+            reading.await.ok()?;
+        }
+        let answer = String::from_utf8(answer).unwrap();
         let greeted = answer
             .strip_prefix("+OK\r\n")
             .filter(|_| !self.greeting.is_empty());

@@ -1,1 +1,383 @@
+//! Sentinels, a cluster, a socket, and connections that are not the store's own.
 
+use std::{sync::Arc, time::Duration};
+
+use oss_callback::{
+    RedisFault, RedisHealth, RedisReplayStore, ReplayStore, Reservation,
+    test_util::check_replay_store,
+};
+
+use crate::{
+    faults::Traffic,
+    patient,
+    proxy::Proxy,
+    servers::{PATIENCE, Server, eventually},
+    support::replay::{MINUTE, claim, now, storm},
+};
+
+/// A master, its replica, and three Sentinels that know each other.
+struct Trio {
+    servers: [Server; 2],
+    sentinels: Vec<Server>,
+}
+
+impl Trio {
+    async fn start() -> Option<Self> {
+        let master = Server::start().await?;
+        let replica = Server::start().await?;
+        replica
+            .tell(&format!("REPLICAOF 127.0.0.1 {}", master.port))
+            .await;
+        let mut sentinels = Vec::new();
+        for _ in 0..3 {
+            sentinels.push(Server::start_sentinel(&master).await?);
+        }
+        for sentinel in &sentinels {
+            eventually(|| async {
+                let known = sentinel.ask_all("SENTINEL MASTER callbacks").await.unwrap();
+                let value = |name: &str| {
+                    let mut lines = known.lines().skip_while(|line| *line != name);
+                    lines.nth(2).unwrap_or_default().to_owned()
+                };
+                value("num-other-sentinels") == "2" && value("num-slaves") == "1"
+            })
+            .await;
+        }
+        Some(Self {
+            servers: [master, replica],
+            sentinels,
+        })
+    }
+
+    fn store(&self) -> RedisReplayStore {
+        let urls = self.sentinels.iter().map(Server::url);
+        RedisReplayStore::sentinel(urls, "callbacks")
+            .build()
+            .unwrap()
+    }
+}
+
+async fn becomes_master(server: &Server) {
+    eventually(|| async {
+        let role = server.ask_all("INFO replication").await.unwrap();
+        role.contains("role:master")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_replace_a_master_that_died() {
+    let Some(mut trio) = Trio::start().await else {
+        return;
+    };
+    let store = trio.store();
+    check_replay_store(&store).await;
+    // One Sentinel may be down as well.
+    trio.sentinels[0].kill();
+    let Trio { servers, sentinels } = &mut trio;
+    let [master, replica] = servers;
+    // The fault is over when the Sentinels say who is the master now.
+    let told = async |replica: &Server| {
+        becomes_master(replica).await;
+        eventually(|| async {
+            let question = "SENTINEL GET-MASTER-ADDR-BY-NAME callbacks";
+            let address = sentinels[1].ask_all(question).await.unwrap();
+            address.contains(&replica.port.to_string())
+        })
+        .await;
+    };
+    Traffic::new("Sentinel: the master died", store)
+        .through(|| async { master.kill() }, Duration::ZERO, || told(replica))
+        .await
+        .has_recovered();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_replace_a_master_that_lives() {
+    let Some(trio) = Trio::start().await else {
+        return;
+    };
+    let [master, replica] = &trio.servers;
+    Traffic::new("Sentinel: the master was demoted", trio.store())
+        .through(
+            || trio.sentinels[1].tell("SENTINEL FAILOVER callbacks"),
+            Duration::ZERO,
+            || async {
+                becomes_master(replica).await;
+                // Until then the old one takes writes, and forgets them.
+                eventually(|| async {
+                    let role = master.ask_all("INFO replication").await.unwrap();
+                    role.contains("role:slave")
+                })
+                .await;
+            },
+        )
+        .await
+        .has_recovered();
+}
+
+#[tokio::test]
+async fn a_master_that_sentinels_do_not_know_is_not_found() {
+    let Some(trio) = Trio::start().await else {
+        return;
+    };
+    let urls = trio.sentinels.iter().map(Server::url);
+    let store = RedisReplayStore::sentinel(urls, "another").build().unwrap();
+    let error = store.ping().await.unwrap_err();
+    assert!(error.is_nothing_done());
+    assert!(matches!(
+        store.health(),
+        RedisHealth::Down {
+            fault: RedisFault::Unreachable,
+            ..
+        }
+    ));
+}
+
+/// Three masters, and a replica of the first.
+#[cfg(feature = "redis-cluster")]
+struct Cluster {
+    nodes: Vec<Server>,
+}
+
+#[cfg(feature = "redis-cluster")]
+impl Cluster {
+    async fn start() -> Option<Self> {
+        let mut nodes = Vec::new();
+        for _ in 0..4 {
+            let arguments = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+            nodes.push(Server::start_with(&arguments).await?);
+        }
+        for (node, range) in nodes.iter().zip(["0 5460", "5461 10922", "10923 16383"]) {
+            node.tell(&format!("CLUSTER ADDSLOTSRANGE {range}")).await;
+        }
+        for node in &nodes[1..] {
+            let meet = format!("CLUSTER MEET 127.0.0.1 {}", node.port);
+            nodes[0].tell(&meet).await;
+        }
+        let cluster = Self { nodes };
+        cluster.agrees().await;
+        let first = cluster.id(0).await;
+        let replicate = format!("CLUSTER REPLICATE {first}");
+        eventually(|| async { cluster.nodes[3].ask(&replicate).await.unwrap() == "+OK" }).await;
+        eventually(|| async {
+            let role = cluster.nodes[3].ask_all("INFO replication").await.unwrap();
+            role.contains("master_link_status:up")
+        })
+        .await;
+        for node in &cluster.nodes {
+            eventually(|| async {
+                let nodes = node.ask_all("CLUSTER NODES").await.unwrap();
+                nodes.contains("slave")
+            })
+            .await;
+        }
+        Some(cluster)
+    }
+
+    /// Until every node sees the whole of it.
+    async fn agrees(&self) {
+        for node in &self.nodes {
+            eventually(|| async {
+                let info = node.ask_all("CLUSTER INFO").await.unwrap();
+                info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:4")
+            })
+            .await;
+        }
+    }
+
+    async fn id(&self, node: usize) -> String {
+        let id = self.nodes[node].ask_all("CLUSTER MYID").await.unwrap();
+        id.lines().nth(1).unwrap().to_owned()
+    }
+
+    /// It is told of one node.
+    fn store(&self) -> RedisReplayStore {
+        RedisReplayStore::cluster([self.nodes[1].url()])
+            .build()
+            .unwrap()
+    }
+
+    async fn is_ok_at(&self, node: usize) {
+        eventually(|| async {
+            let info = self.nodes[node].ask_all("CLUSTER INFO").await;
+            info.is_some_and(|info| info.contains("cluster_state:ok"))
+        })
+        .await;
+    }
+}
+
+#[cfg(feature = "redis-cluster")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_keeps_the_contract() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let store = cluster.store().timeout(PATIENCE);
+    check_replay_store(&store).await;
+    storm(patient(cluster.store())).await;
+    // Its keys are spread over all masters.
+    for number in 0..100 {
+        let claim = claim(number, now(), MINUTE, MINUTE);
+        store.reserve(&claim).await.unwrap();
+        store.confirm(&claim).await.unwrap();
+    }
+    for node in &cluster.nodes[..3] {
+        assert!(node.size().await > 5);
+    }
+}
+
+#[cfg(feature = "redis-cluster")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_moves_is_followed() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let store = cluster.store();
+    store.warm().await.unwrap();
+    for number in 0..20 {
+        let claims = [(); 3].map(|()| claim(number, now(), MINUTE, MINUTE));
+        let id = oss_callback::ReplayId::from(*claims[0].id());
+        let slot = cluster.nodes[0]
+            .ask(&format!("CLUSTER KEYSLOT oss-callback:{id}"))
+            .await
+            .unwrap();
+        let slot: u16 = slot.trim_start_matches(':').parse().unwrap();
+        let from = usize::from(slot / 5461).min(2);
+        let to = (from + 1) % 3;
+        let ids = [cluster.id(from).await, cluster.id(to).await];
+        let [source, target] = [&cluster.nodes[from], &cluster.nodes[to]];
+        target
+            .tell(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", ids[0]))
+            .await;
+        source
+            .tell(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", ids[1]))
+            .await;
+        // What the source does not have, it has to be asked for at the target.
+        let reserved = store.reserve(&claims[0]).await.unwrap();
+        assert_eq!(reserved, Reservation::Fresh);
+        let found = store.reserve(&claims[1]).await.unwrap();
+        assert_eq!(found, Reservation::InProgress);
+        for node in [target, source] {
+            let done = format!("CLUSTER SETSLOT {slot} NODE {}", ids[1]);
+            node.tell(&done).await;
+        }
+        // From now on it has moved.
+        store.confirm(&claims[0]).await.unwrap();
+        let found = store.reserve(&claims[2]).await.unwrap();
+        assert_eq!(found, Reservation::Done);
+        for node in [source, target] {
+            let back = format!("CLUSTER SETSLOT {slot} NODE {}", ids[1]);
+            node.tell(&back).await;
+        }
+    }
+}
+
+#[cfg(feature = "redis-cluster")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_replaces_a_master_that_died() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let mut cluster = cluster;
+    let store = cluster.store();
+    cluster.nodes.swap(0, 3);
+    let mut died = cluster.nodes.pop().unwrap();
+    Traffic::new("Cluster: a master with a replica died", store)
+        .through(
+            || async { died.kill() },
+            Duration::ZERO,
+            || async {
+                becomes_master(&cluster.nodes[0]).await;
+                for node in 0..3 {
+                    cluster.is_ok_at(node).await;
+                }
+            },
+        )
+        .await
+        .has_recovered();
+}
+
+#[cfg(feature = "redis-cluster")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_gets_a_master_back_that_has_no_replica() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let store = cluster.store();
+    let cluster = tokio::sync::Mutex::new(cluster);
+    // Callbacks of the other masters go on until the cluster finds out, and is down as a whole.
+    Traffic::new("Cluster: a master without a replica died", store)
+        .through(
+            || async { cluster.lock().await.nodes[2].kill() },
+            Duration::from_secs(2),
+            || async {
+                let mut cluster = cluster.lock().await;
+                cluster.nodes[2].restart().await;
+                for node in 0..3 {
+                    cluster.is_ok_at(node).await;
+                }
+            },
+        )
+        .await
+        .has_recovered();
+}
+
+#[tokio::test]
+async fn a_store_can_have_a_client_or_a_connection_of_the_applications_own() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let client = redis::Client::open(server.url()).unwrap();
+    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    let given = RedisReplayStore::from_connection(connection);
+    let own = RedisReplayStore::from_client(client).unwrap();
+    for store in [&given, &own] {
+        store.warm().await.unwrap();
+        check_replay_store(store).await;
+    }
+    // Both speak with one server.
+    let claims = [(); 2].map(|()| claim(1, now(), MINUTE, MINUTE));
+    assert_eq!(given.reserve(&claims[0]).await.unwrap(), Reservation::Fresh);
+    assert_eq!(
+        own.reserve(&claims[1]).await.unwrap(),
+        Reservation::InProgress
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_store_can_be_behind_a_socket_and_in_another_database() {
+    let directory = crate::servers::directory();
+    let socket = directory.join("redis.sock");
+    let Some(server) = Server::start_with(&["--unixsocket", socket.to_str().unwrap()]).await else {
+        return;
+    };
+    let url = format!("redis+unix://{}", socket.display());
+    let store = RedisReplayStore::builder(&url).database(7).build().unwrap();
+    let claim = claim(1, now(), MINUTE, MINUTE);
+    assert_eq!(store.reserve(&claim).await.unwrap(), Reservation::Fresh);
+    let keyspace = server.ask_all("INFO keyspace").await.unwrap();
+    assert!(keyspace.contains("db7:keys=1"), "{keyspace}");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callbacks_that_wait_share_one_connection() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let proxy = Proxy::start(server.address());
+    let store = Arc::new(crate::servers::store_at(proxy.address));
+    let reservations = (0..500).map(|number| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let claim = claim(number, now(), MINUTE, MINUTE);
+            store.reserve(&claim).await.unwrap()
+        })
+    });
+    for reservation in reservations.collect::<Vec<_>>() {
+        assert_eq!(reservation.await.unwrap(), Reservation::Fresh);
+    }
+    assert_eq!(proxy.connections(), 1);
+}

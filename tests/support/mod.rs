@@ -6,7 +6,10 @@ pub mod doubles;
 pub mod guards;
 #[cfg(feature = "tracing")]
 pub mod log;
+#[cfg(all(feature = "reqwest", feature = "upload"))]
+pub mod oss;
 pub mod replay;
+pub mod schedules;
 pub mod wire;
 
 use std::{collections::BTreeMap, net::SocketAddr};

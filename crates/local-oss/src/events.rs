@@ -16,7 +16,7 @@ use crate::callback::Callback;
 pub enum Event {
     /// A callback was made, whatever came of it.
     Callback(Arc<Callback>),
-    /// Whoever listens was too slow, and missed some events.
+    /// The listener was too slow, and missed some events.
     #[non_exhaustive]
     Missed {
         /// How many.

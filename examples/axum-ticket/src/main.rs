@@ -112,7 +112,7 @@ async fn uploaded(
     OssCallback(upload): OssCallback<Upload>,
 ) -> Result<CallbackAnswer, Rejection> {
     // The ticket says who was authorized. That something was uploaded, and what, OSS alone can say:
-    // whoever has a ticket can have any body signed.
+    // anybody who has a ticket can have any body signed.
     let stored = oss.head(&upload.object).await;
     if stored.is_none_or(|stored| stored.etag != upload.etag || stored.size != upload.size) {
         return Err(Rejection::refused("no such object"));
@@ -196,7 +196,7 @@ mod demo {
                 body("acme/avatar.png", "&tenant=acme"),
             ),
             (
-                "a forged tenant, with a ticket of his own",
+                "a forged tenant, with the attacker's own ticket",
                 body("acme/avatar.png", &format!("&tenant=acme{mallorys}")),
             ),
             (
@@ -289,7 +289,7 @@ mod tests {
                 "the upload ticket is missing",
             ),
             (
-                "a forged tenant, with a ticket of his own",
+                "a forged tenant, with the attacker's own ticket",
                 403,
                 "TicketMismatch",
                 "the upload ticket is for another upload",

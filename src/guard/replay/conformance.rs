@@ -225,7 +225,7 @@ impl<S: ReplayStore + ?Sized> Check<'_, S> {
         let rule = "a late release does not touch the next owner's reservation";
         self.release(&lost[0]).await;
         self.reserve(&next(&lost[0]), InProgress, rule).await;
-        let rule = "a late success counts, whatever becomes of the next owner's attempt";
+        let rule = "a late success counts, even if the next owner's attempt fails";
         self.confirm(&lost[1]).await;
         self.release(&takers[1]).await;
         self.reserve(&next(&lost[1]), Done, rule).await;

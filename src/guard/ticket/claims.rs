@@ -292,7 +292,7 @@ where
 type Rule = (&'static str, &'static str);
 
 impl Claims {
-    /// What makes the claims those of a ticket, whoever issued it.
+    /// The rules for the claims of every ticket, regardless of its issuer.
     pub(super) fn check(&self) -> Result<(), Rule> {
         let is_empty = |text: &Option<String>| text.as_ref().is_some_and(String::is_empty);
         if self.jti.is_empty() {

@@ -34,7 +34,7 @@ const UNFILLED: [u8; 2] = [0x00, 0xff];
 /// A secret that signs tickets.
 ///
 /// The secret is made for this purpose alone: one for each application and stage, from a source of
-/// randomness, and **never the secret of sessions** or of anything else that is signed. Whoever has it
+/// randomness, and **never the secret of sessions** or of anything else that is signed. Anybody who has it
 /// can issue tickets for any object.
 ///
 /// ```

@@ -452,6 +452,21 @@ mod tests {
         assert!(reserve(20_000, 80_000).is_err());
     }
 
+    /// What is moved when a shard grows, and so the longest that a callback waits for. A slot is moved
+    /// in some ten nanoseconds.
+    #[test]
+    fn no_callback_waits_for_more_than_a_thousand_entries_to_be_moved() {
+        let store = MemoryReplayStore::new();
+        for number in 0..DEFAULT_LIMIT as u64 {
+            let claim = claim(number, 0, at(0), 1000, 3_600_000);
+            store.0.reserve(&claim).unwrap();
+            store.0.confirm(&claim).unwrap();
+        }
+        let shards = store.0.shards.iter();
+        let largest = shards.map(|shard| shard.lock().capacity()).max();
+        assert!(largest < Some(1500), "{largest:?}");
+    }
+
     #[test]
     fn the_bound_holds_for_outcomes_of_callbacks_that_were_never_reserved() {
         let store = store(100);

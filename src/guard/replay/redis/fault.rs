@@ -192,6 +192,11 @@ impl Fault {
                 "NOAUTH" | "WRONGPASS" => (RedisFault::Authentication, false, Remedy::Reconnect),
                 "OOM" | "MISCONF" | "NOREPLICAS" => (RedisFault::NoRoom, false, Remedy::GiveUp),
                 "BUSY" => (RedisFault::NotReady, false, Remedy::GiveUp),
+                "ERR" => match cause.detail().and_then(in_a_script) {
+                    Some(RedisFault::NoRoom) => (RedisFault::NoRoom, false, Remedy::GiveUp),
+                    Some(kind) => (kind, false, Remedy::Reconnect),
+                    None => (RedisFault::Refused, true, Remedy::GiveUp),
+                },
                 _ => (RedisFault::Refused, true, Remedy::GiveUp),
             },
             _ => return None,
@@ -207,6 +212,28 @@ impl Fault {
             remedy,
         }
     }
+}
+
+/// What a command in a script met. The scripts of the store change nothing before their last command,
+/// so nothing was done. Servers differ in how they tell.
+fn in_a_script(detail: &str) -> Option<RedisFault> {
+    let faults = [
+        ("ACL failure in script", RedisFault::Permission),
+        (
+            "executing the script can't run this",
+            RedisFault::Permission,
+        ),
+        ("-NOPERM ", RedisFault::Permission),
+        ("-READONLY ", RedisFault::ReadOnly),
+        ("-OOM ", RedisFault::NoRoom),
+        ("-MISCONF ", RedisFault::NoRoom),
+        ("-NOREPLICAS ", RedisFault::NoRoom),
+    ];
+    let mut found = faults
+        .iter()
+        .filter(|(text, _)| detail.contains(text))
+        .map(|(_, kind)| *kind);
+    found.next()
 }
 
 impl fmt::Display for Fault {
@@ -274,6 +301,24 @@ mod tests {
             ("-MISCONF Redis is configured\r\n", NoRoom, false, false),
             ("-NOREPLICAS Not enough\r\n", NoRoom, false, false),
             ("-BUSY Redis is busy\r\n", NotReady, false, false),
+            (
+                "-ERR ACL failure in script: no permission\r\n",
+                Permission,
+                false,
+                true,
+            ),
+            (
+                "-ERR Error running script: -READONLY You can't\r\n",
+                ReadOnly,
+                false,
+                true,
+            ),
+            (
+                "-ERR Error running script: -OOM command\r\n",
+                NoRoom,
+                false,
+                false,
+            ),
             ("-ERR upstream failure\r\n", Refused, true, false),
             ("-WHATEVER a proxy says\r\n", Refused, true, false),
         ];

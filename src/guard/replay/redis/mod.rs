@@ -80,7 +80,7 @@ local s = v and string.sub(v, 1, 1)
 if s ~= 'd' and s ~= 'h' then redis.call('SET', KEYS[1], 'h' .. ARGV[1], 'PX', ARGV[2]) end
 return 1";
 
-/// Frees what is held, whoever holds it.
+/// Frees a held id, regardless of its owner.
 const FREE: &str = "\
 local v = redis.call('GET', KEYS[1])
 if v and string.sub(v, 1, 1) == 'h' then return redis.call('DEL', KEYS[1]) end
@@ -443,7 +443,7 @@ impl ReplayStore for RedisReplayStore {
     async fn confirm(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
         let key = self.key(claim.id());
         self.run(&key, None, async |call| {
-            // Unconditional: whoever may have reserved it meanwhile, it is done.
+            // Unconditional: it is done, even if another owner has reserved it meanwhile.
             let mut set = command("SET", &call.key);
             set.arg(hexadecimal_after(Some(DONE), message(claim)))
                 .arg("PX")

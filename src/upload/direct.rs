@@ -1,0 +1,615 @@
+//! One call for a direct upload.
+//!
+//! 1. What is the same for each upload is said once, and checked when it is built: at the start of the
+//!    application, not at the first upload.
+//! 2. The template is completed with what guards look at: bucket, object, size, media type, ETag,
+//!    request id and ticket. What it has already under such a name has to be just that.
+//! 3. The claims say what one upload may do. The same limits go into the ticket, which the callback
+//!    brings back, and into the policy or the URL, which OSS holds the upload to.
+//! 4. A policy says object, size and media types. A presigned URL says the object, and the media type
+//!    if there is only one; the rest is for the ticket alone, when the object is already stored.
+//! 5. A custom variable of the template has a value in each upload, and there is none that the
+//!    template does not name.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use serde::{Serialize, Serializer, de::DeserializeOwned, ser::SerializeStruct};
+
+use super::{
+    BodyTemplate, CallbackParams, CallbackParamsBuilder, Credentials, OssEndpoint, PostForm,
+    PostPolicy, PresignedPut, PresignedRequest, SignatureVersion, TemplateError, UploadError, Var,
+    credentials::{CredentialsSource, check_bucket},
+    policy::{DEFAULT_LIFE, expiry},
+    sign::unix_seconds,
+};
+use crate::{
+    TicketClaims, TicketKey, TicketObjects, VarNames, clock::Clock, guard::Variable,
+    substitution::with_prefix,
+};
+
+/// How long an upload may take by default.
+const DEFAULT_DURATION: Duration = Duration::from_secs(60 * 60);
+
+/// As many bytes as a ticket may have, to find out at the start whether the parameters have room.
+const LONGEST_TICKET: usize = 1024;
+
+/// Authorizes uploads from a client to OSS, whose callbacks the application will recognise.
+///
+/// Clones are cheap and share everything.
+///
+/// ```
+/// use oss_callback::{TicketClaims, TicketKey, upload::{Credentials, DirectUpload, OssEndpoint}};
+/// use serde::Deserialize;
+///
+/// /// What the handler of the callback extracts.
+/// #[derive(Deserialize)]
+/// struct Upload {
+///     object: String,
+///     size: u64,
+/// }
+///
+/// let key = TicketKey::generate()?; // in production from the configuration: `from_base64`
+/// let uploads = DirectUpload::builder()
+///     .bucket("photos")
+///     .endpoint(OssEndpoint::of_region("cn-hangzhou")?)
+///     .credentials(Credentials::new("LTAI..", "secret"))
+///     .callback_url("https://app.example/oss/callback")
+///     .ticket_key(key)
+///     .decodes_into::<Upload>()
+///     .build()?;
+///
+/// // For each upload:
+/// let claims = TicketClaims::object("avatars/42.png")
+///     .max_size(5 << 20)
+///     .content_types(["image/png"]);
+/// let authorization = uploads.authorize(&claims)?;
+/// let json = serde_json::to_value(&authorization)?;
+/// assert_eq!(json["method"], "POST");
+/// assert_eq!(json["url"], "https://photos.oss-cn-hangzhou.aliyuncs.com/");
+/// assert_eq!(json["fields"]["key"], "avatars/42.png");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct DirectUpload(Arc<Config>);
+
+struct Config {
+    bucket: String,
+    endpoint: OssEndpoint,
+    credentials: CredentialsSource,
+    callback: CallbackParamsBuilder,
+    template: BodyTemplate,
+    /// The custom variable that carries the ticket.
+    ticket_var: String,
+    ticket_key: TicketKey,
+    method: Method,
+    start_within: Duration,
+    finish_within: Duration,
+    may_overwrite: bool,
+    version: SignatureVersion,
+    clock: Clock,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    Post,
+    Put,
+    PutWithQuery,
+}
+
+impl DirectUpload {
+    /// Says what is the same for each upload: at least bucket, endpoint, credentials, callback URL and
+    /// ticket key.
+    pub fn builder() -> DirectUploadBuilder {
+        DirectUploadBuilder {
+            bucket: None,
+            endpoint: None,
+            credentials: None,
+            callback_urls: Vec::new(),
+            callback_host: None,
+            sni: false,
+            ticket_key: None,
+            template: None,
+            var_names: VarNames::new(),
+            check: None,
+            method: Method::Post,
+            start_within: DEFAULT_LIFE,
+            finish_within: DEFAULT_DURATION,
+            may_overwrite: false,
+            version: SignatureVersion::default(),
+            clock: Clock::default(),
+        }
+    }
+
+    /// Authorizes one upload with a fresh ticket.
+    ///
+    /// Claims without a bucket are for the one that uploads go to.
+    ///
+    /// # Errors
+    /// [`UploadError`], if the claims cannot be granted: another bucket, a prefix for a PUT, a key that
+    /// is not one, a ticket that is too long.
+    pub fn authorize(&self, claims: &TicketClaims) -> Result<Authorization, UploadError> {
+        self.authorize_with(claims, [] as [(&str, &str); 0])
+    }
+
+    /// Authorizes one upload with values for custom variables of the template. The uploader can read
+    /// them; with the policy or the URL they cannot change them.
+    ///
+    /// # Errors
+    /// As [`authorize`](Self::authorize), and for a variable without a value or a value without a
+    /// variable.
+    pub fn authorize_with<N: AsRef<str>, V: Into<String>>(
+        &self,
+        claims: &TicketClaims,
+        vars: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<Authorization, UploadError> {
+        let config = &*self.0;
+        let now = config.clock.now();
+        let claims = match claims.granted_bucket() {
+            None => claims.clone().bucket(&config.bucket),
+            Some(bucket) if bucket == config.bucket => claims.clone(),
+            Some(_) => return Err(UploadError::BucketClaim),
+        };
+        let expires = expiry(now, config.start_within + config.finish_within)?;
+        let ticket = config.ticket_key.issue_until(&claims, expires)?;
+        let callback = config.callback(ticket, vars)?;
+        let upload = match config.method {
+            Method::Post => Upload::Post(config.post(&claims, callback.clone(), now)?),
+            Method::Put | Method::PutWithQuery => {
+                Upload::Put(config.put(&claims, callback.clone(), now)?)
+            }
+        };
+        Ok(Authorization { upload, callback })
+    }
+
+    /// The template of the callback's body, completed with what guards look at.
+    pub fn template(&self) -> &BodyTemplate {
+        &self.0.template
+    }
+}
+
+impl Config {
+    fn callback<N: AsRef<str>, V: Into<String>>(
+        &self,
+        ticket: String,
+        vars: impl IntoIterator<Item = (N, V)>,
+    ) -> Result<CallbackParams, UploadError> {
+        let mut given = BTreeMap::from([(self.ticket_var.clone(), ticket)]);
+        let wanted = self.template.custom_variables();
+        for (name, value) in vars {
+            let name = with_prefix(name.as_ref());
+            if !wanted.contains(&&*name) || given.contains_key(&name) {
+                return Err(UploadError::UnusedVar(name));
+            }
+            given.insert(name, value.into());
+        }
+        if let Some(name) = wanted.iter().find(|name| !given.contains_key(**name)) {
+            return Err(UploadError::MissingVar((*name).to_owned()));
+        }
+        let callback = given
+            .into_iter()
+            .fold(self.callback.clone(), |callback, (name, value)| {
+                callback.var(name, value)
+            });
+        Ok(callback.build()?)
+    }
+
+    fn post(
+        &self,
+        claims: &TicketClaims,
+        callback: CallbackParams,
+        now: SystemTime,
+    ) -> Result<PostForm, UploadError> {
+        let bucket = &*self.bucket;
+        let mut policy = match claims.granted_objects() {
+            TicketObjects::One(key) => PostPolicy::object(bucket, key, callback),
+            TicketObjects::Under(prefix) => PostPolicy::under(bucket, prefix, callback),
+            TicketObjects::Any => PostPolicy::under(bucket, "", callback),
+        };
+        if let Some(size) = claims.granted_size() {
+            policy = policy.size(0..=size);
+        }
+        // `*/*` limits nothing that a policy could say.
+        let types = claims.granted_content_types().unwrap_or_default();
+        if !types.iter().any(|kind| kind == "*/*") {
+            policy = policy.content_types(types);
+        }
+        if self.may_overwrite {
+            policy = policy.allow_overwrite();
+        }
+        policy
+            .life(self.start_within)
+            .signature_version(self.version)
+            .sign(&self.endpoint, &self.credentials.get(), now)
+    }
+
+    fn put(
+        &self,
+        claims: &TicketClaims,
+        callback: CallbackParams,
+        now: SystemTime,
+    ) -> Result<PresignedRequest, UploadError> {
+        let TicketObjects::One(key) = claims.granted_objects() else {
+            return Err(UploadError::ObjectClaim);
+        };
+        let mut put = PresignedPut::new(&*self.bucket, key, callback);
+        if let Some([only]) = claims.granted_content_types() {
+            if !only.ends_with("/*") {
+                put = put.content_type(only);
+            }
+        }
+        if self.method == Method::PutWithQuery {
+            put = put.callback_in_query();
+        }
+        if self.may_overwrite {
+            put = put.allow_overwrite();
+        }
+        put.life(self.start_within)
+            .signature_version(self.version)
+            .sign(&self.endpoint, &self.credentials.get(), now)
+    }
+}
+
+/// Shows the bucket and the template's type.
+impl fmt::Debug for DirectUpload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectUpload")
+            .field("bucket", &self.0.bucket)
+            .field("endpoint", &self.0.endpoint)
+            .field("template", &self.0.template)
+            .field("method", &self.0.method)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Says what is the same for each upload.
+#[must_use]
+pub struct DirectUploadBuilder {
+    bucket: Option<String>,
+    endpoint: Option<OssEndpoint>,
+    credentials: Option<CredentialsSource>,
+    callback_urls: Vec<String>,
+    callback_host: Option<String>,
+    sni: bool,
+    ticket_key: Option<TicketKey>,
+    template: Option<BodyTemplate>,
+    var_names: VarNames,
+    check: Option<Check>,
+    method: Method,
+    start_within: Duration,
+    finish_within: Duration,
+    may_overwrite: bool,
+    version: SignatureVersion,
+    clock: Clock,
+}
+
+type Check = fn(&BodyTemplate, &VarNames) -> Result<(), TemplateError>;
+
+impl DirectUploadBuilder {
+    /// The bucket that uploads go to.
+    pub fn bucket(mut self, bucket: impl Into<String>) -> Self {
+        self.bucket = Some(bucket.into());
+        self
+    }
+
+    /// The region, and its address as the client reaches it.
+    pub fn endpoint(mut self, endpoint: OssEndpoint) -> Self {
+        self.endpoint = Some(endpoint);
+        self
+    }
+
+    /// The application's credentials, which sign and are not given away.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(CredentialsSource::Fixed(credentials));
+        self
+    }
+
+    /// Credentials that change: temporary ones, which something else renews. The function is called
+    /// for each upload, so it returns what is known already.
+    pub fn credentials_fn(
+        mut self,
+        credentials: impl Fn() -> Credentials + Send + Sync + 'static,
+    ) -> Self {
+        self.credentials = Some(CredentialsSource::Function(Arc::new(credentials)));
+        self
+    }
+
+    /// Where OSS sends the callback: the public URL of the route that has the layer. Given more than
+    /// once, OSS tries them in this order, up to five.
+    pub fn callback_url(mut self, url: impl Into<String>) -> Self {
+        self.callback_urls.push(url.into());
+        self
+    }
+
+    /// The `Host` of the callback, where it is not that of the URL.
+    pub fn callback_host(mut self, host: impl Into<String>) -> Self {
+        self.callback_host = Some(host.into());
+        self
+    }
+
+    /// Has OSS name the host in its TLS handshake.
+    pub fn sni(mut self, sni: bool) -> Self {
+        self.sni = sni;
+        self
+    }
+
+    /// Signs the tickets. The layer's [`TicketGuard`](crate::TicketGuard) has the same key.
+    pub fn ticket_key(mut self, key: TicketKey) -> Self {
+        self.ticket_key = Some(key);
+        self
+    }
+
+    /// What the handler needs of the callback, beside what guards look at: a form of the latter alone
+    /// by default.
+    pub fn template(mut self, template: BodyTemplate) -> Self {
+        self.template = Some(template);
+        self
+    }
+
+    /// What the template calls the variables that guards look at. The layer has the same.
+    pub fn var_names(mut self, names: VarNames) -> Self {
+        self.var_names = names;
+        self
+    }
+
+    /// Checks that callbacks decode into the type of the handler; see [`BodyTemplate::check`].
+    pub fn decodes_into<T: DeserializeOwned>(mut self) -> Self {
+        self.check = Some(BodyTemplate::check::<T>);
+        self
+    }
+
+    /// Authorizes a PUT to a presigned URL, with the callback in headers, instead of a POST form. It
+    /// cannot limit the size before the object is stored.
+    pub fn put(mut self) -> Self {
+        self.method = Method::Put;
+        self
+    }
+
+    /// Authorizes a PUT to a presigned URL that has the callback in it.
+    pub fn put_with_callback_in_query(mut self) -> Self {
+        self.method = Method::PutWithQuery;
+        self
+    }
+
+    /// How long from now on an upload may begin; 15 minutes by default.
+    pub fn start_within(mut self, time: Duration) -> Self {
+        self.start_within = time;
+        self
+    }
+
+    /// How long the upload may take after that, as the ticket has to live until the callback; an hour
+    /// by default. Together they are seven days at most.
+    pub fn finish_within(mut self, time: Duration) -> Self {
+        self.finish_within = time;
+        self
+    }
+
+    /// Lets an upload replace an object of the same key, and one whose callback was already answered.
+    pub fn allow_overwrite(mut self) -> Self {
+        self.may_overwrite = true;
+        self
+    }
+
+    /// Signs with another version than 4.
+    pub fn signature_version(mut self, version: SignatureVersion) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// The clock of policies and tickets; the system's by default. Tickets expire in the system's time
+    /// nevertheless, so a clock that is ahead makes some that are refused.
+    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Clock::from_fn(now);
+        self
+    }
+
+    /// Checks all of it, as far as it can be known before the first upload.
+    ///
+    /// # Errors
+    /// [`UploadError::Incomplete`], or what is wrong with a part.
+    pub fn build(self) -> Result<DirectUpload, UploadError> {
+        let bucket = self.bucket.ok_or(UploadError::Incomplete("bucket"))?;
+        check_bucket(&bucket)?;
+        let endpoint = self.endpoint.ok_or(UploadError::Incomplete("endpoint"))?;
+        let credentials = self
+            .credentials
+            .ok_or(UploadError::Incomplete("credentials"))?;
+        if let CredentialsSource::Fixed(credentials) = &credentials {
+            credentials.check()?;
+        }
+        let ticket_key = self
+            .ticket_key
+            .ok_or(UploadError::Incomplete("ticket_key"))?;
+        self.var_names.check().map_err(UploadError::VarNames)?;
+
+        let (template, ticket_var) = complete(self.template, &self.var_names)?;
+        if let Some(check) = self.check {
+            check(&template, &self.var_names)?;
+        }
+        let mut urls = self.callback_urls.into_iter();
+        let url = urls.next().ok_or(UploadError::Incomplete("callback_url"))?;
+        let mut callback = CallbackParams::builder(url, template.clone()).sni(self.sni);
+        for url in urls {
+            callback = callback.fallback_url(url);
+        }
+        if let Some(host) = self.callback_host {
+            callback = callback.host(host);
+        }
+        // With the longest of tickets.
+        callback
+            .clone()
+            .var(&ticket_var, "x".repeat(LONGEST_TICKET))
+            .build()?;
+        let life = self.start_within.saturating_add(self.finish_within);
+        expiry(SystemTime::UNIX_EPOCH, life)?;
+        expiry(SystemTime::UNIX_EPOCH, self.start_within)?;
+
+        Ok(DirectUpload(Arc::new(Config {
+            bucket,
+            endpoint,
+            credentials,
+            callback,
+            template,
+            ticket_var,
+            ticket_key,
+            method: self.method,
+            start_within: self.start_within,
+            finish_within: self.finish_within,
+            may_overwrite: self.may_overwrite,
+            version: self.version,
+            clock: self.clock,
+        })))
+    }
+}
+
+/// Puts into a template what guards look at, and says which custom variable carries the ticket.
+fn complete(
+    template: Option<BodyTemplate>,
+    names: &VarNames,
+) -> Result<(BodyTemplate, String), UploadError> {
+    let system = [
+        (names.name(Variable::Bucket), Var::Bucket),
+        (names.name(Variable::Object), Var::Object),
+        (names.name(Variable::Size), Var::Size),
+        (names.name(Variable::MimeType), Var::MimeType),
+        (names.name(Variable::Etag), Var::Etag),
+        (names.name(Variable::ReqId), Var::ReqId),
+    ];
+    let mut template = template;
+    for (name, variable) in system {
+        template = Some(match template {
+            None => BodyTemplate::form().var_as(name, variable).build()?,
+            Some(template) if template.contains(name) => template,
+            Some(template) => template.with(name, variable)?,
+        });
+    }
+    let mut template = template.expect("there is one after the first name");
+    let ticket = names.name(Variable::Ticket);
+    if !template.contains(ticket) {
+        template = template.with(ticket, Var::custom("ticket"))?;
+    }
+    template.require(names, &system_variables())?;
+    let carrier = template.carrier(ticket).map(str::to_owned);
+    let carrier = carrier.ok_or_else(|| TemplateError::Missing {
+        name: ticket.to_owned(),
+        variable: "x:ticket".to_owned(),
+        problem: "puts something else there",
+    })?;
+    Ok((template, carrier))
+}
+
+fn system_variables() -> [Var; 6] {
+    [
+        Var::Bucket,
+        Var::Object,
+        Var::Size,
+        Var::MimeType,
+        Var::Etag,
+        Var::ReqId,
+    ]
+}
+
+/// Shows what is there.
+impl fmt::Debug for DirectUploadBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectUploadBuilder")
+            .field("bucket", &self.bucket)
+            .field("endpoint", &self.endpoint)
+            .field("template", &self.template)
+            .field("var_names", &self.var_names)
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
+/// All that a client needs for one upload.
+///
+/// It serializes as what a page or an app works with:
+///
+/// | member | what |
+/// |---|---|
+/// | `method` | `POST` or `PUT` |
+/// | `url` | where the upload goes |
+/// | `fields` | POST: the fields of the form in their order, before `file` |
+/// | `headers` | PUT: the headers that are to be sent as they are |
+/// | `callback` | the value of `x-oss-callback`, which is in the above already |
+/// | `expires` | the Unix time until which the upload has to begin |
+///
+/// Anybody who has it can upload: it goes to one client, over TLS, and into no log.
+#[derive(Clone, Debug)]
+pub struct Authorization {
+    upload: Upload,
+    callback: CallbackParams,
+}
+
+#[derive(Clone, Debug)]
+enum Upload {
+    Post(PostForm),
+    Put(PresignedRequest),
+}
+
+impl Authorization {
+    /// `POST` or `PUT`.
+    pub fn method(&self) -> &'static str {
+        match &self.upload {
+            Upload::Post(_) => "POST",
+            Upload::Put(_) => "PUT",
+        }
+    }
+
+    /// Where the upload goes.
+    pub fn url(&self) -> &str {
+        match &self.upload {
+            Upload::Post(form) => form.url(),
+            Upload::Put(request) => request.url(),
+        }
+    }
+
+    /// The fields of the form in their order; none for a PUT.
+    pub fn fields(&self) -> &[(String, String)] {
+        match &self.upload {
+            Upload::Post(form) => form.fields(),
+            Upload::Put(_) => &[],
+        }
+    }
+
+    /// The headers that are to be sent as they are; none for a POST.
+    pub fn headers(&self) -> &[(String, String)] {
+        match &self.upload {
+            Upload::Post(_) => &[],
+            Upload::Put(request) => request.headers(),
+        }
+    }
+
+    /// The parameters of the callback.
+    pub fn callback(&self) -> &CallbackParams {
+        &self.callback
+    }
+
+    /// The time until which the upload has to begin.
+    pub fn expires(&self) -> SystemTime {
+        match &self.upload {
+            Upload::Post(form) => form.expires(),
+            Upload::Put(request) => request.expires(),
+        }
+    }
+}
+
+impl Serialize for Authorization {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_struct("Authorization", 5)?;
+        map.serialize_field("method", self.method())?;
+        map.serialize_field("url", self.url())?;
+        match &self.upload {
+            Upload::Post(form) => map.serialize_field("fields", form)?,
+            Upload::Put(request) => map.serialize_field("headers", &request.header_map())?,
+        }
+        map.serialize_field("callback", &self.callback.callback())?;
+        map.serialize_field("expires", &unix_seconds(self.expires()))?;
+        map.end()
+    }
+}
