@@ -224,13 +224,22 @@ where
     }
 }
 
+/// What comes next around this service.
+type NextOf<S> = Next<
+    <S as Service<Request<CallbackBody>>>::Future,
+    Result<
+        <S as Service<Request<CallbackBody>>>::Response,
+        <S as Service<Request<CallbackBody>>>::Error,
+    >,
+>;
+
 /// Admits the request and calls the inner service, or refuses.
 fn poll_admission<S, B, R, ResBody>(
     mut pending: Pin<&mut PendingRequest<S, B>>,
     config: &Config<R>,
     progress: &mut Progress,
     cx: &mut Context<'_>,
-) -> Poll<Next<S::Future, Result<S::Response, S::Error>>>
+) -> Poll<NextOf<S>>
 where
     S: Service<Request<CallbackBody>, Response = Response<ResBody>>,
     R: RejectionResponse<ResBody>,

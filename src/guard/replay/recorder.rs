@@ -210,7 +210,7 @@ struct UnrecordedOnDrop<'a> {
 impl Drop for UnrecordedOnDrop<'_> {
     fn drop(&mut self) {
         if let Some((claim, outcome)) = self.claim.take() {
-            let _ = self.recorder.0.wait_with(claim, outcome);
+            drop(self.recorder.0.wait_with(claim, outcome));
         }
     }
 }
