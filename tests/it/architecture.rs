@@ -258,10 +258,10 @@ fn root_paths(tokens: TokenStream, depth: usize, used: &mut BTreeSet<String>) {
     let mut supers = 0;
     while let Some(token) = tokens.next() {
         match &token {
-            TokenTree::Punct(punct) if punct.as_char() == '#' => {
-                if tokens.next_if(is_test_only).is_some() {
-                    skip_item(&mut tokens);
-                }
+            TokenTree::Punct(punct)
+                if punct.as_char() == '#' && tokens.next_if(is_test_only).is_some() =>
+            {
+                skip_item(&mut tokens);
             }
             TokenTree::Ident(ident) => {
                 let ident = ident.to_string();

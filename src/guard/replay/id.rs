@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn no_byte_moves_from_one_part_of_the_message_into_another() {
-        let messages: [(&[u8], Option<&[u8]>, &[u8]); 8] = [
+        type Parts = (&'static [u8], Option<&'static [u8]>, &'static [u8]);
+        let messages: [Parts; 8] = [
             (b"/cb", None, b"x"),
             (b"/cb", Some(b""), b"x"),
             (b"/cb", Some(b"x"), b""),
