@@ -1,11 +1,11 @@
 //! How an unknown key is fetched: the interface for HTTP clients.
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, time::Duration};
 
 use async_trait::async_trait;
 
 use super::KeyUrl;
-use crate::{PublicKey, Rejection, RejectionKind};
+use crate::{PublicKey, Rejection, RejectionKind, rejection::Cause};
 
 /// Fetches public keys: an HTTP client, a secret store, a file.
 ///
@@ -44,52 +44,33 @@ pub trait FetchKey: Send + Sync + 'static {
     async fn fetch(&self, url: &KeyUrl) -> Result<PublicKey, FetchError>;
 }
 
-/// Why a key could not be fetched.
-#[derive(Clone)]
-pub struct FetchError {
-    cause: Arc<dyn Error + Send + Sync>,
-    of_url: bool,
+/// Why a key could not be fetched. Its text and its source are those of the cause.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct FetchError(FetchFailure);
+
+#[derive(Clone, Debug, thiserror::Error)]
+enum FetchFailure {
+    #[error(transparent)]
+    OfFetcher(Cause),
+    #[error(transparent)]
+    OfUrl(Cause),
 }
 
 impl FetchError {
     /// The URL did not lead to a key. It is not tried again for 5 to 60 s.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            cause: Arc::from(cause.into()),
-            of_url: true,
-        }
+        Self(FetchFailure::OfUrl(Cause::new(cause)))
     }
 
     /// The fetcher itself is not able to fetch: no TLS roots, no runtime. This is not held against the
     /// URL; every key may be fetched again a second later.
     pub fn local(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            of_url: false,
-            ..Self::new(cause)
-        }
+        Self(FetchFailure::OfFetcher(Cause::new(cause)))
     }
 
     pub(super) fn is_of_url(&self) -> bool {
-        self.of_url
-    }
-}
-
-impl fmt::Debug for FetchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FetchError").field(&self.cause).finish()
-    }
-}
-
-impl fmt::Display for FetchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.cause, f)
-    }
-}
-
-/// Transparent: the text is that of the cause, and so is the source.
-impl Error for FetchError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.source()
+        matches!(self.0, FetchFailure::OfUrl(_))
     }
 }
 

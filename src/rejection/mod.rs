@@ -7,6 +7,7 @@
 //! 3. The wire gets a fixed short phrase. The cause stays in [`Rejection::kind`] and
 //!    [`Error::source`], for logs; neither prints a byte of what the sender sent.
 
+mod cause;
 mod config_error;
 mod kind;
 mod wire;
@@ -16,6 +17,7 @@ use std::{error::Error, fmt, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
+pub(crate) use self::cause::Cause;
 use self::wire::WireForm;
 pub use self::{
     config_error::ConfigError,

@@ -594,60 +594,18 @@ fn claims_can_be_read_back_where_the_upload_is_authorized() {
 /// What operators see with the defaults of `tracing-subscriber`.
 #[cfg(all(feature = "axum", feature = "tracing"))]
 mod logged {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
-
     use axum::response::IntoResponse;
-    use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl MakeWriter<'_> for Log {
-        type Writer = Self;
-
-        fn make_writer(&self) -> Self {
-            self.clone()
-        }
-    }
-
-    impl Log {
-        fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-        }
-    }
-
-    fn listen() -> (Log, tracing::subscriber::DefaultGuard) {
-        let log = Log::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(log.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
+    use crate::support::log::Log;
 
     #[tokio::test]
     async fn a_refusal_by_a_guard_names_the_variable_that_is_absent() {
-        let (log, _guard) = listen();
+        let log = Log::start();
         let ticket = issue(&TicketClaims::object("u/a"));
         let body = format!("filename=u/a&ticket={ticket}");
         refusal(layer().guard(guard()), form(&body)).await.unwrap();
-        let log = log.text();
+        let log = log.lines().join("\n");
         for name in ["WARN", "TicketMismatch", "`object`", "var_names"] {
             assert!(log.contains(name), "{name}: {log}");
         }
@@ -656,13 +614,13 @@ mod logged {
 
     #[test]
     fn a_ticket_that_is_not_issued_is_an_error_with_the_claim_and_bounded() {
-        let (log, _guard) = listen();
+        let log = Log::start();
         for number in 0..1000 {
             let claims = TicketClaims::any_object().bucket(format!("hush/{number}"));
             let error = key().issue(&claims, HOUR).unwrap_err();
             assert_eq!(error.into_response().status(), 500);
         }
-        let log = log.text();
+        let log = log.lines().join("\n");
         assert_eq!(log.lines().count(), 1, "{log}");
         for name in ["ERROR", "oss_callback", "not issued", "`bucket`"] {
             assert!(log.contains(name), "{name}: {log}");

@@ -1,46 +1,21 @@
 //! The warning of a layer whose guards do not ask on whose behalf a callback comes.
 
-use std::{
-    convert::Infallible,
-    io,
-    sync::{Arc, Mutex},
-};
+use std::convert::Infallible;
 
-use crate::support::guards::{NOW, form, layer};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use oss_callback::{AgeGuard, BucketGuard, CallbackBody, OssCallbackLayerBuilder, guard_fn};
 use tower::{Layer, ServiceExt, service_fn};
-use tracing_subscriber::fmt::MakeWriter;
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
+use crate::support::{
+    guards::{NOW, form, layer},
+    log::Log,
+};
 
 /// How often a layer warns in the course of these requests, through two services of it.
 async fn warnings(builder: OssCallbackLayerBuilder, requests: Vec<Request<CallbackBody>>) -> usize {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::start();
     let layer = builder.build().unwrap();
     for request in requests {
         let handler = service_fn(|_: Request<CallbackBody>| async {
@@ -48,8 +23,8 @@ async fn warnings(builder: OssCallbackLayerBuilder, requests: Vec<Request<Callba
         });
         layer.layer(handler).oneshot(request).await.unwrap();
     }
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    log.matches("no guard binds").count()
+    let warns = |line: &String| line.contains("no guard binds");
+    log.lines().iter().filter(|line| warns(line)).count()
 }
 
 fn genuine() -> Request<CallbackBody> {

@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::id::ReplayId;
-use crate::{ConfigError, Rejection, RejectionKind};
+use crate::{ConfigError, Rejection, RejectionKind, rejection::Cause};
 
 /// Remembers callbacks for a [`ReplayGuard`](crate::ReplayGuard).
 ///
@@ -232,55 +232,34 @@ impl fmt::Debug for ReplayClaim {
     }
 }
 
-/// Why a store could not do what it was asked.
-#[derive(Clone)]
-pub struct ReplayStoreError {
-    cause: Arc<dyn Error + Send + Sync>,
-    nothing_done: bool,
+/// Why a store could not do what it was asked. Its text and its source are those of the cause.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ReplayStoreError(StoreFailure);
+
+#[derive(Clone, Debug, thiserror::Error)]
+enum StoreFailure {
+    #[error(transparent)]
+    NothingDone(Cause),
+    #[error(transparent)]
+    Unknown(Cause),
 }
 
 impl ReplayStoreError {
     /// Wraps the cause. Whether the operation took effect is not known.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            cause: Arc::from(cause.into()),
-            nothing_done: false,
-        }
+        Self(StoreFailure::Unknown(Cause::new(cause)))
     }
 
     /// Wraps the cause of an operation that certainly took no effect: the connection was refused, say,
     /// or the server answered with an error. After it the guard has nothing to undo.
     pub fn nothing_done(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            nothing_done: true,
-            ..Self::new(cause)
-        }
+        Self(StoreFailure::NothingDone(Cause::new(cause)))
     }
 
     /// Whether the operation certainly took no effect.
     pub fn is_nothing_done(&self) -> bool {
-        self.nothing_done
-    }
-}
-
-impl fmt::Debug for ReplayStoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ReplayStoreError")
-            .field(&self.cause)
-            .finish()
-    }
-}
-
-impl fmt::Display for ReplayStoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.cause, f)
-    }
-}
-
-/// Transparent: its text is that of the cause, so its source is the source of the cause.
-impl Error for ReplayStoreError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.source()
+        matches!(self.0, StoreFailure::NothingDone(_))
     }
 }
 
