@@ -72,7 +72,7 @@ pub(crate) fn read_parts(body: &[u8]) -> Result<Vec<ListedPart>, OssError> {
                 if path.len() >= MAX_DEPTH {
                     return Err(malformed());
                 }
-                path.push(String::from_utf8_lossy(tag.local_name().as_ref()).into_owned());
+                path.push(tag.local_name().as_ref().to_owned());
                 if path.len() == 2 {
                     number.clear();
                     etag.clear();
@@ -92,19 +92,18 @@ pub(crate) fn read_parts(body: &[u8]) -> Result<Vec<ListedPart>, OssError> {
             }
             Event::Text(text) => {
                 if let Some(field) = field(&path, &mut number, &mut etag) {
-                    field.push_str(&text.decode().map_err(|_| malformed())?);
+                    field.push_str(&text);
                 }
             }
             Event::GeneralRef(reference) => {
                 if let Some(field) = field(&path, &mut number, &mut etag) {
-                    let name = reference.decode().map_err(|_| malformed())?;
-                    let escape = format!("&{name};");
+                    let escape = format!("&{};", &*reference);
                     field.push_str(&unescape(&escape).map_err(|_| malformed())?);
                 }
             }
             Event::CData(data) => {
                 if let Some(field) = field(&path, &mut number, &mut etag) {
-                    field.push_str(&data.decode().map_err(|_| malformed())?);
+                    field.push_str(&data);
                 }
             }
             Event::Eof => break,
