@@ -316,11 +316,11 @@ fn clients_sign_what_we_sign() {
     let mut node = Command::new("node");
     node.arg(scripts.join("clients.cjs"))
         .env("NODE_PATH", installed.join("node/node_modules"));
-    let rust = Command::new(installed.join("rust/debug/oss-callback-upload-clients"));
+    let rust = Command::new(root.join("target/debug/oss-callback-upload-clients"));
     if ![
         "venv/bin/python3",
         "node/node_modules/ali-oss",
-        "rust/debug/oss-callback-upload-clients",
+        "../debug/oss-callback-upload-clients",
     ]
     .iter()
     .all(|path| installed.join(path).exists())

@@ -229,7 +229,7 @@ async fn run_all(oss: &LocalOss, token: &str, cases: &[Case]) -> BTreeMap<String
         let script = package.join("clients/node.cjs");
         let modules = installed.join("node/node_modules");
         seen.extend(run(&in_path("node"), &[&script, &modules], &setup).unwrap_or_default());
-        let rust = installed.join("rust/debug/oss-callback-e2e-clients");
+        let rust = package.join("../../target/debug/oss-callback-e2e-clients");
         seen.extend(run(&rust, &[], &setup).unwrap_or_default());
         seen
     })

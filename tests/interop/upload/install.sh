@@ -9,4 +9,5 @@ python3 -m venv "$there/venv"
 "$there/venv/bin/pip" install --quiet --requirement "$here/requirements.txt"
 cp "$here/package.json" "$here/package-lock.json" "$there/node/"
 npm ci --prefix "$there/node" --ignore-scripts --no-audit --no-fund
-cargo build --locked --manifest-path "$here/rust/Cargo.toml" --target-dir "$there/rust"
+# Shares what the workspace has compiled.
+cargo build --locked --manifest-path "$here/rust/Cargo.toml" --target-dir "$here/../../../target"
