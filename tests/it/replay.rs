@@ -944,18 +944,16 @@ async fn a_copy_of_a_callback_that_was_cut_off_is_told_so_until_an_operator_free
     let store = MemoryReplayStore::new();
     let layer = layer(store.clone());
     let effects = Effects::default();
-    let cut_off = send(&layer, callback(1), || {
-        effects.add();
-        std::future::pending()
-    });
-    assert!(cut_off.now_or_never().is_none());
-    yield_now().await;
+    let proof = CallbackSigner::new().verify(callback(1)).unwrap();
+    let id = ReplayId::of_message(&proof);
+    // What the guard tells of a handler that was cut off.
+    let cut_off = ReplayClaim::new(*id.as_bytes(), [9; 16], now(), MINUTE, 60 * MINUTE);
+    store.reserve(&cut_off).await.unwrap();
+    store.hold(&cut_off).await.unwrap();
+
     let response = send_counted(&layer, callback(1), &effects).await;
     assert_eq!(response.status(), 409);
     assert_eq!(replay(&response), Some(Replay::Interrupted));
-
-    let proof = CallbackSigner::new().verify(callback(1)).unwrap();
-    let id = ReplayId::of_message(&proof);
     assert_eq!(store.look_up(&id).unwrap().state, ReplayState::Held);
     assert!(store.free(&id));
     assert_eq!(

