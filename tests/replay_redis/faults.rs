@@ -20,6 +20,8 @@ use oss_callback::{
 };
 use tokio::{runtime::Handle, task::JoinSet, time::sleep};
 
+#[cfg(feature = "tracing")]
+use crate::support::log::Log;
 use crate::{
     proxy::{Mode, Proxy},
     servers::{PATIENCE, Server, eventually, store_at},
@@ -512,9 +514,12 @@ async fn the_server_is_demoted_and_its_name_leads_to_another() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+// On one thread, where every event can be counted.
+#[tokio::test]
 async fn copies_at_a_dead_server_leave_nothing() {
     const COPIES: usize = 20_000;
+    #[cfg(feature = "tracing")]
+    let log = Log::start();
     let Some(mut server) = Server::start().await else {
         return;
     };
@@ -551,6 +556,17 @@ async fn copies_at_a_dead_server_leave_nothing() {
     );
     assert!(left <= 100, "{left} tasks");
     assert!(guard.pending() <= 100, "{} undos", guard.pending());
+    #[cfg(feature = "tracing")]
+    {
+        let events = log.lines();
+        assert!(events.len() <= 100, "{} events", events.len());
+        for told in ["the replay store failed", "genuine callback refused"] {
+            assert!(
+                events.iter().any(|event| event.contains(told)),
+                "{events:#?}"
+            );
+        }
+    }
 }
 
 #[test]
