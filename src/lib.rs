@@ -105,14 +105,17 @@
 //!
 //! # Events
 //!
-//! With the feature `tracing`, under the target `oss_callback`. With `tracing-subscriber`'s default,
-//! `info`, an operator sees all that is not `debug`. Of each cause, a layer warns at once and then at
+//! With the feature `tracing`, under the target `oss_callback`. At `info`, an operator sees all that is
+//! not `debug`. That is the default of `tracing-subscriber`; with its feature `env-filter`, say
+//! `RUST_LOG=info`. Of each cause, a layer warns at once and then at
 //! most once a minute, with `left_out`, the number of those that it did not write.
 //!
 //! | level | event | fields |
 //! |---|---|---|
 //! | `error` | a handler asked for what no layer has left for it: there is no layer around it, or no ticket guard in it | `look_at` |
 //! | `error` | a rejection was rendered with a status of success, or a guard's answer could not be rendered | `kind`, `status` |
+//! | `error` | the handler or a guard failed: `Rejection::internal`, or `?` | `cause`, `path`, `request_id` |
+//! | `error` | a ticket was not issued, or an upload was not authorized | `cause` |
 //! | `warn` | genuine callback refused: its signature opened, and it was altered on the way, or a guard, its variables or the handler refuse it | `kind`, `cause`, `look_at`, `path`, `request_id` |
 //! | `warn` | callback refused, as its signature is of another version, or something in this server rewrote its target | `kind`, `cause`, `look_at`, `request_id` |
 //! | `warn` | a handler was cut off, because its sender hung up or an outer timeout ended the request | `reason`, `look_at`, `elapsed_ms`, `path`, `request_id` |

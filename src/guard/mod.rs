@@ -53,6 +53,7 @@ pub(crate) use self::ticket::TicketExtension;
 pub use self::ticket::{Ticket, TicketClaims, TicketError, TicketGuard, TicketKey, TicketObjects};
 #[cfg(feature = "upload")]
 pub(crate) use self::var_names::Variable;
+pub(crate) use self::var_problem::VarProblem;
 pub use self::{
     admission::Admission,
     age::AgeGuard,

@@ -5,7 +5,7 @@ use super::var_names::Variable;
 /// What is wrong with a variable that a guard needs. It names variables as the application
 /// configured them, and nothing else that the body says.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum VarProblem {
+pub(crate) enum VarProblem {
     #[error(
         "the body has no variable `{name}`{}: put `{name}={}` into the template, or say with `var_names` \
          what the template calls it (`VarNames::{}`)",

@@ -23,6 +23,7 @@ use http_body::Body;
 
 use crate::{
     Outcome, Rejection, RejectionKind, SignatureMismatch, TargetProblem, VerifiedCallback,
+    guard::VarProblem,
     log::{
         Causes, LeftOut, Path, RateLimit, errors_are_heard, event, hexadecimal,
         information_is_heard, warnings_are_heard,
@@ -87,7 +88,7 @@ impl LayerLog {
         } else {
             event!(warn, "callback refused", {
                 kind: rejection.code(),
-                look_at: look_at(rejection.kind()),
+                look_at: look_at(rejection),
                 request_id: request_id.as_deref(),
                 left_out: left_out.if_any(),
             }, Causes(rejection));
@@ -286,13 +287,23 @@ fn warn_of_genuine(
     path: Option<&str>,
     left_out: LeftOut,
 ) {
-    event!(warn, "genuine callback refused", {
-        kind: rejection.code(),
-        look_at: look_at(rejection.kind()),
-        path: path.map(|path| text(Path(path))),
-        request_id: request_id,
-        left_out: left_out.if_any(),
-    }, Causes(rejection));
+    let path = path.map(|path| text(Path(path)));
+    if rejection.kind() == &RejectionKind::Internal {
+        event!(error, "the handler or a guard failed", {
+            kind: rejection.code(),
+            path: path,
+            request_id: request_id,
+            left_out: left_out.if_any(),
+        }, Causes(rejection));
+    } else {
+        event!(warn, "genuine callback refused", {
+            kind: rejection.code(),
+            look_at: look_at(rejection),
+            path: path,
+            request_id: request_id,
+            left_out: left_out.if_any(),
+        }, Causes(rejection));
+    }
 }
 
 /// What an operator has to learn although no signature opened: with either, no callback gets through.
@@ -305,9 +316,9 @@ fn concerns_operators(kind: &RejectionKind) -> bool {
 }
 
 /// Where the cure is to be looked for.
-fn look_at(kind: &RejectionKind) -> Option<&'static str> {
+fn look_at(rejection: &Rejection) -> Option<&'static str> {
     use RejectionKind::*;
-    Some(match kind {
+    Some(match rejection.kind() {
         InvalidSignature(SignatureMismatch::TargetChanged) => {
             "path_prefix, or signed_target: a proxy or an outer layer changed the path or the query"
         }
@@ -335,10 +346,20 @@ fn look_at(kind: &RejectionKind) -> Option<&'static str> {
         BucketMismatch => "BucketGuard, and var_names",
         ObjectMismatch(_) => "ObjectCheck, and the upload's callbackBody",
         Stale => "AgeGuard, var_names, and the clock",
+        TicketMismatch if !lacks_variable(rejection) => {
+            "what was uploaded: the ticket is for something else"
+        }
         TicketMissing | TicketMismatch => "var_names, and the upload's callbackBody",
         TicketInvalid | TicketExpired => "the keys and lifetimes of the TicketGuard",
         _ => return None,
     })
+}
+
+/// Whether a guard did not find a variable that it compares, or could not read it.
+fn lacks_variable(rejection: &Rejection) -> bool {
+    rejection
+        .source()
+        .is_some_and(|source| source.is::<VarProblem>())
 }
 
 /// What tells one refusal from another: the kind, and what it says beyond that.

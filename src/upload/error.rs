@@ -1,5 +1,7 @@
 //! Why an upload cannot be authorized.
 
+use std::fmt;
+
 use super::{ParamsError, TemplateError};
 use crate::{ConfigError, Rejection, TicketError};
 
@@ -8,7 +10,7 @@ use crate::{ConfigError, Rejection, TicketError};
 /// In handlers it works with `?`. Under axum it is a response: 400 for a [key](Self::Key), which a caller
 /// may have chosen, else 500, with the cause in the log. In handlers that return [`Rejection`] it
 /// becomes [`Rejection::internal`].
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UploadError {
     /// The name of the bucket is malformed.
@@ -35,8 +37,8 @@ pub enum UploadError {
     /// The HTTP client that asks OSS cannot be made, as on a machine without TLS roots.
     #[error("no HTTP client can be made: {0}")]
     HttpClient(String),
-    /// Something that an upload cannot do without was not said.
-    #[error("`{0}` was not said")]
+    /// A setting that every upload needs is not set.
+    #[error("`{0}` is not set: call `.{0}(..)` on the builder")]
     Incomplete(&'static str),
     /// How long something is valid, which is a second at least and seven days at most.
     #[error("an authorization is valid for one second at least and for seven days at most")]
@@ -73,6 +75,13 @@ pub enum UploadError {
     /// Names of variables that guards could not work with.
     #[error(transparent)]
     VarNames(ConfigError),
+}
+
+/// States the rule, as a `main` that returns `Result<(), Box<dyn Error>>` prints `Debug`.
+impl fmt::Debug for UploadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UploadError({self})")
+    }
 }
 
 impl UploadError {

@@ -404,7 +404,7 @@ impl Member {
 }
 
 /// A template that does not work.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TemplateError {
     /// Custom variables are named `x:` and lower-case letters.
@@ -486,6 +486,13 @@ pub enum TemplateError {
         /// What was probably meant.
         hint: String,
     },
+}
+
+/// States the rule, as a `main` that returns `Result<(), Box<dyn Error>>` prints `Debug`.
+impl fmt::Debug for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TemplateError({self})")
+    }
 }
 
 /// A rejection says what happened, its source says why.

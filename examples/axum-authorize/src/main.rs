@@ -57,6 +57,8 @@ fn uploads(key: &TicketKey, settings: Settings) -> Result<DirectUpload, UploadEr
         .template(BodyTemplate::form().var(Var::ImageWidth).build()?)
         .ticket_key(key.clone())
         .decodes_into::<Upload>()
+        // An avatar may be replaced. Without this nothing is: each upload needs a key of its own then.
+        .allow_overwrite()
         .build()
 }
 

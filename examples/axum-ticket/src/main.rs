@@ -196,7 +196,7 @@ mod demo {
                 body("acme/avatar.png", "&tenant=acme"),
             ),
             (
-                "a forged tenant, with the attacker's own ticket",
+                "a forged tenant, with their own ticket",
                 body("acme/avatar.png", &format!("&tenant=acme{mallorys}")),
             ),
             (
@@ -289,7 +289,7 @@ mod tests {
                 "the upload ticket is missing",
             ),
             (
-                "a forged tenant, with the attacker's own ticket",
+                "a forged tenant, with their own ticket",
                 403,
                 "TicketMismatch",
                 "the upload ticket is for another upload",

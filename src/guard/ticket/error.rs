@@ -1,5 +1,7 @@
 //! Why a ticket is not issued.
 
+use std::fmt;
+
 use super::{MAX_LIFE, MAX_TICKET_LEN};
 use crate::{ConfigError, Rejection};
 
@@ -32,7 +34,7 @@ use crate::{ConfigError, Rejection};
 ///     Ok(ticket)
 /// }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TicketError {
     /// A claim that no callback can satisfy, or that no guard takes.
@@ -66,6 +68,13 @@ pub enum TicketError {
     /// The operating system gives no random numbers.
     #[error("the operating system gives no random numbers for the id of a ticket")]
     Random,
+}
+
+/// States the rule, as a `main` that returns `Result<(), Box<dyn Error>>` prints `Debug`.
+impl fmt::Debug for TicketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TicketError({self})")
+    }
 }
 
 impl TicketError {

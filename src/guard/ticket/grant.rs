@@ -98,7 +98,7 @@ impl TicketGrant {
         }
         if let Some(max_size) = self.max_size {
             if cx.expect_number(Size, MISMATCH)? > max_size {
-                return Err(mismatch("it is for a smaller object"));
+                return Err(mismatch("the object is larger than its `max_size`"));
             }
         }
         if let Some(types) = &self.content_types {
