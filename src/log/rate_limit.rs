@@ -2,8 +2,9 @@
 //!
 //! 1. The first event of each cause passes at once, the next ones at a fixed interval, each with the
 //!    number of those left out before it.
-//! 2. The memory is fixed: [`SLOTS`] counters, however many causes there are. A cause that finds its
-//!    slots taken shares the last of them.
+//! 2. The memory is fixed. Each kind of event has [`SLOTS_OF_A_KIND`] counters of its own, so that a sender
+//!    who varies the causes of one kind silences no other. A cause that finds those of its kind taken
+//!    shares the last of them; one that was not heard of for an interval gives its counter up.
 //! 3. No lock is taken and nothing waits: an event that is left out costs a hash, the time and two
 //!    atomic operations, whether anybody listens or not.
 //! 4. What nobody would hear uses nothing up: the first event after a process has set up its logging
@@ -36,8 +37,8 @@ mod counting {
 
     use super::LeftOut;
 
-    /// A layer has some thirty kinds of events, and an unlucky one sees five of them.
-    const SLOTS: usize = 64;
+    /// More than a layer has kinds of events. The kinds are constants, no sender can add one.
+    const KINDS: usize = 48;
 
     /// How many causes of one kind are told apart. Some of the texts depend on what the sender sends,
     /// who must not be able to crowd out the other kinds.
@@ -48,7 +49,15 @@ mod counting {
         started: Instant,
         interval_ms: u64,
         burst: u64,
-        slots: [Slot; SLOTS],
+        kinds: Box<[Kind; KINDS]>,
+    }
+
+    /// The counters of one kind of event.
+    #[derive(Default)]
+    struct Kind {
+        /// The hash of its name; 0 while this place is free.
+        name: AtomicU64,
+        slots: [Slot; SLOTS_OF_A_KIND],
     }
 
     #[derive(Default)]
@@ -73,7 +82,7 @@ mod counting {
                 started: Instant::now(),
                 interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
                 burst,
-                slots: std::array::from_fn(|_| Slot::default()),
+                kinds: Box::new(std::array::from_fn(|_| Kind::default())),
             }
         }
 
@@ -106,7 +115,7 @@ mod counting {
             cause: impl Hash,
             is_heard: impl FnOnce() -> bool,
         ) -> Option<LeftOut> {
-            let slot = self.slot(kind, cause);
+            let slot = self.slot(now, kind, cause);
             let tolerated = now.saturating_add(self.interval_ms * (self.burst - 1));
             if slot.due.load(Relaxed) <= tolerated && !is_heard() {
                 return None;
@@ -122,26 +131,45 @@ mod counting {
         }
 
         /// The slot that counts this cause, or the one that it shares.
-        fn slot(&self, kind: &str, cause: impl Hash) -> &Slot {
+        fn slot(&self, now: u64, kind: &str, cause: impl Hash) -> &Slot {
             let mut hasher = DefaultHasher::new();
             kind.hash(&mut hasher);
-            let first = hasher.finish() as usize % SLOTS;
+            let name = hasher.finish().max(1);
             cause.hash(&mut hasher);
-            let hash = hasher.finish().max(1);
-            let mut slots = (first..first + SLOTS_OF_A_KIND).map(|at| &self.slots[at % SLOTS]);
-            let counts_it = |slot: &&Slot| {
+            let cause = hasher.finish().max(1);
+
+            let slots = &self.kind(name).slots;
+            let counts_it = |slot: &&Slot| slot.cause.load(Relaxed) == cause;
+            let is_over =
+                |slot: &Slot| slot.due.load(Relaxed).saturating_add(self.interval_ms) <= now;
+            let gives_way = |slot: &&Slot| {
                 let taken = slot.cause.load(Relaxed);
-                // Two threads may find the slot free; the one that loses looks on.
-                taken == hash
-                    || taken == 0
-                        && match slot.cause.compare_exchange(0, hash, Relaxed, Relaxed) {
-                            Ok(_) => true,
-                            Err(taken) => taken == hash,
-                        }
+                (taken == 0 || is_over(slot)) && claim(&slot.cause, taken, cause)
             };
             slots
+                .iter()
                 .find(counts_it)
-                .unwrap_or(&self.slots[(first + SLOTS_OF_A_KIND - 1) % SLOTS])
+                .or_else(|| slots.iter().find(gives_way))
+                .unwrap_or(&slots[SLOTS_OF_A_KIND - 1])
+        }
+
+        /// The counters of a kind, in the first place that is its own or free.
+        fn kind(&self, name: u64) -> &Kind {
+            let first = name as usize % KINDS;
+            let mut places = (first..first + KINDS).map(|at| &self.kinds[at % KINDS]);
+            let is_its_own = |kind: &&Kind| {
+                let taken = kind.name.load(Relaxed);
+                taken == name || taken == 0 && claim(&kind.name, 0, name)
+            };
+            places.find(is_its_own).unwrap_or(&self.kinds[first])
+        }
+    }
+
+    /// Takes a place that holds `before`. Another thread may take it for the same thing meanwhile.
+    fn claim(place: &AtomicU64, before: u64, wanted: u64) -> bool {
+        match place.compare_exchange(before, wanted, Relaxed, Relaxed) {
+            Ok(_) => true,
+            Err(taken) => taken == wanted,
         }
     }
 
@@ -210,9 +238,29 @@ mod counting {
                     .count()
             };
             assert_eq!(passed("one kind"), SLOTS_OF_A_KIND);
-            let all: usize = (0..20).map(|kind| passed(&format!("{kind}"))).sum();
-            assert!(all <= SLOTS, "{all}");
-            assert!(all >= SLOTS / 2, "{all}");
+            for kind in 1..KINDS {
+                let kind = format!("kind {kind}");
+                assert_eq!(
+                    passed(&kind),
+                    SLOTS_OF_A_KIND,
+                    "{kind} is not silenced by others"
+                );
+            }
+            let beyond: usize = (0..10).map(|kind| passed(&format!("beyond {kind}"))).sum();
+            assert_eq!(beyond, 0);
+        }
+
+        #[test]
+        fn a_cause_that_was_not_heard_of_gives_its_counter_up() {
+            let limit = limit();
+            let pass = |now, cause: usize| limit.pass_at(now, "kind", cause, || true).is_some();
+            for cause in 0..SLOTS_OF_A_KIND {
+                assert!(pass(0, cause));
+            }
+            assert!(!pass(0, 1_000), "it shares the last counter");
+            assert!(pass(2 * MINUTE, 1_000));
+            assert!(pass(2 * MINUTE, 2_000), "another counter was given up");
+            assert!(!pass(2 * MINUTE, 1_000));
         }
 
         #[test]

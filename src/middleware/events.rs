@@ -387,7 +387,10 @@ struct HashText<'a, H>(&'a mut H);
 
 impl<H: Hasher> Write for HashText<'_, H> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.write(text.as_bytes());
+        // Places and indices are the sender's, and no other cause.
+        for part in text.as_bytes().split(u8::is_ascii_digit) {
+            self.0.write(part);
+        }
         Ok(())
     }
 }

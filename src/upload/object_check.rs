@@ -16,7 +16,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use super::{ObjectClient, ObjectError};
+use super::{ObjectClient, ObjectError, UploadError, credentials::check_bucket};
 use crate::{
     Admission, ConfigError, Guard, GuardContext, ObjectMismatch, Rejection, RejectionKind,
     guard::{ObjectFacts, Role, Variable},
@@ -117,13 +117,23 @@ impl Guard for ObjectCheck {
                 "an `ObjectCheck` needs the name of a bucket",
             ));
         }
+        if self
+            .buckets
+            .iter()
+            .any(|bucket| check_bucket(bucket).is_err())
+        {
+            return Err(ConfigError::Guard(
+                "a bucket of an `ObjectCheck` is named by 3 to 63 lower-case letters, digits and hyphens, \
+                 without a scheme or an endpoint",
+            ));
+        }
         Ok(())
     }
 }
 
 fn refusal(error: ObjectError) -> Rejection {
     match error {
-        ObjectError::NotFound | ObjectError::Request(_) => {
+        ObjectError::NotFound | ObjectError::Request(UploadError::Key(_)) => {
             Rejection::caused_by(RejectionKind::ObjectMismatch(ObjectMismatch::Absent), error)
         }
         _ => Rejection::guard_unavailable().with_source(error),

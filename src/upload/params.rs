@@ -240,7 +240,7 @@ impl fmt::Debug for CallbackParams {
 }
 
 /// Says what more is in the parameters of a callback.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct CallbackParamsBuilder {
     urls: Vec<String>,
@@ -248,6 +248,17 @@ pub struct CallbackParamsBuilder {
     body: BodyTemplate,
     sni: bool,
     vars: Vec<(String, String)>,
+}
+
+/// Shows no URL and no variable: a ticket may be among them.
+impl fmt::Debug for CallbackParamsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallbackParamsBuilder")
+            .field("urls", &self.urls.len())
+            .field("sni", &self.sni)
+            .field("vars", &self.vars.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl CallbackParamsBuilder {

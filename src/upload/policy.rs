@@ -175,7 +175,7 @@ impl PostPolicy {
         fields.demand_here(json!({ "bucket": self.bucket }));
         match &self.key {
             Key::Exact(key) => {
-                check_key(key, false)?;
+                check_form_key(key)?;
                 fields.demand_here(json!(["eq", "$key", key]));
                 fields.push("key", key);
             }
@@ -285,7 +285,18 @@ fn check_prefix(prefix: &str) -> Result<(), UploadError> {
     if prefix.is_empty() {
         return Ok(());
     }
-    check_key(prefix, false)
+    check_form_key(prefix)
+}
+
+/// A form's key that says where the object will be: OSS replaces `${filename}` in it by the name that the
+/// browser gives, so that the object would be another than the ticket's.
+fn check_form_key(key: &str) -> Result<(), UploadError> {
+    if key.contains("${filename}") {
+        return Err(UploadError::Key(
+            "has no `${filename}`, which OSS replaces: say a prefix, and each file gets its own name under it",
+        ));
+    }
+    check_key(key, false)
 }
 
 /// The fields of a form, and what its policy demands.

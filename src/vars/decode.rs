@@ -159,6 +159,13 @@ fn locate(vars: &Vars, found: Found) -> Option<usize> {
         .enumerate()
         .filter(|(_, (_, value))| match found {
             Found::Bool(truth) => value.kind == ValueKind::Bool && (value.text == "true") == truth,
+            Found::Float(bits) => {
+                value.kind == ValueKind::Number
+                    && value
+                        .text
+                        .parse::<f64>()
+                        .is_ok_and(|number| number.to_bits() == bits)
+            }
             Found::Integer(number) => {
                 value.kind == ValueKind::Number && value.text.parse() == Ok(number)
             }
@@ -193,9 +200,18 @@ fn asked_name<T: DeserializeOwned>(vars: &Vars, index: usize) -> Option<Cow<'sta
         .iter()
         .all(|other| {
             let renamed = rename(vars, index, other);
-            let error = T::deserialize(VarsDeserializer(&renamed)).err();
-            let found = error.and_then(|error| error.unnamed());
-            found.and_then(|found| locate(&renamed, found)) != Some(index)
+            match T::deserialize(VarsDeserializer(&renamed)) {
+                Ok(_) => true,
+                // A type that checks the names of a map refuses the other name as such: that says
+                // nothing of the name being the type's own.
+                Err(error) => {
+                    error.is_missing(name)
+                        || error
+                            .unnamed()
+                            .and_then(|found| locate(&renamed, found))
+                            .is_some_and(|other| other != index)
+                }
+            }
         });
     is_asked_for.then(|| name.to_owned().into())
 }

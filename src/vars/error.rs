@@ -93,6 +93,7 @@ pub(super) enum Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Bool(bool),
+    Float(u64),
     Integer(i128),
     Null,
     /// The place of a text in memory. serde shows the very slice that it was given, so its place says
@@ -109,6 +110,9 @@ impl VarsError {
     pub(super) fn at(mut self, segment: Segment, is_absent: bool) -> Self {
         if let Self::Type(error) = &mut self {
             error.is_absent |= is_absent && error.path.is_empty();
+            // Only serde itself shows a value: it kept it, somewhere beneath this step.
+            error.is_kept |=
+                error.path.is_empty() && !error.is_value && error.found != Found::Unknown;
             error.path.push(segment);
         }
         self
@@ -120,6 +124,11 @@ impl VarsError {
             Self::Type(error) if error.path.is_empty() => Some(error.found),
             _ => None,
         }
+    }
+
+    /// Whether a type misses the field of this name.
+    pub(super) fn is_missing(&self, name: &str) -> bool {
+        matches!(self, Self::Type(error) if matches!(error.reason, Reason::Missing(field) if field == name))
     }
 
     /// Says that serde kept the value, and which field it is if that is known.
@@ -222,6 +231,7 @@ impl From<Unexpected<'_>> for Found {
     fn from(unexpected: Unexpected<'_>) -> Self {
         match unexpected {
             Unexpected::Bool(value) => Self::Bool(value),
+            Unexpected::Float(number) => Self::Float(number.to_bits()),
             Unexpected::Signed(number) => Self::Integer(number.into()),
             Unexpected::Str(text) => Self::Text {
                 address: text.as_ptr() as usize,

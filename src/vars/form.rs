@@ -79,26 +79,40 @@ fn decode_escape(digits: &[u8]) -> (u8, usize) {
 /// Whether a body can only be JSON text: an object or array at its very beginning, percent-encoded or
 /// not. JSON within a value is for the application, and a name may have brackets.
 ///
-/// 1. Blanks, encoded ones too, and a byte order mark may stand before it.
+/// 1. Blanks, encoded ones too, empty pairs and a byte order mark may stand before it, and quotes
+///    around it.
 /// 2. `{`, a quoted name and `:` begin an object, `[` and an object or a quoted text begin an array,
 ///    whatever follows: OSS filled it as a form, with values that have no quotes and with a template's own
 ///    `&` and `=`, so the rest is seldom valid JSON, and often several pairs. The quotes may be single.
-/// 3. Anything else in brackets is JSON text only as a whole: `{}`, `[1]` and `{bucket:photos}` are,
+/// 3. Anything else in brackets is JSON text only as a whole, or to the end of its pair: `{}`, `[1]` and `{bucket:photos}` are,
 ///    while `{x:user}=42` is a pair.
 fn is_json(body: &[u8]) -> bool {
     // Nearly all bodies are told apart by their first byte.
     if !matches!(
         body.first(),
-        Some(b'{' | b'[' | b'%' | b'+' | b'\xef' | 0..=b' ')
+        Some(
+            b'{' | b'[' | b'"' | b'\'' | b'%' | b'+' | b'&' | 0..=b' ' | 0xc2 | 0xe2 | 0xe3 | 0xef
+        )
     ) {
         return false;
     }
+    // Empty pairs, a byte order mark, and the blanks that editors and web pages leave.
+    let is_blank = |(byte, is_separator): &(u8, bool)| {
+        *is_separator && *byte == b'&'
+            || matches!(
+                byte,
+                0xef | 0xbb | 0xbf | 0xc2 | 0xa0 | 0xe3 | 0x80 | 0xe2 | 0x8b | 0x0b
+            )
+    };
     let mut tokens = Decoded(body)
-        .skip_while(|(byte, _)| matches!(byte, b'\xef' | b'\xbb' | b'\xbf'))
         .filter(|(byte, _)| !byte.is_ascii_whitespace())
+        .skip_while(is_blank)
         .peekable();
-    let Some((open @ (b'{' | b'['), _)) = tokens.next() else {
-        return false;
+    let open = match tokens.next() {
+        Some((open @ (b'{' | b'['), _)) => open,
+        // A document in quotes: it was written as JSON twice.
+        Some((b'"' | b'\'', _)) => return matches!(tokens.next(), Some((b'{' | b'[', _))),
+        _ => return false,
     };
     let mut depth = 1_usize;
     while open == b'[' && tokens.next_if(|(byte, _)| *byte == b'[').is_some() {
@@ -147,8 +161,13 @@ fn is_enclosed(
     let mut is_in_name = true;
     // A name in braces is no object without a colon.
     let mut is_value = open == b'[' || is_empty;
+    let mut has_colon = false;
     let mut last = open;
     for (byte, is_separator) in tokens {
+        let ends_pair = is_separator && byte == b'&';
+        if ends_pair && open == b'{' && has_colon && last == b'}' {
+            return true;
+        }
         if is_in_name {
             if depth == 0 {
                 return false;
@@ -156,7 +175,7 @@ fn is_enclosed(
             match byte {
                 b'{' | b'[' => depth += 1,
                 b'}' | b']' => depth -= 1,
-                b':' => is_value = true,
+                b':' => (is_value, has_colon) = (true, true),
                 _ => {}
             }
             is_in_name = !is_separator;
@@ -244,6 +263,17 @@ mod tests {
     }
 
     const JSON: &[&str] = &[
+        // Written as JSON twice, or pasted with quotes or blanks around it.
+        r#""{\"object\":\"a\",\"size\":7}""#,
+        r#"'{"object":"a"}'"#,
+        r#"&{"object":"a"}"#,
+        "\u{a0}{\"object\":\"a\"}",
+        "\u{3000}{\"object\":\"a\"}",
+        "\u{200b}{\"object\":\"a\"}",
+        "\u{b}{\"object\":\"a\"}",
+        // With a pair behind it.
+        "{object:a,size:7}&ticket=x",
+        "{object:a=b,x:1}&ticket=abc",
         r#"{"bucket":photos,"object":a%2Fb.jpg,"size":7}"#,
         r#"{"object":"a","size":7}"#,
         r#"{"url":"https://a/?b=1&c=2","object":a}"#,

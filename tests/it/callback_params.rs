@@ -549,3 +549,11 @@ proptest! {
         let _ = CallbackParams::from_form_fields([("callback", &*callback), (&query, "x")]);
     }
 }
+
+#[test]
+fn debug_of_a_builder_shows_no_url_and_no_variable() {
+    let template = BodyTemplate::form().var(Var::Object).build().unwrap();
+    let builder = CallbackParams::builder("https://app.example/cb?secret=canary", template)
+        .var("ticket", "canary");
+    assert!(!format!("{builder:?}").contains("canary"), "{builder:?}");
+}

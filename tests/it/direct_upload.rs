@@ -276,6 +276,9 @@ fn what_cannot_be_granted_is_refused() {
     assert!(put.authorize(&mixed).is_ok(), "the ticket limits it");
     let long = claims().app(&"x".repeat(1000));
     assert!(matches!(refused(&post, &long), UploadError::Ticket(_)));
+    // OSS would give the object another name than the ticket's.
+    let replaced = TicketClaims::object("a/${filename}");
+    assert!(matches!(refused(&post, &replaced), UploadError::Key(_)));
     let dots = TicketClaims::object("a/../b");
     assert!(matches!(
         refused(&put, &dots),

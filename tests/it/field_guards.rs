@@ -431,6 +431,10 @@ fn secrets_that_were_never_filled_are_refused() {
     assert!(TicketKey::with_kid("k", [0; 32]).is_err());
     assert!(TicketKey::from_base64("A".repeat(44)).is_err());
     assert!(TicketKey::new(SECRET).is_ok());
+    // As `openssl rand -base64 64` wraps it.
+    let wrapped = BASE64_STANDARD.encode([SECRET, SECRET].concat());
+    let wrapped = format!("{}\n{}\n", &wrapped[..64], &wrapped[64..]);
+    assert!(TicketKey::from_base64(wrapped).is_ok());
 }
 
 /// A key, by the tickets that it makes.

@@ -508,3 +508,25 @@ async fn a_key_that_cannot_be_fetched_is_one_warning() {
         ],
     );
 }
+
+/// The place of a syntax error depends on what the sender writes, and is no other cause.
+#[tokio::test]
+async fn one_broken_template_is_one_cause_and_silences_no_other() {
+    let log = Log::start();
+    let layer = signed().build().unwrap();
+    let signer = CallbackSigner::new();
+    for length in 1..40 {
+        let directory = "d".repeat(length);
+        let body = format!(r#"{{"size":7,"dir":"{directory}","object":""a""}}"#);
+        send(&layer, signer.json("/cb", body)).await;
+    }
+    assert_eq!(log.lines().len(), 1, "{:#?}", log.lines());
+    send(&layer, signer.form("/other", r#"{"object":a}"#)).await;
+    assert_eq!(log.lines().len(), 2, "{:#?}", log.lines());
+    let mut other_version = signer.form("/cb", "object=a");
+    other_version
+        .headers_mut()
+        .insert("x-oss-signature-version", HeaderValue::from_static("2.0"));
+    send(&layer, other_version).await;
+    assert_eq!(log.lines().len(), 3, "{:#?}", log.lines());
+}

@@ -126,13 +126,14 @@ impl TicketKey {
     }
 
     /// A key without an id. The secret is what this base64 text stands for, in the standard or the
-    /// URL-safe alphabet, with or without padding. White space around it does not count, as files end
-    /// in a line feed.
+    /// URL-safe alphabet, with or without padding. White space does not count, as files end in a
+    /// line feed and tools wrap lines.
     ///
     /// # Errors
     /// If it is not base64, and as [`new`](Self::new) for the decoded secret.
     pub fn from_base64(secret: impl AsRef<str>) -> Result<Self, ConfigError> {
-        let text = secret.as_ref().trim();
+        // Tools wrap long texts.
+        let text: String = secret.as_ref().split_ascii_whitespace().collect();
         let alphabet = match text.contains(['-', '_']) {
             true => URL_SAFE,
             false => STANDARD,
@@ -140,7 +141,7 @@ impl TicketKey {
         let config =
             GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
         let secret = GeneralPurpose::new(&alphabet, config)
-            .decode(text)
+            .decode(&text)
             .map_err(|_| {
                 ConfigError::Ticket(
                     "the secret of a ticket key is not base64: `TicketKey::new` takes other text and bytes",
