@@ -116,6 +116,7 @@ impl DirectUpload {
             template: None,
             var_names: VarNames::new(),
             check: None,
+            samples: Vec::new(),
             method: Method::Post,
             start_within: DEFAULT_LIFE,
             finish_within: DEFAULT_DURATION,
@@ -279,6 +280,7 @@ pub struct DirectUploadBuilder {
     template: Option<BodyTemplate>,
     var_names: VarNames,
     check: Option<Check>,
+    samples: Vec<(String, String)>,
     method: Method,
     start_within: Duration,
     finish_within: Duration,
@@ -287,7 +289,7 @@ pub struct DirectUploadBuilder {
     clock: Clock,
 }
 
-type Check = fn(&BodyTemplate, &VarNames) -> Result<(), TemplateError>;
+type Check = fn(&BodyTemplate, &VarNames, &[(&str, &str)]) -> Result<(), TemplateError>;
 
 impl DirectUploadBuilder {
     /// The bucket that uploads go to.
@@ -356,9 +358,49 @@ impl DirectUploadBuilder {
         self
     }
 
-    /// Checks that callbacks decode into the type of the handler; see [`BodyTemplate::check`].
+    /// Checks that callbacks decode into the type of the handler; see [`BodyTemplate::check`]. A custom
+    /// variable is tried as a number, as `true` and as a word; for an enum or a date, give a
+    /// [`sample`](Self::sample).
     pub fn decodes_into<T: DeserializeOwned>(mut self) -> Self {
-        self.check = Some(BodyTemplate::check::<T>);
+        self.check = Some(BodyTemplate::check_with::<T>);
+        self
+    }
+
+    /// What a custom variable may hold, for the check of [`decodes_into`](Self::decodes_into).
+    ///
+    /// ```
+    /// use oss_callback::{
+    ///     TicketKey,
+    ///     upload::{BodyTemplate, Credentials, DirectUpload, OssEndpoint, Var},
+    /// };
+    /// use serde::Deserialize;
+    ///
+    /// #[derive(Deserialize)]
+    /// #[serde(rename_all = "lowercase")]
+    /// enum Plan {
+    ///     Free,
+    ///     Pro,
+    /// }
+    ///
+    /// #[derive(Deserialize)]
+    /// struct Upload {
+    ///     plan: Plan,
+    /// }
+    ///
+    /// let uploads = DirectUpload::builder()
+    ///     .bucket("photos")
+    ///     .endpoint(OssEndpoint::of_region("cn-hangzhou")?)
+    ///     .credentials(Credentials::new("LTAI..", "secret"))
+    ///     .callback_url("https://app.example/oss/callback")
+    ///     .ticket_key(TicketKey::generate()?)
+    ///     .template(BodyTemplate::form().var(Var::custom("plan")).build()?)
+    ///     .decodes_into::<Upload>()
+    ///     .sample("plan", "pro")
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sample(mut self, variable: impl Into<String>, value: impl Into<String>) -> Self {
+        self.samples.push((variable.into(), value.into()));
         self
     }
 
@@ -428,7 +470,14 @@ impl DirectUploadBuilder {
 
         let (template, ticket_var) = complete(self.template, &self.var_names)?;
         if let Some(check) = self.check {
-            check(&template, &self.var_names)?;
+            // Handlers take the ticket from its guard.
+            let ticket = [(ticket_var.as_str(), "a ticket")];
+            let samples = self
+                .samples
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()));
+            let samples: Vec<_> = samples.chain(ticket).collect();
+            check(&template, &self.var_names, &samples)?;
         }
         let mut urls = self.callback_urls.into_iter();
         let url = urls.next().ok_or(UploadError::Incomplete("callback_url"))?;

@@ -650,3 +650,28 @@ fn reachability_is_asked_for_and_warned_of() {
         );
     }
 }
+
+#[test]
+fn a_handlers_enum_is_checked_with_a_sample() {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    #[allow(dead_code)]
+    enum Plan {
+        Free,
+        Pro,
+    }
+    #[derive(Deserialize)]
+    #[allow(dead_code)]
+    struct Planned {
+        plan: Plan,
+    }
+    let planned = || {
+        let template = BodyTemplate::form().var(Var::custom("plan"));
+        let builder = builder().template(template.build().unwrap());
+        builder.decodes_into::<Planned>()
+    };
+    let error = planned().build().unwrap_err();
+    assert!(error.to_string().contains("`plan`"), "{error}");
+    assert!(planned().sample("plan", "pro").build().is_ok());
+    assert!(planned().sample("plan", "gold").build().is_err());
+}
