@@ -3,7 +3,8 @@
 //! 1. A pattern is `type/subtype`, `type/*` or `*/*`. A `*` anywhere else is malformed.
 //! 2. ASCII letters match in either case.
 //! 3. What the uploader declared may have parameters, `text/plain; charset=utf-8`. They count only
-//!    for a pattern that has parameters too; such a pattern is compared whole.
+//!    for a pattern that has parameters too; such a pattern is compared whole, but for the blanks around
+//!    its semicolons.
 //! 4. A wildcard stands for one concrete type: `image/*` does not match `image/`, nor itself.
 
 /// Whether it is a pattern that can match something.
@@ -21,7 +22,12 @@ pub(super) fn is_pattern(pattern: &str) -> bool {
 
 /// Whether a pattern matches what the uploader declared. A malformed pattern matches at most itself.
 pub(super) fn matches(pattern: &str, declared: &str) -> bool {
-    if pattern.eq_ignore_ascii_case(declared) {
+    let parts = |text: &str| {
+        text.split(';')
+            .map(|part| part.trim().to_ascii_lowercase())
+            .collect::<Vec<_>>()
+    };
+    if parts(pattern) == parts(declared) {
         return !pattern.contains('*');
     }
     let declared = essence(declared);
@@ -106,6 +112,17 @@ mod tests {
             ("image/png", "image/png2", false),
             ("image/png", "image/png; q=1", true),
             ("image/png", "", false),
+            (
+                "text/plain; charset=utf-8",
+                "text/plain;charset=utf-8",
+                true,
+            ),
+            (
+                "text/plain;charset=utf-8",
+                "text/plain ; charset=UTF-8",
+                true,
+            ),
+            ("text/plain; charset=utf-8", "text/plain", false),
             (
                 "text/plain; charset=utf-8",
                 "text/plain; charset=UTF-8",
