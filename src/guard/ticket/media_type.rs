@@ -22,12 +22,7 @@ pub(super) fn is_pattern(pattern: &str) -> bool {
 
 /// Whether a pattern matches what the uploader declared. A malformed pattern matches at most itself.
 pub(super) fn matches(pattern: &str, declared: &str) -> bool {
-    let parts = |text: &str| {
-        text.split(';')
-            .map(|part| part.trim().to_ascii_lowercase())
-            .collect::<Vec<_>>()
-    };
-    if parts(pattern) == parts(declared) {
+    if is_same(pattern, declared) {
         return !pattern.contains('*');
     }
     let declared = essence(declared);
@@ -38,6 +33,19 @@ pub(super) fn matches(pattern: &str, declared: &str) -> bool {
                 && is_concrete(subtype)
         }
         _ => pattern.eq_ignore_ascii_case(declared) && !pattern.contains('*'),
+    }
+}
+
+/// Whether two types are the same with all parameters.
+fn is_same(one: &str, other: &str) -> bool {
+    let parts = |text| str::split(text, ';').map(str::trim);
+    let (mut one, mut other) = (parts(one), parts(other));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return true,
+            (Some(one), Some(other)) if one.eq_ignore_ascii_case(other) => {}
+            _ => return false,
+        }
     }
 }
 
