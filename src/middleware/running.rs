@@ -309,7 +309,8 @@ pub(super) fn poll_handler<F: Future>(
 ///
 /// [drain]: crate::ReplayGuard::drain
 ///
-/// ```no_run
+#[cfg_attr(feature = "axum", doc = "```no_run")]
+#[cfg_attr(not(feature = "axum"), doc = "```text")]
 /// # use axum::{Router, routing::post};
 /// # use oss_callback::{CallbackAnswer, OssCallbackLayer};
 /// # async fn signal() {}

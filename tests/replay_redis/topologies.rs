@@ -68,6 +68,9 @@ async fn becomes_master(server: &Server) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_replace_a_master_that_died() {
+    let Some(_alone) = crate::faults::wanted().await else {
+        return;
+    };
     let Some(mut trio) = Trio::start().await else {
         return;
     };
@@ -95,6 +98,9 @@ async fn sentinels_replace_a_master_that_died() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_replace_a_master_that_lives() {
+    let Some(_alone) = crate::faults::wanted().await else {
+        return;
+    };
     let Some(trio) = Trio::start().await else {
         return;
     };
@@ -301,6 +307,9 @@ async fn a_slot_that_moves_is_followed() {
 #[cfg(feature = "redis-cluster")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_replaces_a_master_that_died() {
+    let Some(_alone) = crate::faults::wanted().await else {
+        return;
+    };
     let Some(cluster) = Cluster::start().await else {
         return;
     };
@@ -326,6 +335,9 @@ async fn a_cluster_replaces_a_master_that_died() {
 #[cfg(feature = "redis-cluster")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_gets_a_master_back_that_has_no_replica() {
+    let Some(_alone) = crate::faults::wanted().await else {
+        return;
+    };
     let Some(cluster) = Cluster::start().await else {
         return;
     };
