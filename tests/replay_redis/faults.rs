@@ -38,8 +38,7 @@ pub(crate) async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
 }
 
 /// The matrix of faults races real failovers against the clock, and a busy machine can lose such a race: it
-/// runs where `OSS_CALLBACK_REDIS_FAULTS` is set, one test at a time, and `.ci/run` tries each up to three
-/// times.
+/// runs where `OSS_CALLBACK_REDIS_FAULTS` is set, one test at a time.
 pub(crate) async fn wanted() -> Option<tokio::sync::MutexGuard<'static, ()>> {
     if std::env::var_os("OSS_CALLBACK_REDIS_FAULTS").is_none() {
         let _ = writeln!(
