@@ -6,6 +6,7 @@
 //!    compare before they change. So each is tried again within its time limit, over another
 //!    connection if need be; see [`fault`] for when.
 //! 3. A server that refuses or cannot be reached has done nothing, and nothing is undone then.
+// Without a cluster or TLS some of what they share is not used.
 #![cfg_attr(
     not(all(feature = "redis-cluster", feature = "redis-tls-no-provider")),
     allow(dead_code, unused_variables)
