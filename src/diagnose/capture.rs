@@ -119,6 +119,15 @@ impl CapturedRequest {
         })
     }
 
+    /// The same request with another method. OSS uses POST; [`new`](Self::new) assumes it.
+    #[must_use]
+    pub fn with_method(self, method: impl Into<String>) -> Self {
+        Self {
+            method: method.into(),
+            ..self
+        }
+    }
+
     /// The method. OSS uses POST; it is not signed.
     #[must_use]
     pub fn method(&self) -> &str {

@@ -2,11 +2,15 @@
 //!
 //! | subcommand | what |
 //! |---|---|
+//! | `doctor` | why a callback does not verify, and what to set |
 //! | `local-oss` | a local OSS that runs upload callbacks against an application on localhost |
 
 #![forbid(unsafe_code)]
 
+mod doctor;
 mod local_oss;
+mod output;
+mod public_keys;
 
 use std::process::ExitCode;
 
@@ -22,6 +26,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Says why a callback does not verify, and what to set.
+    Doctor(doctor::Args),
     /// Runs a local OSS that calls an application on localhost back.
     LocalOss(local_oss::Args),
 }
@@ -43,13 +49,11 @@ fn main() -> ExitCode {
         }
     };
     let result = match cli.command {
-        Command::LocalOss(args) => local_oss::run(args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::LocalOss(args) => local_oss::run(args).map(|()| ExitCode::SUCCESS),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
 }
