@@ -4,21 +4,27 @@
 //! |---|---|
 //! | `doctor` | why a callback does not verify, and what to set |
 //! | `local-oss` | a local OSS that runs upload callbacks against an application on localhost |
+//! | `sign` | a signed callback for tests: as raw HTTP, as a curl command, or sent |
+//! | `key` | the public keys that callbacks are verified with |
+//! | `completions`, `man` | shell completions and man pages |
 
 #![forbid(unsafe_code)]
 
 mod doctor;
+mod key;
 mod local_oss;
+mod manual;
 mod output;
 mod public_keys;
+mod sign;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Tools for Alibaba Cloud OSS upload callbacks.
 #[derive(Debug, Parser)]
-#[command(name = "oss-callback", version)]
+#[command(name = "oss-callback", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -30,7 +36,23 @@ enum Command {
     Doctor(doctor::Args),
     /// Runs a local OSS that calls an application on localhost back.
     LocalOss(local_oss::Args),
+    /// Makes a signed callback for tests, and sends it.
+    Sign(sign::Args),
+    /// Shows, fetches and checks public keys.
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Prints a completion script for a shell.
+    Completions(manual::CompletionsArgs),
+    /// Prints man pages.
+    Man(manual::ManArgs),
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  A callback is refused, and nothing says why:   oss-callback doctor request.http
+  Develop without a public host:                 oss-callback local-oss
+  Try an endpoint:                               oss-callback sign --send http://127.0.0.1:3000/oss/callback
+  Every subcommand has more:                     oss-callback doctor --help";
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -51,6 +73,10 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Doctor(args) => doctor::run(&args),
         Command::LocalOss(args) => local_oss::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Sign(args) => sign::run(&args),
+        Command::Key(command) => key::run(&command),
+        Command::Completions(args) => manual::completions(&args, Cli::command()),
+        Command::Man(args) => manual::man(&args, Cli::command()),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error}");

@@ -75,8 +75,8 @@ mod xml;
 
 pub use self::{
     callback::{
-        Answer, Attempt, Callback, CallbackKey, CallbackKeyError, CallbackOutcome, Fault,
-        ParseFaultError, WaitError,
+        Answer, Attempt, Callback, CallbackKey, CallbackKeyError, CallbackOutcome, Delivery, Fault,
+        ParseFaultError, WaitError, deliver,
     },
     config::{
         CallbackHttp, Credentials, DEFAULT_ACCESS_KEY_ID, DEFAULT_ACCESS_KEY_SECRET,
