@@ -33,10 +33,23 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Says why a callback does not verify, and what to set.
+    ///
+    /// It shows what OSS signed beside what arrived, who probably changed it, and the line that mends it.
+    /// The signature of a callback opens to a hash of what OSS signed, so a suspicion that fits is
+    /// certain. The request is sent nowhere; only a key that is not built in is fetched, from the
+    /// allowlisted host.
     Doctor(doctor::Args),
     /// Runs a local OSS that calls an application on localhost back.
+    ///
+    /// It takes uploads from unmodified SDKs of any language, and runs their callbacks as the service
+    /// would. It prints the endpoint, the credentials and the key to pin, and then a line for each
+    /// event.
     LocalOss(local_oss::Args),
     /// Makes a signed callback for tests, and sends it.
+    ///
+    /// It is what OSS would send, signed with a key of yours, which the application has to pin: no key
+    /// of the service is involved. Without --key-pem, a key is made for this one request, and its URL and
+    /// public half are printed to standard error.
     Sign(sign::Args),
     /// Shows, fetches and checks public keys.
     #[command(subcommand)]

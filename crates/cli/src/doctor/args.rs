@@ -6,14 +6,7 @@ use super::{lang::Lang, render::paint::ColorChoice};
 
 /// The flags of `doctor`.
 #[derive(clap::Args, Debug)]
-#[command(
-    long_about = "Says why a callback does not verify: what OSS signed, what arrived, who probably changed \
-                  it, and what to set.\n\n\
-                  The signature of a callback opens to a hash of what OSS signed, so a suspicion that \
-                  fits is certain. Nothing is sent anywhere; only a key that is not built in is fetched, \
-                  from the allowlisted host.",
-    after_long_help = EXAMPLES
-)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
     /// The captured request; standard input without it, or for -
     ///

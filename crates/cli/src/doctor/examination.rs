@@ -5,14 +5,16 @@
 //! 2. The key in a log of the local OSS counts if its fingerprint is the one in the key URL.
 //! 3. The library diagnoses. What its [`Verifier`] refuses besides (a second header, a method, another
 //!    signature version) is told from what was changed.
-//! 4. Without a body, only what the headers alone decide is a diagnosis.
+//! 4. A key URL that is missing is not held against a genuine signature: captures leave headers out. It
+//!    is said, as the layer asks for one.
+//! 5. Without a body, only what the headers alone decide is a diagnosis.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use md5::{Digest, Md5};
 use oss_callback::{
     PublicKey, Verifier,
-    diagnose::{Diagnosis, Evidence, Message, Verdict, diagnose},
+    diagnose::{Cause, Diagnosis, Evidence, Message, Verdict, diagnose},
 };
 
 use super::{
@@ -32,6 +34,8 @@ pub(crate) struct Examination {
     pub(crate) refusal: Option<Refusal>,
     pub(crate) uploader: Uploader,
     pub(crate) body: BodyState,
+    /// Whether the published key made the signature, and the given one did not.
+    pub(crate) made_by_v1: bool,
     /// Whether the only difference is a line end more than was declared, as editors add it.
     pub(crate) may_be_an_editors_line_end: bool,
 }
@@ -121,13 +125,37 @@ impl Examination {
         let refusal = refusal(&capture, &diagnosis, &key);
         Ok(Self {
             uploader: uploader(&capture, &diagnosis, refusal.as_ref()),
-            body: body_state(&diagnosis),
+            body: body_state(&capture, &diagnosis),
+            made_by_v1: key.origin == KeyOrigin::Given
+                && diagnosis.cause() == Some(Cause::WrongKey)
+                && diagnose(&request, &PublicKey::aliyun_v1()).verdict() != Verdict::NotFromKey,
             may_be_an_editors_line_end: is_one_line_end_more(&capture, &diagnosis),
             refusal,
             capture,
             diagnosis,
             key,
         })
+    }
+
+    /// The evidence that fits the finding. That the body is intact speaks for a changed target only
+    /// where the target did change.
+    pub(crate) fn evidence(&self) -> impl Iterator<Item = &Evidence> {
+        let signed = self.diagnosis.signed();
+        let same_target =
+            signed.is_some_and(|signed| signed.target() == self.diagnosis.received().target());
+        let evidence = self.diagnosis.evidence().iter();
+        evidence.filter(move |evidence| !(same_target && **evidence == Evidence::BodyIntact))
+    }
+
+    /// The steps of the search, each once.
+    pub(crate) fn tried(&self) -> Vec<&'static str> {
+        let mut tried: Vec<&'static str> = Vec::new();
+        for step in self.diagnosis.tried() {
+            if !tried.contains(step) {
+                tried.push(step);
+            }
+        }
+        tried
     }
 
     /// Whether the request is a genuine callback that a layer takes.
@@ -197,24 +225,32 @@ fn refusal(capture: &Capture, diagnosis: &Diagnosis, key: &UsedKey) -> Option<Re
     }
     let body = capture.body.clone().unwrap_or_default();
     let target = diagnosis.received().target();
-    let verified = Verifier::new(key.key.clone()).verify(&target, &capture.headers, body);
+    let mut headers = capture.headers.clone();
+    if key.named == NamedUrl::Missing {
+        headers.insert(
+            "x-oss-pub-key-url",
+            HeaderValue::from_static("not captured"),
+        );
+    }
+    let verified = Verifier::new(key.key.clone()).verify(&target, &headers, body);
     match verified {
         Err(rejection) => Some(Refusal {
             status: rejection.status().as_u16(),
             code: rejection.code().to_owned(),
             message: rejection.message().to_owned(),
         }),
-        Ok(_) if key.origin == KeyOrigin::Assumed => Some(Refusal {
-            status: 403,
-            code: "KeyUrlNotAllowed".to_owned(),
-            message: "the public key URL is not allowed".to_owned(),
-        }),
+        Ok(_) if key.origin == KeyOrigin::Assumed && key.named != NamedUrl::Missing => {
+            Some(Refusal {
+                status: 403,
+                code: "KeyUrlNotAllowed".to_owned(),
+                message: "the public key URL is not allowed".to_owned(),
+            })
+        }
         Ok(_) => None,
     }
 }
 
 fn uploader(capture: &Capture, diagnosis: &Diagnosis, refusal: Option<&Refusal>) -> Uploader {
-    use oss_callback::diagnose::Cause;
     if let Some(record) = &capture.record {
         return match &record.failure {
             Some(failure) => Uploader::Recorded(failure.clone()),
@@ -232,23 +268,24 @@ fn uploader(capture: &Capture, diagnosis: &Diagnosis, refusal: Option<&Refusal>)
     }
 }
 
-fn body_state(diagnosis: &Diagnosis) -> BodyState {
+fn body_state(capture: &Capture, diagnosis: &Diagnosis) -> BodyState {
+    let received = diagnosis.received();
     if let Some(signed) = diagnosis.signed() {
-        return match signed.body() == diagnosis.received().body() {
+        return match signed.body() == received.body() {
             true => BodyState::Intact,
             false => BodyState::Changed,
         };
     }
-    let says = |evidence: &Evidence| match evidence {
-        Evidence::BodyIntact => Some(BodyState::LikelyIntact),
-        Evidence::BodyChanged | Evidence::ContentLength { .. } => Some(BodyState::LikelyChanged),
-        _ => None,
-    };
-    diagnosis
-        .evidence()
-        .iter()
-        .find_map(says)
-        .unwrap_or(BodyState::Unknown)
+    let is_short = capture
+        .declared_len()
+        .is_some_and(|declared| declared != received.body().len() as u64);
+    match capture.header("content-md5") {
+        _ if capture.body.is_none() => BodyState::Unknown,
+        Some(sent) if sent == content_md5(received) => BodyState::LikelyIntact,
+        Some(_) => BodyState::LikelyChanged,
+        None if is_short => BodyState::LikelyChanged,
+        None => BodyState::Unknown,
+    }
 }
 
 fn is_one_line_end_more(capture: &Capture, diagnosis: &Diagnosis) -> bool {

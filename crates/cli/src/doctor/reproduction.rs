@@ -83,10 +83,10 @@ impl Reproduction {
         let received = received.unwrap_or_else(|| Masked::nothing(examination));
         let authorization = examination.capture.headers.get_all("authorization").iter();
         let shapes = authorization
-            .map(|value| format!("<{} bytes, left out>", value.len()))
+            .map(|value| format!("<redacted, {} bytes>", value.len()))
             .collect::<Vec<_>>();
         Self {
-            text: render(examination, &received, None, &shapes, "<left out>"),
+            text: render(examination, &received, None, &shapes, ""),
             is_faithful: false,
         }
     }
@@ -114,8 +114,8 @@ impl Masked {
     fn nothing(examination: &Examination) -> Self {
         let received = examination.diagnosis.received();
         Self {
-            target: mask::path(received.path()).unwrap_or_else(|| "/<left out>".to_owned()),
-            body: format!("<{} bytes, left out>", received.body().len()),
+            target: mask::path(received.path()).unwrap_or_else(|| "/<redacted>".to_owned()),
+            body: format!("<redacted, {} bytes>", received.body().len()),
         }
     }
 

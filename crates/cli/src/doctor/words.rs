@@ -81,14 +81,14 @@ pub(crate) const EDITORS_LINE_END: Text = text(
 );
 
 pub(crate) const FAITHFUL: Text = text(
-    "Values are masked: letters are x, digits 1, other characters é, 文 or 😀; names stay. It is signed \
+    "Values are masked: letters are x, digits 1, other characters é, 文 or 😀; names and words of the path stay. It is signed \
      again with a public test key, and `oss-callback doctor` says the same of it as of the original.",
-    "值已脱敏：字母变为 x，数字变为 1，其他字符变为 é、文 或 😀；名称保留。已用公开的测试密钥重新签名，`oss-callback doctor` 对它的诊断与原请求相同。",
+    "值已脱敏：字母变为 x，数字变为 1，其他字符变为 é、文 或 😀；名称与路径中的单词保留。已用公开的测试密钥重新签名，`oss-callback doctor` 对它的诊断与原请求相同。",
 );
 pub(crate) const UNFAITHFUL: Text = text(
-    "Values are masked: letters are x, digits 1, other characters é, 文 or 😀; names stay. The signature is \
+    "Values are masked: letters are x, digits 1, other characters é, 文 or 😀; names and words of the path stay. The signature is \
      left out, so this shows the shape of the request and cannot be diagnosed.",
-    "值已脱敏：字母变为 x，数字变为 1，其他字符变为 é、文 或 😀；名称保留。签名已略去，因此它只展示请求的形状，无法再次诊断。",
+    "值已脱敏：字母变为 x，数字变为 1，其他字符变为 é、文 或 😀；名称与路径中的单词保留。签名已略去，因此它只展示请求的形状，无法再次诊断。",
 );
 
 /// The verdict in one line.
@@ -126,6 +126,9 @@ pub(crate) fn headline(
             "changed on the way: {cause_text}{also}",
             "途中被改动：{cause_text}{also}"
         ),
+        (Verdict::NotFromKey, _) if cause == Some(Cause::AuthorizationMissing) => {
+            cause_text.to_owned()
+        }
         (Verdict::NotFromKey, _) => say!(
             lang,
             "not from this key: {cause_text}",
@@ -258,6 +261,23 @@ pub(crate) fn author(lang: Lang, author: Author, trace: Option<&str>) -> String 
     }
 }
 
+/// Who made a change of the body, which proxies seldom do.
+pub(crate) const BODY_AUTHOR: Text = text(
+    "something in the application that reads the body first (a parser, a filter, a layer that logs it)",
+    "应用内部先读取请求体的代码（解析器、过滤器、记录请求体的中间件）",
+);
+
+/// Another author, in second place.
+pub(crate) fn or(lang: Lang, author: &str) -> String {
+    say!(lang, "or {author}", "或者是 {author}")
+}
+
+/// What the published key says of a signature that the given key did not make.
+pub(crate) const MADE_BY_V1: Text = text(
+    "the published v1 key made this signature",
+    "这个签名出自已公布的 v1 密钥",
+);
+
 /// The Rust half of a remedy. Code is the same in both languages.
 pub(crate) fn rust_remedy(lang: Lang, cause: Cause, library: &str) -> String {
     if lang == Lang::En {
@@ -380,8 +400,8 @@ pub(crate) fn named_url(lang: Lang, named: &NamedUrl, spelled: &str) -> String {
         ),
         NamedUrl::Missing => say!(
             lang,
-            "the request has no x-oss-pub-key-url",
-            "请求没有 x-oss-pub-key-url"
+            "no x-oss-pub-key-url: unless the capture left it out, the layer answers 400",
+            "没有 x-oss-pub-key-url：若不是抓包时略去的，验证层会应答 400"
         ),
     }
 }

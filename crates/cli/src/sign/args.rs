@@ -4,13 +4,7 @@ use std::{path::PathBuf, str::FromStr};
 
 /// The flags of `sign`.
 #[derive(clap::Args, Debug)]
-#[command(
-    long_about = "Makes a signed callback, as OSS would send it, for tests of an application.\n\n\
-                  It is signed with a key of yours, which the application has to pin; no key of the \
-                  service is involved. Without --key-pem, a key is made for this one request, and its \
-                  URL and public half are printed to standard error.",
-    after_long_help = EXAMPLES
-)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Args {
     /// What is signed: a callback URL, or its path and query
     ///

@@ -97,11 +97,7 @@ pub(crate) fn render(examination: &Examination) -> String {
             diagnosis.also(),
             refusal,
         ),
-        evidence: diagnosis
-            .evidence()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        evidence: evidence(examination),
         signed: diagnosis.signed().map(Sent::of),
         received: Some(Sent::of(diagnosis.received())),
         body: Some(match examination.body {
@@ -115,7 +111,7 @@ pub(crate) fn render(examination: &Examination) -> String {
             rust: remedy.rust(),
             proxy: remedy.proxy(),
         }),
-        tried: diagnosis.tried().to_vec(),
+        tried: examination.tried(),
         exhausted: diagnosis.is_exhausted(),
         key: Some(Key::of(examination)),
         refusal: refusal.map(|refusal| Refusal {
@@ -146,6 +142,17 @@ pub(crate) fn render_unusable(unusable: &Unusable) -> String {
         refusal: None,
         uploader: None,
     })
+}
+
+fn evidence(examination: &Examination) -> Vec<String> {
+    let v1 = examination
+        .made_by_v1
+        .then(|| words::MADE_BY_V1.get(Lang::En).to_owned());
+    examination
+        .evidence()
+        .map(ToString::to_string)
+        .chain(v1)
+        .collect()
 }
 
 fn to_line(report: &Report<'_>) -> String {

@@ -14,7 +14,7 @@ use super::{
     super::{
         author::Author,
         difference::{Side, difference, spelled},
-        examination::{Examination, NamedUrl, Uploader},
+        examination::{BodyState, Examination, NamedUrl, Uploader},
         lang::Lang,
         reproduction::Reproduction,
         words::{self, Text},
@@ -182,19 +182,34 @@ impl Page {
         if diagnosis.verdict() != Verdict::NotFromKey {
             self.heading(words::AUTHOR);
             let (author, trace) = Author::of(&examination.capture.headers);
-            self.line(2, &words::author(self.lang, author, trace));
+            let line = words::author(self.lang, author, trace);
+            let is_of_body = matches!(
+                examination.body,
+                BodyState::Changed | BodyState::LikelyChanged
+            );
+            match (is_of_body, trace) {
+                (true, None) => self.line(2, words::BODY_AUTHOR.get(self.lang)),
+                (true, Some(_)) => {
+                    self.line(2, words::BODY_AUTHOR.get(self.lang));
+                    self.line(2, &words::or(self.lang, &line));
+                }
+                (false, _) => self.line(2, &line),
+            }
         }
         // The traces of proxies are in the author's line.
-        let facts: Vec<&Evidence> = diagnosis
+        let mut facts: Vec<String> = examination
             .evidence()
-            .iter()
             .filter(|evidence| !matches!(evidence, Evidence::PassedThrough(_)))
+            .map(|evidence| words::evidence(self.lang, evidence))
             .collect();
+        if examination.made_by_v1 {
+            facts.push(words::MADE_BY_V1.get(self.lang).to_owned());
+        }
         if !facts.is_empty() {
             self.heading(words::EVIDENCE);
         }
         for fact in facts {
-            self.line(2, &words::evidence(self.lang, fact));
+            self.line(2, &fact);
         }
     }
 
@@ -261,7 +276,7 @@ impl Page {
         let is_unknown = diagnosis.verdict() == Verdict::ChangedUnknown;
         if is_unknown {
             self.heading(words::TRIED);
-            for step in diagnosis.tried() {
+            for step in examination.tried() {
                 self.line(2, words::step(self.lang, step));
             }
         }
