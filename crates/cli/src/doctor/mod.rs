@@ -23,7 +23,7 @@ mod words;
 use std::{
     error::Error,
     fs,
-    io::{self, Read},
+    io::{self, IsTerminal, Read},
     path::Path,
     process::ExitCode,
 };
@@ -44,7 +44,7 @@ use crate::{output, public_keys};
 /// input.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     let lang = args.lang.unwrap_or_else(Lang::of_environment);
-    match examine(args) {
+    match examine(args, lang) {
         Ok(examination) => {
             output::print(&match args.json {
                 true => json::render(&examination) + "\n",
@@ -65,12 +65,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-fn examine(args: &Args) -> Result<Examination, Unusable> {
-    let input = match args.file.as_deref().filter(|file| *file != Path::new("-")) {
+fn examine(args: &Args, lang: Lang) -> Result<Examination, Unusable> {
+    let file = args.file.as_deref().filter(|file| *file != Path::new("-"));
+    let input = match file {
         Some(file) => read_file(file)?,
-        None => {
-            bounded(io::stdin().lock()).map_err(|error| unreadable("standard input", &error))?
-        }
+        None => read_stdin(lang)?,
     };
     let mut capture = input::read(&input)?;
     if let Some(file) = &args.body {
@@ -86,6 +85,15 @@ fn given_key(key: &str) -> Result<PublicKey, Unusable> {
         false => public_keys::from_file(Path::new(key)),
     }
     .map_err(Unusable::Key)
+}
+
+/// Says to people at a terminal that they are waited for.
+fn read_stdin(lang: Lang) -> Result<Vec<u8>, Unusable> {
+    let stdin = io::stdin().lock();
+    if stdin.is_terminal() {
+        eprintln!("{}", words::PASTE.get(lang));
+    }
+    bounded(stdin).map_err(|error| unreadable("standard input", &error))
 }
 
 fn read_file(file: &Path) -> Result<Vec<u8>, Unusable> {

@@ -91,6 +91,11 @@ pub(crate) const UNFAITHFUL: Text = text(
     "值已脱敏：字母变为 x，数字变为 1，其他字符变为 é、文 或 😀；名称与路径中的单词保留。签名已略去，因此它只展示请求的形状，无法再次诊断。",
 );
 
+pub(crate) const PASTE: Text = text(
+    "Paste the request, and end with Ctrl-D (on Windows Ctrl-Z and Enter). See --help for what it may be.",
+    "请粘贴请求，以 Ctrl-D 结束（Windows 上为 Ctrl-Z 后回车）。可用的形式见 --help。",
+);
+
 /// The verdict in one line.
 pub(crate) fn headline(
     lang: Lang,

@@ -59,7 +59,8 @@ pub(crate) fn read(input: &[u8]) -> Result<Capture, Unusable> {
     if input.len() > MAX_LEN {
         return Err(Unusable::TooLarge);
     }
-    let text = without_leading_blanks(input);
+    let decoded = from_utf16(input);
+    let text = without_leading_blanks(decoded.as_deref().unwrap_or(input));
     if text.is_empty() {
         return Err(Unusable::Empty);
     }
@@ -124,6 +125,20 @@ fn header_line(line: &[u8]) -> Option<(&str, &[u8])> {
     (!name.is_empty() && name.bytes().all(is_token)).then_some((name, &line[colon + 1..]))
 }
 
+/// The text of a file in UTF-16, as a redirection in Windows PowerShell writes it.
+fn from_utf16(input: &[u8]) -> Option<Vec<u8>> {
+    let (units, from_bytes): (_, fn([u8; 2]) -> u16) = match input {
+        [0xff, 0xfe, units @ ..] => (units, u16::from_le_bytes),
+        [0xfe, 0xff, units @ ..] => (units, u16::from_be_bytes),
+        _ => return None,
+    };
+    let units = units
+        .chunks_exact(2)
+        .map(|unit| from_bytes([unit[0], unit[1]]));
+    let decoded = char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER));
+    Some(decoded.collect::<String>().into_bytes())
+}
+
 fn without_leading_blanks(input: &[u8]) -> &[u8] {
     let input = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input);
     input.trim_ascii_start()
@@ -174,6 +189,20 @@ mod tests {
             if let Ok(capture) = read(&input) {
                 let _ = capture.to_request();
             }
+        }
+    }
+
+    #[test]
+    fn a_redirection_of_windows_powershell_is_read() {
+        let text = "> POST /cb HTTP/1.1\r\n> Host: h\r\n> \r\n";
+        let units: Vec<u16> = text.encode_utf16().collect();
+        let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+        for input in [
+            [&[0xff, 0xfe], &little[..]].concat(),
+            [&[0xfe, 0xff], &big[..]].concat(),
+        ] {
+            assert_eq!(read(&input).unwrap().target, "/cb");
         }
     }
 
