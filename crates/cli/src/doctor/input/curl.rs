@@ -4,6 +4,7 @@
 //! 2. `curl -v` does not show the body that it sends. What stands between the request's last line and the
 //!    answer's first is taken for it; without that, a request that declares no length has an empty
 //!    one, and any other has none here.
+//! 3. The progress meter, which curl writes into the same stream and often the same line, is cut out.
 
 use bytes::Bytes;
 
@@ -12,7 +13,10 @@ use super::{Capture, header_line, request_line};
 pub(super) fn read(text: &[u8]) -> Option<Capture> {
     let text = std::str::from_utf8(text).ok()?;
     let mut best: Option<Capture> = None;
-    let mut lines = text.split_inclusive('\n').peekable();
+    let mut lines = text
+        .split_inclusive('\n')
+        .filter_map(without_progress)
+        .peekable();
     while let Some(line) = lines.next() {
         let Some((method, target)) = sent(line).and_then(request_line) else {
             continue;
@@ -49,6 +53,20 @@ pub(super) fn read(text: &[u8]) -> Option<Capture> {
     }
     best
 }
+
+/// What stands behind the meter in a line, if anything does.
+fn without_progress(line: &str) -> Option<&str> {
+    let Some(end) = line.rfind(METER) else {
+        return Some(line);
+    };
+    // The speed follows, and then what was written next.
+    let rest = &line[end + METER.len()..];
+    let rest = &rest[rest.find(['>', '<', '*', '{', '}'])?..];
+    Some(rest)
+}
+
+/// A time that the meter does not know.
+const METER: &str = "--:--:--";
 
 /// What a line says was sent.
 fn sent(line: &str) -> Option<&str> {
@@ -122,6 +140,21 @@ mod tests {
         assert_eq!(read(redirected.as_bytes()).unwrap().target, "/cb?id=1");
         let twice = format!("{VERBOSE}\n{}", VERBOSE.replace("id=1", "id=2"));
         assert_eq!(read(twice.as_bytes()).unwrap().target, "/cb?id=2");
+    }
+
+    #[test]
+    fn the_progress_meter_is_no_part_of_it() {
+        let meter =
+            "  0     0    0     0    0     0      0      0 --:--:--  0:00:01 --:--:--     0";
+        let text = VERBOSE
+            .replace("> POST", &format!("{meter}> POST"))
+            .replace("< HTTP/1.1", &format!("{meter}\r{meter}< HTTP/1.1"));
+        let capture = read(text.as_bytes()).unwrap();
+        assert_eq!(
+            (capture.target.as_str(), capture.headers.len()),
+            ("/cb?id=1", 3)
+        );
+        assert_eq!(capture.body, None);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! 2. Text before the request line is skipped, so that a dump can be given as it stands in a log. If a
 //!    Markdown fence opened there, the body ends at the line that closes it.
 //! 3. Without the empty line there are headers alone, and no body.
+//! 4. A body in chunks, as it is on the wire, is put together. One that only says so was put together
+//!    before it was captured.
 
 use bytes::Bytes;
 
@@ -28,6 +30,11 @@ pub(super) fn read(text: &[u8]) -> Option<Capture> {
             ..Capture::default()
         };
         capture.body = read_headers(&mut capture, &mut lines).then(|| body(lines.0, fenced));
+        let is_chunked = |encoding: &str| encoding.trim().eq_ignore_ascii_case("chunked");
+        if capture.header("transfer-encoding").is_some_and(is_chunked) {
+            let whole = capture.body.as_deref().and_then(without_chunks);
+            capture.body = whole.or(capture.body);
+        }
         return Some(capture);
     }
     None
@@ -55,6 +62,24 @@ fn body(rest: &[u8], fenced: bool) -> Bytes {
         None => rest,
     };
     Bytes::copy_from_slice(body)
+}
+
+/// The body that these chunks make, if they are chunks to the last byte.
+fn without_chunks(mut rest: &[u8]) -> Option<Bytes> {
+    let mut whole = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|window| window == b"\r\n")?;
+        let size = std::str::from_utf8(&rest[..end]).ok()?;
+        let size = size.split(';').next().unwrap_or_default().trim();
+        let size = usize::from_str_radix(size, 16).ok()?;
+        rest = &rest[end + 2..];
+        if size == 0 {
+            let is_end = rest == b"\r\n" || rest.ends_with(b"\r\n\r\n");
+            return is_end.then(|| whole.into());
+        }
+        whole.extend_from_slice(rest.get(..size)?);
+        rest = rest[size..].strip_prefix(b"\r\n")?;
+    }
 }
 
 /// Lines without their ends.
@@ -109,6 +134,30 @@ mod tests {
         assert_eq!(read(text.as_bytes()).unwrap().body.unwrap(), "a=1");
         let text = "```\nPOST /cb HTTP/1.1\nHost: h\n\n```\n";
         assert_eq!(read(text.as_bytes()).unwrap().body.unwrap(), "");
+    }
+
+    #[test]
+    fn chunks_are_put_together() {
+        let read = |body: &str| {
+            let head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+            read(format!("{head}{body}").as_bytes())
+                .unwrap()
+                .body
+                .unwrap()
+        };
+        assert_eq!(
+            read("3\r\na=1\r\nA;x=y\r\n&b=2&c=345\r\n0\r\n\r\n"),
+            "a=1&b=2&c=345"
+        );
+        assert_eq!(read("0\r\nTrailer: x\r\n\r\n"), "");
+        for not_chunks in [
+            "a=1",
+            "3\r\na=1\r\n",
+            "3\r\na=1&\r\n0\r\n\r\n",
+            "ffffffffffffffff\r\nx",
+        ] {
+            assert_eq!(read(not_chunks), not_chunks);
+        }
     }
 
     #[test]
