@@ -6,6 +6,7 @@ mod doctor;
 mod forms;
 mod key;
 mod manual;
+mod programs;
 mod sign;
 mod support;
 mod vectors;

@@ -79,11 +79,12 @@ fn starts_another(line: &str) -> bool {
     line.starts_with("< ") || sent(line).and_then(request_line).is_some()
 }
 
+/// What curl says besides: notes, sizes, errors, and the end of the meter.
 fn is_note(line: &str) -> bool {
-    line.starts_with("* ")
-        || line.starts_with("{ [")
-        || line.starts_with("} [")
-        || line.starts_with('>')
+    let beginnings = ["* ", "{ [", "} [", ">", "curl: ("];
+    beginnings
+        .iter()
+        .any(|begins| line.trim_start().starts_with(begins))
 }
 
 /// Without the line end that the terminal added, unless the declared length says that it was sent.
