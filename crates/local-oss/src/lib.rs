@@ -64,6 +64,9 @@ mod control;
 mod cors;
 mod error;
 mod events;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ingest;
 mod operation;
 mod query;

@@ -355,14 +355,37 @@ const MAX_DRAIN: usize = 8 << 20;
 
 const DRAIN_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// Fields and file.
+#[cfg(any(fuzzing, test))]
+pub(crate) type Read = (Vec<(String, String)>, Vec<u8>);
+
+/// Reads a form with the boundary `b` that arrives in pieces, or says the code of its refusal.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn read_pieces(pieces: Vec<Bytes>) -> Result<Read, &'static str> {
+    let pieces = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
+    let read = async {
+        let content_type = Some("multipart/form-data; boundary=b");
+        let mut form = Form::of(content_type, Body::from_stream(pieces))?;
+        let (fields, mut file) = form.fields().await?;
+        let mut content = Vec::new();
+        while let Some(chunk) = form.chunk(&mut file.field).await? {
+            content.extend_from_slice(&chunk);
+        }
+        Ok((fields.0, content))
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap_or_else(|error| unreachable!("it needs no I/O: {error}"))
+        .block_on(read)
+        .map_err(|error: OssError| error.code)
+}
+
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
     use proptest::prelude::*;
 
     use super::*;
-
-    type Read = (Vec<(String, String)>, Vec<u8>);
 
     /// The fields and the file of a form that arrives in these pieces.
     fn read(body: &[u8], cuts: &[usize]) -> Result<Read, &'static str> {
@@ -374,26 +397,7 @@ mod tests {
             rest = later;
         }
         pieces.push(Bytes::copy_from_slice(rest));
-        let pieces = stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let content_type = Some("multipart/form-data; boundary=b");
-            let mut form =
-                Form::of(content_type, Body::from_stream(pieces)).map_err(|error| error.code)?;
-            let (fields, mut file) = form.fields().await.map_err(|error| error.code)?;
-            let mut content = Vec::new();
-            while let Some(chunk) = form
-                .chunk(&mut file.field)
-                .await
-                .map_err(|error| error.code)?
-            {
-                content.extend_from_slice(&chunk);
-            }
-            Ok((fields.0, content))
-        })
+        read_pieces(pieces)
     }
 
     fn written(fields: &[(String, String)], file: &[u8]) -> Vec<u8> {
