@@ -1,4 +1,7 @@
 //! The same text in another character encoding or normal form.
+//!
+//! Bytes are read in each encoding even if they are valid UTF-8: one character in GBK is often another
+//! one in UTF-8.
 
 use encoding_rs::{
     BIG5, EUC_KR, Encoding, GB18030, GBK, SHIFT_JIS, UTF_16BE, UTF_16LE, WINDOWS_1252,
@@ -8,52 +11,77 @@ use unicode_normalization::UnicodeNormalization;
 /// The encodings that servers and clients of our users convert between.
 const ENCODINGS: [&Encoding; 6] = [GBK, GB18030, WINDOWS_1252, BIG5, SHIFT_JIS, EUC_KR];
 
-/// Each other text with the name of what was done, for logs.
-pub(super) fn converted(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    let mut found: Vec<(&'static str, Vec<u8>)> = Vec::new();
-    let mut add = |name, other: Vec<u8>| {
-        if other != bytes && found.iter().all(|(_, known)| *known != other) {
-            found.push((name, other));
+/// One way from a received text to the signed one.
+#[derive(Clone, Copy)]
+pub(super) enum Conversion {
+    /// It was UTF-8, and became this.
+    From(&'static Encoding),
+    /// It was this and became UTF-8, or it was UTF-8 and was taken for this.
+    To(&'static Encoding),
+    FromLatin1,
+    ToLatin1,
+    Composed,
+    Decomposed,
+}
+
+impl Conversion {
+    fn all() -> impl Iterator<Item = Self> {
+        let wide = [UTF_16LE, UTF_16BE].into_iter().map(Self::From);
+        let encodings = ENCODINGS.into_iter();
+        wide.chain(encodings.clone().map(Self::From))
+            .chain(encodings.map(Self::To))
+            .chain([
+                Self::FromLatin1,
+                Self::ToLatin1,
+                Self::Composed,
+                Self::Decomposed,
+            ])
+    }
+
+    /// `None` if the bytes cannot be of that encoding.
+    pub(super) fn apply(self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let text = std::str::from_utf8(bytes);
+        match self {
+            Self::From(encoding) => {
+                let is_wide = encoding == UTF_16LE || encoding == UTF_16BE;
+                if is_wide != bytes.contains(&0) {
+                    return None;
+                }
+                let text = encoding.decode_without_bom_handling_and_without_replacement(bytes)?;
+                Some(text.trim_start_matches('\u{feff}').as_bytes().to_vec())
+            }
+            Self::To(encoding) => {
+                let (other, _, unmappable) = encoding.encode(text.ok()?);
+                (!unmappable).then(|| other.into_owned())
+            }
+            Self::FromLatin1 => {
+                let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+                Some(text.into_bytes())
+            }
+            Self::ToLatin1 => {
+                let characters = text.ok()?.chars();
+                characters
+                    .map(|character| u8::try_from(u32::from(character)).ok())
+                    .collect()
+            }
+            Self::Composed => Some(text.ok()?.nfc().collect::<String>().into_bytes()),
+            Self::Decomposed => Some(text.ok()?.nfd().collect::<String>().into_bytes()),
         }
-    };
-    let has_nul = bytes.contains(&0);
-    if bytes.is_ascii() && !has_nul {
+    }
+}
+
+/// Every other text that the bytes may have been made from. None if they are ASCII, which all of these
+/// have in common.
+pub(super) fn converted(bytes: &[u8]) -> Vec<(Conversion, Vec<u8>)> {
+    let mut found: Vec<(Conversion, Vec<u8>)> = Vec::new();
+    if bytes.is_ascii() && !bytes.contains(&0) {
         return found;
     }
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !has_nul => {
-            // It was not UTF-8 before, or it was, and was taken for something else.
-            for encoding in ENCODINGS {
-                let (other, _, unmappable) = encoding.encode(text);
-                if !unmappable {
-                    add(encoding.name(), other.into_owned());
-                }
+    for conversion in Conversion::all() {
+        if let Some(other) = conversion.apply(bytes) {
+            if other != bytes && found.iter().all(|(_, known)| *known != other) {
+                found.push((conversion, other));
             }
-            let latin: Option<Vec<u8>> = text
-                .chars()
-                .map(|character| u8::try_from(u32::from(character)).ok())
-                .collect();
-            if let Some(latin) = latin {
-                add("ISO-8859-1", latin);
-            }
-            add("NFC", text.nfc().collect::<String>().into_bytes());
-            add("NFD", text.nfd().collect::<String>().into_bytes());
-        }
-        _ => {
-            // It was UTF-8 before.
-            let wide: &[&Encoding] = match has_nul || bytes.starts_with(b"\xff\xfe") {
-                true => &[UTF_16LE, UTF_16BE],
-                false => &[],
-            };
-            for encoding in wide.iter().copied().chain(ENCODINGS) {
-                let text = encoding.decode_without_bom_handling_and_without_replacement(bytes);
-                if let Some(text) = text {
-                    let text = text.trim_start_matches('\u{feff}');
-                    add(encoding.name(), text.as_bytes().to_vec());
-                }
-            }
-            let latin: String = bytes.iter().map(|byte| char::from(*byte)).collect();
-            add("ISO-8859-1", latin.into_bytes());
         }
     }
     found
@@ -89,8 +117,11 @@ mod tests {
         let text = "caf\u{e9} 图";
         let latin: String = text.bytes().map(char::from).collect();
         assert!(leads_back(text, latin.as_bytes()));
-        let (gbk, _) = GBK.decode_without_bom_handling("涓浗".as_bytes());
-        assert!(leads_back("涓浗", gbk.as_bytes()));
+        // `图` of GBK is another character of UTF-8.
+        assert!(leads_back("图", b"\xcd\xbc"));
+        assert!(std::str::from_utf8(b"\xcd\xbc").is_ok());
+        let (misread, _) = GBK.decode_without_bom_handling("中文".as_bytes());
+        assert!(leads_back("中文", misread.as_bytes()));
     }
 
     #[test]

@@ -33,6 +33,17 @@ pub(super) fn name_changes(signed: Target<'_>, received: Target<'_>) -> Vec<Caus
             return vec![Cause::PathReencoded];
         }
     }
+    // The path became a parameter: `/index.php?s=/oss/cb`.
+    let name = bare(signed.path.as_bytes());
+    let is_the_path = |part: &str| {
+        let value = part.split_once('=').map_or(part, |(_, value)| value);
+        let value = bare(&[b"/", value.as_bytes()].concat());
+        value.len() > 1 && value == name
+    };
+    let moved = |query: &str| query.split('&').any(is_the_path);
+    if decoded(signed.path) != decoded(received.path) && received.query.is_some_and(moved) {
+        return vec![Cause::PathRewritten];
+    }
     let mut causes = path_changes(signed.path, received.path);
     causes.extend(query_changes(signed.query, received.query));
     causes
@@ -275,6 +286,8 @@ mod tests {
             ("/a%2Bb", "/a%20b", &[PathReencoded]),
             ("/cb?a=1", "/cb%3Fa=1", &[PathReencoded]),
             ("/a/cb", "/b/cb", &[PathRewritten]),
+            ("/a/cb", "/index.php?s=/a/cb", &[PathRewritten]),
+            ("/a/cb?x=1", "/?proxy=a%2Fcb&x=1", &[PathRewritten]),
             ("/cb?a=1", "/cb", &[QueryLost]),
             ("/cb", "/cb?a=1", &[QueryAdded]),
             ("/cb?a=1&b=2", "/cb?b=2", &[QueryLost]),

@@ -146,13 +146,12 @@ fn in_other_charsets(plain: &[Pair]) -> Vec<Reading> {
     let Some(first) = values.clone().find(|value| !value.is_ascii()) else {
         return Vec::new();
     };
-    let names = converted(first).into_iter().map(|(name, _)| name);
-    names
-        .map(|name| {
-            let pairs = with_values(plain, |value| {
-                let mut others = converted(value).into_iter();
-                let other = others.find(|(other, _)| *other == name);
-                other.map_or_else(|| value.to_vec(), |(_, value)| value)
+    let conversions = converted(first).into_iter();
+    conversions
+        .map(|(conversion, _)| {
+            let pairs = with_values(plain, |value| match value.is_ascii() {
+                true => value.to_vec(),
+                false => conversion.apply(value).unwrap_or_else(|| value.to_vec()),
             });
             (Some(Cause::BodyCharset), pairs)
         })
@@ -203,6 +202,20 @@ impl Style {
                 })
             })
         })
+    }
+
+    /// Those of the known ones that write these pairs in different ways.
+    pub(super) fn distinct(pairs: &[Pair], most: usize) -> Vec<Self> {
+        let mut styles = Vec::new();
+        let mut texts = Vec::new();
+        for style in Self::known(pairs) {
+            let text = style.write(pairs);
+            if !texts.contains(&text) && styles.len() < most {
+                texts.push(text);
+                styles.push(style);
+            }
+        }
+        styles
     }
 
     /// Every way that these pairs can tell apart.

@@ -95,14 +95,7 @@ pub(super) fn reordered(
     let parts: Vec<&str> = query.split('&').collect();
     permutations(&parts, &mut |parts| visit(Some(&parts.join("&"))))?;
     let decoded = pairs(query.as_bytes());
-    let styles: Vec<Style> = Style::known(&decoded).take(STYLES_IN_EACH_ORDER).collect();
-    let mut seen: Vec<Vec<u8>> = vec![query.into()];
-    for style in styles {
-        let plain = style.write(&decoded);
-        if seen.contains(&plain) {
-            continue;
-        }
-        seen.push(plain);
+    for style in Style::distinct(&decoded, STYLES_IN_EACH_ORDER) {
         let mut as_text = |pairs: &[_]| match String::from_utf8(style.write(pairs)) {
             Ok(query) => visit(Some(&query)),
             Err(_) => ControlFlow::Continue(()),
@@ -114,7 +107,7 @@ pub(super) fn reordered(
 }
 
 /// The styles in which each order is written.
-const STYLES_IN_EACH_ORDER: usize = 11;
+const STYLES_IN_EACH_ORDER: usize = 6;
 
 fn without_empty_values(query: &str) -> String {
     let parts = query

@@ -100,11 +100,17 @@ const PASS_THE_BODY: &str = "\
 # nginx changes a body only where it is told to: in the place of any other proxy_set_body.
 proxy_set_body $request_body;
 client_body_in_single_buffer on;
+client_body_in_file_only off;
 client_body_buffer_size 64k;";
 
 const SEND_THE_BODY: &str = "\
 proxy_pass_request_body on;
-proxy_set_header Content-Length $content_length;";
+proxy_set_header Content-Length $content_length;
+# Only if there is another proxy_set_body, as a body that went through a file is no variable:
+proxy_set_body $request_body;
+client_body_in_single_buffer on;
+client_body_in_file_only off;
+client_body_buffer_size 64k;";
 
 const BODY_FIRST: &str = "Put OssCallbackLayer outside every layer, and before every filter, that reads or \
                           writes the request body.";

@@ -159,15 +159,12 @@ fn other_charsets(json: &Json) -> Vec<Json> {
     let Some(first) = json.texts().into_iter().find(|text| !text.is_ascii()) else {
         return Vec::new();
     };
-    let names = converted(first.as_bytes())
-        .into_iter()
-        .map(|(name, _)| name);
-    let others = names.map(|name| {
+    let conversions = converted(first.as_bytes()).into_iter();
+    let others = conversions.map(|(conversion, _)| {
         json.with_values(&|_, value| match value {
-            Json::Text(text) => {
-                let mut others = converted(text.as_bytes()).into_iter();
-                let other = others.find(|(other, _)| *other == name);
-                let other = other.and_then(|(_, bytes)| String::from_utf8(bytes).ok());
+            Json::Text(text) if !text.is_ascii() => {
+                let other = conversion.apply(text.as_bytes());
+                let other = other.and_then(|bytes| String::from_utf8(bytes).ok());
                 Json::Text(other.unwrap_or_else(|| text.clone()))
             }
             other => other.clone(),
@@ -246,10 +243,9 @@ fn known_styles(
     Style::known(pairs).try_for_each(|style| visit(&style.write(pairs)))
 }
 
-/// In other orders, in the styles that a template is likely to be in: the service's, and with bare
-/// characters where they mean nothing.
+/// In other orders, in the styles of known encoders that differ for these pairs.
 fn form_orders(pairs: &[Pair], visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
-    let styles: Vec<Style> = Style::known(pairs).take(4).collect();
+    let styles = Style::distinct(pairs, MAX_STYLES);
     let mut write = |pairs: &[Pair]| {
         styles
             .iter()
@@ -258,6 +254,9 @@ fn form_orders(pairs: &[Pair], visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) 
     canonical(pairs, &mut write)?;
     permutations(pairs, &mut write)
 }
+
+/// The styles in which each order is written.
+const MAX_STYLES: usize = 6;
 
 /// A form in every style and order.
 fn forms(pairs: &[Pair], visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
