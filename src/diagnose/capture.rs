@@ -11,7 +11,7 @@ use super::Message;
 const MAX_HEADERS: usize = 200;
 
 /// The longest body that is diagnosed: well above any layer's body limit.
-const MAX_BODY_LEN: usize = 1024 * 1024;
+pub(super) const MAX_BODY_LEN: usize = 1024 * 1024;
 
 /// A request to diagnose.
 #[derive(Clone)]
