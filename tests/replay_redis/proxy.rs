@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,6 +16,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
+    task::JoinHandle,
     time::sleep,
 };
 
@@ -33,7 +34,7 @@ pub(crate) enum Mode {
     Freeze,
     /// Connections end, and new ones at once.
     Cut,
-    /// Everything is answered with this, without the server.
+    /// Every command is answered with this, without the server.
     Answer(&'static str),
 }
 
@@ -131,23 +132,33 @@ async fn flow(client: TcpStream, number: u64, watch: watch::Receiver<Control>) {
 
 type ToClient = Arc<tokio::sync::Mutex<OwnedWriteHalf>>;
 
+/// The way to the server, once something was sent over it.
+struct ToServer {
+    requests: OwnedWriteHalf,
+    replies: JoinHandle<()>,
+}
+
 async fn requests(
     mut from_client: OwnedReadHalf,
     to_client: ToClient,
     number: u64,
     watch: watch::Receiver<Control>,
 ) {
-    let to_server: Mutex<Option<OwnedWriteHalf>> = Mutex::new(None);
-    let (replies_ended, mut ended) = watch::channel(());
-    let mut replies_ended = Some(replies_ended);
+    let mut to_server: Option<ToServer> = None;
     let mut buffer = vec![0; 65_536];
     loop {
+        let server_closes = async {
+            match &mut to_server {
+                Some(server) => drop((&mut server.replies).await),
+                None => std::future::pending().await,
+            }
+        };
         let length = tokio::select! {
             read = from_client.read(&mut buffer) => match read {
                 Ok(length @ 1..) => length,
                 _ => return,
             },
-            _ = ended.changed(), if replies_ended.is_none() => return,
+            () = server_closes => return,
         };
         let mut control = watch.clone();
         let swallowed = |control: &Control| number < control.swallowed_before;
@@ -161,40 +172,36 @@ async fn requests(
             continue;
         }
         if let Mode::Answer(answer) = control.mode {
-            let commands = commands_in(&buffer[..length]);
-            let answers = answer.repeat(commands);
-            if to_client
-                .lock()
-                .await
-                .write_all(answers.as_bytes())
-                .await
-                .is_err()
-            {
+            // What the server was asked before is answered before: replies over one connection are in
+            // the order of the commands, whoever makes them.
+            if let Some(ToServer { requests, replies }) = to_server.take() {
+                drop(requests);
+                let _ = replies.await;
+            }
+            let answers = answer.repeat(commands_in(&buffer[..length]));
+            let sent = to_client.lock().await.write_all(answers.as_bytes()).await;
+            if sent.is_err() {
                 return;
             }
             continue;
         }
-        let connected = to_server.lock().unwrap().take();
-        let mut connection = match connected {
-            Some(connection) => connection,
+        let server = match &mut to_server {
+            Some(server) => server,
             None => {
-                let Ok(server) = TcpStream::connect(control.server).await else {
+                let Ok(connection) = TcpStream::connect(control.server).await else {
                     return;
                 };
-                let (from_server, connection) = server.into_split();
-                let (to_client, watch) = (Arc::clone(&to_client), watch.clone());
-                let ended = replies_ended.take();
-                tokio::spawn(async move {
-                    replies(from_server, to_client, number, watch).await;
-                    drop(ended);
-                });
-                connection
+                let (from_server, requests) = connection.into_split();
+                let replies = replies(from_server, Arc::clone(&to_client), number, watch.clone());
+                to_server.insert(ToServer {
+                    requests,
+                    replies: tokio::spawn(replies),
+                })
             }
         };
-        if connection.write_all(&buffer[..length]).await.is_err() {
+        if server.requests.write_all(&buffer[..length]).await.is_err() {
             return;
         }
-        *to_server.lock().unwrap() = Some(connection);
     }
 }
 
