@@ -17,7 +17,7 @@ use std::{
 use http::StatusCode;
 use oss_callback::{
     OssCallbackLayer, OssCallbackLayerBuilder, RedisCredentials, RedisReplayStore, ReplayGuard,
-    ReplayStore,
+    ReplayStore, Reservation,
 };
 use tokio::{
     runtime::Handle,
@@ -31,7 +31,7 @@ use crate::support::log::Log;
 use crate::{
     proxy::{Mode, Proxy},
     servers::{PATIENCE, Server, eventually, store_at},
-    support::replay::{builder, callback, claim, now, send},
+    support::replay::{MINUTE, builder, callback, claim, now, send},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -749,8 +749,32 @@ async fn a_reservation_is_recognised_as_ones_own() {
         eventually(|| async { !server.is_empty().await }).await;
         proxy.set(Mode::Pass);
     };
-    let minute = Duration::from_secs(60);
-    let claim = claim(1, now(), minute, minute);
+    let claim = claim(1, now(), MINUTE, MINUTE);
     let (reserved, ()) = tokio::join!(store.reserve(&claim), passing);
-    assert_eq!(reserved.unwrap(), oss_callback::Reservation::Fresh);
+    assert_eq!(reserved.unwrap(), Reservation::Fresh);
+}
+
+/// The time for a callback is enough for one dead connection, not for meeting it twice.
+#[tokio::test]
+async fn nothing_is_sent_twice_over_a_connection_that_falls_silent() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let proxy = Proxy::start(server.address());
+    let store = store_at(proxy.address).timeout(SECOND);
+    store.warm().await.unwrap();
+    let [first, second] = [1, 2].map(|id| claim(id, now(), MINUTE, MINUTE));
+    // The first reply is on its way when the flow is swallowed, and comes while the second one is awaited.
+    proxy.set(Mode::Delay(500));
+    let second = async {
+        sleep(SECOND / 4).await;
+        proxy.set(Mode::Pass);
+        proxy.swallow_flows();
+        store.reserve(&second).await
+    };
+    let (first, second) = tokio::join!(store.reserve(&first), second);
+    for reserved in [first, second] {
+        assert_eq!(reserved.unwrap(), Reservation::Fresh);
+    }
+    assert_eq!((proxy.swallowed(), proxy.connections()), (1, 2));
 }

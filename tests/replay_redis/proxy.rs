@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -43,7 +43,13 @@ pub(crate) enum Mode {
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     control: Arc<watch::Sender<Control>>,
-    connections: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    connections: AtomicU64,
+    swallowed: AtomicUsize,
 }
 
 #[derive(Clone)]
@@ -64,19 +70,19 @@ impl Proxy {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let connections = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&connections);
+        let counts: Arc<Counts> = Arc::default();
+        let counted = Arc::clone(&counts);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(serve(listener, watch, count));
+            runtime.block_on(serve(listener, watch, counted));
         });
         Self {
             address,
             control: Arc::new(control),
-            connections,
+            counts,
         }
     }
 
@@ -97,22 +103,27 @@ impl Proxy {
 
     /// How many connections there were.
     pub(crate) fn connections(&self) -> u64 {
-        self.connections.load(Ordering::SeqCst)
+        self.counts.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many commands were swallowed.
+    pub(crate) fn swallowed(&self) -> usize {
+        self.counts.swallowed.load(Ordering::SeqCst)
     }
 }
 
 async fn serve(
     listener: std::net::TcpListener,
     mut watch: watch::Receiver<Control>,
-    count: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 ) {
     let listener = TcpListener::from_std(listener).unwrap();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let (client, _) = accepted.unwrap();
-                let number = count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(flow(client, number, watch.clone()));
+                let number = counts.connections.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(flow(client, number, watch.clone(), Arc::clone(&counts)));
             }
             // The test is over.
             changed = watch.changed() => if changed.is_err() { return },
@@ -120,12 +131,17 @@ async fn serve(
     }
 }
 
-async fn flow(client: TcpStream, number: u64, watch: watch::Receiver<Control>) {
+async fn flow(
+    client: TcpStream,
+    number: u64,
+    watch: watch::Receiver<Control>,
+    counts: Arc<Counts>,
+) {
     let (from_client, to_client) = client.into_split();
     let to_client = Arc::new(tokio::sync::Mutex::new(to_client));
     let mut ended = watch.clone();
     tokio::select! {
-        () = requests(from_client, to_client, number, watch) => {}
+        () = requests(from_client, to_client, number, watch, &counts) => {}
         _ = ended.wait_for(|control| control.mode == Mode::Cut) => {}
     }
 }
@@ -143,6 +159,7 @@ async fn requests(
     to_client: ToClient,
     number: u64,
     watch: watch::Receiver<Control>,
+    counts: &Counts,
 ) {
     let mut to_server: Option<ToServer> = None;
     let mut buffer = vec![0; 65_536];
@@ -169,6 +186,8 @@ async fn requests(
             return;
         };
         if swallowed(&control) {
+            let commands = commands_in(&buffer[..length]);
+            counts.swallowed.fetch_add(commands, Ordering::SeqCst);
             continue;
         }
         if let Mode::Answer(answer) = control.mode {
