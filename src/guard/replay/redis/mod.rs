@@ -274,7 +274,8 @@ impl RedisReplayStore {
         self
     }
 
-    /// How long one attempt waits for Redis before its connection is suspected; 200 ms by default.
+    /// How long the connection may be silent while an attempt waits for Redis, before it is replaced;
+    /// 200 ms by default.
     ///
     /// A guard has [500 ms](crate::OssCallbackLayerBuilder::guard_timeout) by default. With less than
     /// half of that here, a callback that meets a dead connection has time for another one.
