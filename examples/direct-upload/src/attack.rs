@@ -14,7 +14,8 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use oss_callback::upload::{Authorization, BodyTemplate, CallbackParams, PresignedPut, Var};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use oss_callback::upload::Authorization;
 use oss_callback_local::{Callback, LocalOss};
 use reqwest::multipart::Form;
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,6 @@ use serde_json::json;
 use crate::{
     app::App,
     authorize::{Granted, grant},
-    oss,
     random::random_name,
     server::Error,
     session::User,
@@ -101,8 +101,12 @@ impl Mallory {
     /// `oss` is the service that the application trusts.
     pub(crate) async fn new(oss: &LocalOss) -> Result<Self, Error> {
         Ok(Self {
-            account: LocalOss::builder().key(oss.key().clone()).start().await?,
-            forger: LocalOss::builder().start().await?,
+            account: LocalOss::builder()
+                .key(oss.key().clone())
+                .open()
+                .start()
+                .await?,
+            forger: LocalOss::builder().open().start().await?,
             client: reqwest::Client::builder().no_proxy().build()?,
         })
     }
@@ -158,7 +162,9 @@ impl Mallory {
     async fn foreign_ticket(&self, app: &App, user: User) -> Result<Attempt, Error> {
         let stolen = grant(app, user, "image/png", ".png")?;
         let object = format!("mallory/{}.png", random_name()?);
-        let callback = forge(&self.account, app, &object, ticket(&stolen.authorization)).await?;
+        let callback = self
+            .forge(&self.account, app, &object, ticket(&stolen.authorization))
+            .await?;
         Ok(refused("foreign-ticket", app, &callback))
     }
 
@@ -167,8 +173,13 @@ impl Mallory {
         let own = self.grant(app)?;
         let victim = grant(app, user, "image/png", ".png")?.object;
         let at_oss = self.post_as(&own.authorization, &victim).await?;
-        let callback = forge(&self.account, app, &victim, ticket(&own.authorization)).await?;
-        Ok(vec![at_oss, refused("other-object-account", app, &callback)])
+        let callback = self
+            .forge(&self.account, app, &victim, ticket(&own.authorization))
+            .await?;
+        Ok(vec![
+            at_oss,
+            refused("other-object-account", app, &callback),
+        ])
     }
 
     /// The form that Mallory was given, with another key in it.
@@ -193,7 +204,9 @@ impl Mallory {
     /// A callback that is right in everything, signed with a key of Mallory's.
     async fn forged_key_url(&self, app: &App) -> Result<Attempt, Error> {
         let own = self.grant(app)?;
-        let callback = forge(&self.forger, app, &own.object, ticket(&own.authorization)).await?;
+        let callback = self
+            .forge(&self.forger, app, &own.object, ticket(&own.authorization))
+            .await?;
         let sent = format!("x-oss-pub-key-url: {}", self.forger.key().url());
         Ok(Attempt {
             sent,
@@ -204,8 +217,38 @@ impl Mallory {
     /// Mallory's own valid ticket and object, a genuine signature, and no upload at all.
     async fn forged_body(&self, app: &App) -> Result<Attempt, Error> {
         let own = self.grant(app)?;
-        let callback = forge(&self.account, app, &own.object, ticket(&own.authorization)).await?;
+        let callback = self
+            .forge(&self.account, app, &own.object, ticket(&own.authorization))
+            .await?;
         Ok(refused("forged-body", app, &callback))
+    }
+
+    /// Has an OSS send a callback about an object in the application's bucket, which was never uploaded
+    /// there. Its signature is genuine all the same: OSS signs what it is told to send.
+    async fn forge(
+        &self,
+        oss: &LocalOss,
+        app: &App,
+        object: &str,
+        ticket: &str,
+    ) -> Result<Arc<Callback>, Error> {
+        let body = format!(
+            "bucket={}&object={object}&size={}&mimeType=image/png&etag=0123456789ABCDEF0123456789ABCDEF\
+             &reqId=${{reqId}}&ticket={ticket}",
+            app.oss.bucket,
+            LOOT.len(),
+        );
+        let params = json!({ "callbackUrl": app.callback_url, "callbackBody": body });
+        let own_object = random_name()?;
+        let url = format!("{}/mallorys-bucket/{own_object}", oss.endpoint());
+        self.client
+            .put(url)
+            .header("x-oss-callback", BASE64_STANDARD.encode(params.to_string()))
+            .body(LOOT)
+            .send()
+            .await?;
+        let is_it = |callback: &Callback| callback.object == own_object;
+        Ok(oss.wait_for_callback(is_it).await?)
     }
 
     fn grant(&self, app: &App) -> Result<Granted, Error> {
@@ -228,43 +271,6 @@ async fn replay(app: &App, captured: &Callback) -> Result<Attempt, Error> {
     let oss = app.oss.local.as_ref().ok_or("there is no local OSS")?;
     let callback = oss.replay(captured.id).await?;
     Ok(refused("replay", app, &callback))
-}
-
-/// Has an OSS send a callback about an object in the application's bucket, which was never uploaded
-/// there.
-async fn forge(
-    oss: &LocalOss,
-    app: &App,
-    object: &str,
-    ticket: &str,
-) -> Result<Arc<Callback>, Error> {
-    // Written, and not filled in by OSS. Its signature is genuine all the same.
-    let template = BodyTemplate::form()
-        .constant("bucket", &app.oss.bucket)
-        .constant("object", object)
-        .constant("size", LOOT.len().to_string())
-        .constant("mimeType", "image/png")
-        .constant("etag", "0123456789ABCDEF0123456789ABCDEF")
-        .var(Var::ReqId)
-        .var(Var::custom("ticket"))
-        .build()?;
-    let params = CallbackParams::builder(&app.callback_url, template)
-        .var("ticket", ticket)
-        .build()?;
-    let own_object = random_name()?;
-    let put = PresignedPut::new("mallorys-bucket", &own_object, params).sign(
-        &oss::endpoint(oss)?,
-        &oss::credentials(oss),
-        std::time::SystemTime::now(),
-    )?;
-    let client = reqwest::Client::builder().no_proxy().build()?;
-    let mut request = client.put(put.url());
-    for (name, value) in put.headers() {
-        request = request.header(name, value);
-    }
-    request.body(LOOT).send().await?;
-    let is_it = |callback: &Callback| callback.object == own_object;
-    Ok(oss.wait_for_callback(is_it).await?)
 }
 
 fn refused(what: &'static str, app: &App, callback: &Callback) -> Attempt {

@@ -102,7 +102,8 @@ pub(crate) fn grant(
     content_type: &str,
     extension: &str,
 ) -> Result<Granted, UploadError> {
-    let upload = random_name().map_err(|_| UploadError::Ticket(oss_callback::TicketError::Random))?;
+    let upload =
+        random_name().map_err(|_| UploadError::Ticket(oss_callback::TicketError::Random))?;
     let object = object_of(&upload, extension);
     let content_type = if is_media_type(content_type) {
         content_type
@@ -181,7 +182,14 @@ mod tests {
         for text in ["image/png", "application/vnd.ms-excel", "image/svg+xml"] {
             assert!(is_media_type(text), "{text}");
         }
-        for text in ["", "image", "image/*", "text/plain; charset=utf-8", "a/b\r\nc", "Image/PNG"] {
+        for text in [
+            "",
+            "image",
+            "image/*",
+            "text/plain; charset=utf-8",
+            "a/b\r\nc",
+            "Image/PNG",
+        ] {
             assert!(!is_media_type(text), "{text}");
         }
     }

@@ -126,16 +126,19 @@ const NEEDED: [&str; 5] = [
 ];
 
 impl RealService {
-    fn from_vars(
-        var: &impl Fn(&str) -> Option<String>,
-    ) -> Result<Option<Self>, ConfigError> {
+    fn from_vars(var: &impl Fn(&str) -> Option<String>) -> Result<Option<Self>, ConfigError> {
         let is_set = |name: &&'static str| var(name).is_some();
         let given: Vec<_> = ASKING.into_iter().filter(is_set).collect();
         if given.is_empty() {
             return Ok(None);
         }
-        let [Some(bucket), Some(region), Some(id), Some(secret), Some(public_url)] =
-            NEEDED.map(var)
+        let [
+            Some(bucket),
+            Some(region),
+            Some(id),
+            Some(secret),
+            Some(public_url),
+        ] = NEEDED.map(var)
         else {
             let names = NEEDED.into_iter().filter(|name| !is_set(name)).collect();
             return Err(ConfigError::Missing { given, names });
@@ -210,8 +213,12 @@ mod tests {
 
     #[test]
     fn the_real_service_needs_everything_and_the_error_lists_what_is_missing() {
-        let error = read(&[("OSS_BUCKET", "photos"), ("OSS_ACCESS_KEY_ID", "id"), ("OSS_REGION", " ")])
-            .unwrap_err();
+        let error = read(&[
+            ("OSS_BUCKET", "photos"),
+            ("OSS_ACCESS_KEY_ID", "id"),
+            ("OSS_REGION", " "),
+        ])
+        .unwrap_err();
         assert_eq!(
             error.to_string(),
             "OSS_BUCKET asks for uploads to the real service, which also needs OSS_REGION, \

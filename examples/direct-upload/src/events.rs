@@ -26,13 +26,7 @@ use futures_util::{Stream, stream};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::{
-    app::App,
-    random::random_name,
-    receive::Refusal,
-    recent::Recent,
-    session::User,
-};
+use crate::{app::App, random::random_name, receive::Refusal, recent::Recent, session::User};
 
 /// Users whose events are kept.
 const MAX_FEEDS: usize = 256;
@@ -79,10 +73,7 @@ pub(crate) enum Event {
         failure: Option<String>,
     },
     /// OSS was asked, and the upload recorded by that.
-    Asked {
-        upload: String,
-        fields: Vec<Field>,
-    },
+    Asked { upload: String, fields: Vec<Field> },
 }
 
 impl Event {
@@ -155,8 +146,13 @@ impl Feeds {
     /// The number of the last event that the page saw, if this start of the server sent it.
     fn seen(&self, headers: &HeaderMap) -> u64 {
         let id = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-        id.and_then(|id| id.strip_prefix(&*self.start)?.strip_prefix('-')?.parse().ok())
-            .unwrap_or(0)
+        id.and_then(|id| {
+            id.strip_prefix(&*self.start)?
+                .strip_prefix('-')?
+                .parse()
+                .ok()
+        })
+        .unwrap_or(0)
     }
 }
 
@@ -237,13 +233,16 @@ pub(crate) async fn events(
         .retry(RECONNECT_AFTER)
         .event("hello")
         .data("");
-    let events = stream::unfold((Some(hello), listener), |(hello, mut listener)| async move {
-        let event = match hello {
-            Some(hello) => hello,
-            None => listener.next().await?,
-        };
-        Some((Ok(event), (None, listener)))
-    });
+    let events = stream::unfold(
+        (Some(hello), listener),
+        |(hello, mut listener)| async move {
+            let event = match hello {
+                Some(hello) => hello,
+                None => listener.next().await?,
+            };
+            Some((Ok(event), (None, listener)))
+        },
+    );
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
@@ -265,7 +264,10 @@ mod tests {
         }
         let (first, text) = feeds.feed(&zoe).after(0).unwrap();
         assert_eq!(first, 2);
-        assert_eq!(text, r#"{"kind":"stored","upload":"u","size":1,"requestId":"r"}"#);
+        assert_eq!(
+            text,
+            r#"{"kind":"stored","upload":"u","size":1,"requestId":"r"}"#
+        );
         assert!(feeds.feed(&zoe).after(MAX_EVENTS as u64 + 1).is_none());
         assert!(feeds.feed(&max).after(0).is_none());
     }
@@ -288,7 +290,10 @@ mod tests {
     #[test]
     fn a_field_shows_its_type_as_a_programmer_writes_it() {
         let width = field("width", &Some(640_u32));
-        assert_eq!((&*width.of_type, &*width.value), ("Option<u32>", "Some(640)"));
+        assert_eq!(
+            (&*width.of_type, &*width.value),
+            ("Option<u32>", "Some(640)")
+        );
         let object = field("object", &"a\"b".to_owned());
         assert_eq!((&*object.of_type, &*object.value), ("String", r#""a\"b""#));
     }

@@ -57,11 +57,10 @@ impl Ledger {
     }
 
     pub(crate) fn authorize(&self, upload: &str, authorized: Authorized) {
-        self.rows()
-            .get_or_insert_with(&upload.to_owned(), || Row {
-                authorized: Some(authorized),
-                record: None,
-            });
+        self.rows().get_or_insert_with(&upload.to_owned(), || Row {
+            authorized: Some(authorized),
+            record: None,
+        });
     }
 
     /// An upload of this user.

@@ -20,8 +20,13 @@ async fn run() -> Result<(), Error> {
     match server.local_oss() {
         Some(oss) => println!("Uploads go to a local OSS at {}", oss.endpoint()),
         None => {
-            println!("Uploads go to the real service, which calls {} back", server.callback_url());
-            println!("The bucket's CORS rule has to let the page's origin POST, and to expose x-oss-request-id");
+            println!(
+                "Uploads go to the real service, which calls {} back",
+                server.callback_url()
+            );
+            println!(
+                "The bucket's CORS rule has to let the page's origin POST, and to expose x-oss-request-id"
+            );
         }
     }
     let server = tokio::task::spawn_blocking(move || {

@@ -36,10 +36,11 @@ impl Oss {
             .memory_limit(LOCAL_MEMORY)
             .start()
             .await?;
+        let pair = local.credentials();
         Ok(Self {
             bucket: LOCAL_BUCKET.to_owned(),
-            endpoint: endpoint(&local)?,
-            credentials: credentials(&local),
+            endpoint: OssEndpoint::new(LOCAL_REGION, &local.endpoint())?,
+            credentials: Credentials::new(&*pair.access_key_id, &*pair.access_key_secret),
             keys: local.key_store(),
             public_url: None,
             local: Some(local),
@@ -64,15 +65,4 @@ impl Oss {
             local: None,
         })
     }
-}
-
-/// How this crate's clients reach a local OSS.
-pub(crate) fn endpoint(local: &LocalOss) -> Result<OssEndpoint, Error> {
-    Ok(OssEndpoint::new(LOCAL_REGION, &local.endpoint())?)
-}
-
-/// The access key of a local OSS.
-pub(crate) fn credentials(local: &LocalOss) -> Credentials {
-    let pair = local.credentials();
-    Credentials::new(&*pair.access_key_id, &*pair.access_key_secret)
 }

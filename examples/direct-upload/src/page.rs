@@ -89,7 +89,9 @@ fn hash_of(element: &str) -> String {
 
 fn content_of(element: &str) -> &'static str {
     let (begin, end) = (format!("<{element}>"), format!("</{element}>"));
-    let content = PAGE.split_once(&begin).and_then(|(_, rest)| rest.split_once(&end));
+    let content = PAGE
+        .split_once(&begin)
+        .and_then(|(_, rest)| rest.split_once(&end));
     content.map_or("", |(content, _)| content)
 }
 
@@ -113,7 +115,14 @@ mod tests {
         let markup = PAGE
             .replace(content_of("script"), "")
             .replace(content_of("style"), "");
-        for inline in [" style=", " onclick=", " onload=", "javascript:", "http://", "https://"] {
+        for inline in [
+            " style=",
+            " onclick=",
+            " onload=",
+            "javascript:",
+            "http://",
+            "https://",
+        ] {
             assert!(!markup.contains(inline), "{inline}");
         }
     }

@@ -235,9 +235,7 @@ impl Refusals {
 
     /// The same, if nobody was told of it.
     pub(crate) fn untold(&self, request_id: &str) -> Option<Refusal> {
-        self.find(|refusal, is_told| {
-            !is_told && refusal.request_id.as_deref() == Some(request_id)
-        })
+        self.find(|refusal, is_told| !is_told && refusal.request_id.as_deref() == Some(request_id))
     }
 
     fn find(&self, matches: impl Fn(&Refusal, bool) -> bool) -> Option<Refusal> {

@@ -12,16 +12,8 @@ use oss_callback_local::LocalOss;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
-    app::App,
-    ask, attack,
-    attack::Mallory,
-    authorize,
-    config::Config,
-    events,
-    events::Feeds,
-    faults,
-    oss::Oss,
-    page, receive, watch_oss,
+    app::App, ask, attack, attack::Mallory, authorize, config::Config, events, events::Feeds,
+    faults, oss::Oss, page, receive, watch_oss,
 };
 
 /// What can go wrong at the start.
@@ -83,7 +75,15 @@ impl Server {
         let uploads = authorize::uploads(&oss, &key, &callback_url)?;
         let objects = ObjectClient::new(oss.endpoint.clone(), oss.credentials.clone())?;
         let feeds = Feeds::new()?;
-        let app = App::new(oss, uploads, objects, mallory, callback_url, feeds, stopping);
+        let app = App::new(
+            oss,
+            uploads,
+            objects,
+            mallory,
+            callback_url,
+            feeds,
+            stopping,
+        );
         let app = Arc::new(app);
 
         if let Some(local) = &app.oss.local {

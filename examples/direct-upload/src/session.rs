@@ -46,9 +46,10 @@ impl<S: Send + Sync> FromRequestParts<S> for User {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         let cookie = cookie(&parts.headers);
-        cookie
-            .map(Self::of_cookie)
-            .ok_or((StatusCode::UNAUTHORIZED, "There is no session: load the page first."))
+        cookie.map(Self::of_cookie).ok_or((
+            StatusCode::UNAUTHORIZED,
+            "There is no session: load the page first.",
+        ))
     }
 }
 
@@ -70,7 +71,10 @@ pub(crate) fn new_cookie(headers: &HeaderMap) -> Result<Option<HeaderValue>, get
     if cookie(headers).is_some() {
         return Ok(None);
     }
-    let text = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict", random_name()?);
+    let text = format!(
+        "{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict",
+        random_name()?
+    );
     Ok(HeaderValue::try_from(text).ok())
 }
 
