@@ -232,7 +232,8 @@ pub(crate) async fn events(
     let hello = sse::Event::default()
         .retry(RECONNECT_AFTER)
         .event("hello")
-        .data("");
+        // Browsers drop an event without data.
+        .data("hello");
     let events = stream::unfold(
         (Some(hello), listener),
         |(hello, mut listener)| async move {

@@ -1,7 +1,8 @@
 //! A headless Chromium, driven over WebDriver: JSON over HTTP, of which a dozen commands are needed here.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -12,7 +13,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 /// What a wait ends with at the latest.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Chromium with one window. It is closed when this is dropped.
 pub(crate) struct Browser {
@@ -61,7 +62,11 @@ impl Browser {
                 port.trim_end_matches('.').parse::<u16>().ok()
             })
             .expect("chromedriver says its port");
-        let client = Client::builder().no_proxy().build().unwrap();
+        let client = Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build()
+            .unwrap();
         let mut browser = Self {
             driver,
             client,
@@ -251,13 +256,27 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It closes its browsers when it is told to end, and not when it is killed.
-        let pid = self.driver.id().to_string();
-        let ended = Command::new("kill").arg(&pid).status();
-        if ended.is_err() {
-            // It is gone already, or will be with this process.
-            let _ = self.driver.kill();
+        // The driver closes its browser when it is asked to, and not when it is killed.
+        if let Err(error) = self.close() {
+            eprintln!("the browser was not closed: {error}");
         }
+        // It is a failure only if it has ended by itself.
+        let _ = self.driver.kill();
         let _ = self.driver.wait();
+    }
+}
+
+impl Browser {
+    /// Ends the session, without a runtime.
+    fn close(&self) -> std::io::Result<()> {
+        let url = self.session.trim_start_matches("http://");
+        let (address, path) = url.split_at(url.find('/').unwrap_or(url.len()));
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(
+            stream,
+            "DELETE {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        )?;
+        stream.read_exact(&mut [0; 12])
     }
 }
