@@ -10,7 +10,7 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -188,7 +188,8 @@ impl Feed {
 /// A page that is open.
 struct Listener {
     start: String,
-    feed: Arc<Feed>,
+    /// It ends with its feed. The browser then connects to the one that came after it.
+    feed: Weak<Feed>,
     latest: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
     seen: u64,
@@ -196,11 +197,11 @@ struct Listener {
 }
 
 impl Listener {
-    /// `None` when the server stops.
+    /// `None` when the server stops, or has no room for this feed.
     async fn next(&mut self) -> Option<sse::Event> {
         loop {
             self.latest.borrow_and_update();
-            if let Some((number, text)) = self.feed.after(self.seen) {
+            if let Some((number, text)) = self.feed.upgrade()?.after(self.seen) {
                 self.seen = number;
                 let id = format!("{}-{number}", self.start);
                 return Some(sse::Event::default().id(id).data(text));
@@ -226,7 +227,7 @@ pub(crate) async fn events(
         stopping: app.stopping.clone(),
         seen: app.feeds.seen(&headers),
         _permit: permit.map_err(|_| StatusCode::TOO_MANY_REQUESTS)?,
-        feed,
+        feed: Arc::downgrade(&feed),
     };
     // At once, so that the page knows that it is connected.
     let hello = sse::Event::default()

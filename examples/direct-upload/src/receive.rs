@@ -214,12 +214,17 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
 }
 
-/// The latest refusals.
+impl Refusal {
+    fn is_of(&self, request_id: &str) -> bool {
+        self.request_id.as_deref() == Some(request_id)
+    }
+}
+
+/// The latest refusals, and whether their users were told.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals(Mutex<VecDeque<(Refusal, bool)>>);
 
 impl Refusals {
-    /// `is_told` says whether its user was told of it.
     fn keep(&self, refusal: Refusal, is_told: bool) {
         let mut kept = self.kept();
         if kept.len() == MAX_REFUSALS {
@@ -230,20 +235,23 @@ impl Refusals {
 
     /// The latest refusal of this request.
     pub(crate) fn of(&self, request_id: &str) -> Option<Refusal> {
-        self.find(|refusal, _| refusal.request_id.as_deref() == Some(request_id))
-    }
-
-    /// The same, if nobody was told of it.
-    pub(crate) fn untold(&self, request_id: &str) -> Option<Refusal> {
-        self.find(|refusal, is_told| !is_told && refusal.request_id.as_deref() == Some(request_id))
-    }
-
-    fn find(&self, matches: impl Fn(&Refusal, bool) -> bool) -> Option<Refusal> {
         let kept = self.kept();
-        let mut latest = kept.iter().rev();
-        latest
-            .find(|(refusal, is_told)| matches(refusal, *is_told))
-            .map(|(refusal, _)| refusal.clone())
+        let latest = kept
+            .iter()
+            .rev()
+            .find(|(refusal, _)| refusal.is_of(request_id));
+        latest.map(|(refusal, _)| refusal.clone())
+    }
+
+    /// The same, if nobody was told of it. From now on it is told.
+    pub(crate) fn take_untold(&self, request_id: &str) -> Option<Refusal> {
+        let mut kept = self.kept();
+        let latest = kept
+            .iter_mut()
+            .rev()
+            .find(|(refusal, _)| refusal.is_of(request_id));
+        let (refusal, is_told) = latest?;
+        (!std::mem::replace(is_told, true)).then(|| refusal.clone())
     }
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<(Refusal, bool)>> {

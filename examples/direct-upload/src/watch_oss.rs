@@ -37,15 +37,18 @@ fn called_back(app: &App, callback: &Callback) {
     let Some((user, upload)) = app.ledger.owner(&callback.object) else {
         return;
     };
+    let failure = match &callback.outcome {
+        CallbackOutcome::Failed { message, .. } => Some(message.clone()),
+        _ => None,
+    };
     // A signature that does not verify names nobody. The local OSS knows whose upload it was.
-    if let Some(refusal) = app.refusals.untold(&callback.request_id) {
+    let untold = failure
+        .as_ref()
+        .and_then(|_| app.refusals.take_untold(&callback.request_id));
+    if let Some(refusal) = untold {
         app.feeds.tell(&user, &Event::refused(&upload, &refusal));
     }
     if let Some(fault) = callback.fault {
-        let failure = match &callback.outcome {
-            CallbackOutcome::Failed { message, .. } => Some(message.clone()),
-            _ => None,
-        };
         let fault = fault.to_string();
         let event = Event::Fault {
             upload,

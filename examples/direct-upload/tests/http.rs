@@ -278,6 +278,64 @@ async fn each_attack_is_refused_with_its_reason() {
     );
 }
 
+#[tokio::test]
+async fn an_attack_on_a_recorded_upload_is_told_once_and_takes_nothing_back() {
+    let server = server().await;
+    let browser = Browser::open(&server).await;
+    let granted = browser.authorize("cat.png", "image/png", 4096).await;
+    assert_eq!(browser.upload(&granted, &png()).await.status(), 200);
+    for attack in ["tampered-body", "replay", "replay"] {
+        browser.post(&format!("attacks/{attack}"), json!({})).await;
+    }
+    let mut events = browser.listen(None).await;
+    for _ in 0..2 {
+        let refused = events.of_kind("refused").await;
+        assert_eq!(refused["code"], "Replayed");
+        assert_eq!(refused["upload"], granted["upload"]);
+    }
+    let asked: Value = browser.ask(&granted).await.json().await.unwrap();
+    assert_eq!(asked["record"]["by"], "callback");
+}
+
+/// Only what needs no network: an authorization is signed here.
+#[tokio::test]
+async fn with_the_real_service_uploads_go_there_and_nothing_local_is_offered() {
+    let config = Config::from_vars(|name| {
+        let value = match name {
+            "LISTEN" => "127.0.0.1:0",
+            "OSS_BUCKET" => "photos",
+            "OSS_REGION" => "cn-hangzhou",
+            "OSS_ACCESS_KEY_ID" => "an-id",
+            "OSS_ACCESS_KEY_SECRET" => "a-secret",
+            "PUBLIC_URL" => "https://app.example/",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    });
+    let server = Server::start(config.unwrap()).await.unwrap();
+    assert_eq!(server.callback_url(), "https://app.example/oss/callback");
+    let browser = Browser::open(&server).await;
+    let granted = browser.authorize("a.png", "image/png", 1).await;
+    let bucket = "https://photos.oss-cn-hangzhou.aliyuncs.com/";
+    assert_eq!(granted["authorization"]["url"], bucket);
+    assert!(!granted.to_string().contains("a-secret"));
+    let page = browser.client.get(&browser.url).send().await.unwrap();
+    let policy = page.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
+    assert!(policy.contains("connect-src 'self' https://photos.oss-cn-hangzhou.aliyuncs.com;"));
+    let faults = browser.post("faults", json!({ "fault": "drop" })).await;
+    assert_eq!(faults.status(), 404);
+    assert_eq!(
+        browser.post("attacks/replay", json!({})).await.status(),
+        404
+    );
+    // A stranger's callback, signed by nobody.
+    let callback = browser.client.post(format!("{}oss/callback", browser.url));
+    let refused = callback.body("size=1").send().await.unwrap();
+    assert_eq!(refused.status(), 400);
+    let answer: Value = refused.json().await.unwrap();
+    assert_eq!(answer["code"], "MissingHeader");
+}
+
 /// What each fault comes to: the status of the upload, the code of the refusal if the server refused, and
 /// who recorded it when OSS is asked.
 #[tokio::test]

@@ -7,14 +7,13 @@
 mod driver;
 
 use std::{
-    io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use example_direct_upload::{Config, Server};
 use serde_json::{Value, json};
-use tempfile::NamedTempFile;
+use tempfile::TempDir;
 
 use self::driver::{Browser, missing};
 
@@ -108,8 +107,7 @@ impl Scene {
         }
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/pictures");
         std::fs::create_dir_all(&folder).unwrap();
-        self.eval("document.activeElement?.blur(); scrollTo(0, 0)")
-            .await;
+        self.eval("document.activeElement?.blur()").await;
         let picture = self.browser.picture().await;
         std::fs::write(folder.join(format!("{name}.png")), picture).unwrap();
     }
@@ -120,16 +118,20 @@ async fn start(address: &str) -> Server {
     Server::start(config).await.unwrap()
 }
 
-/// A file of so many bytes.
-fn large_file(bytes: u64) -> NamedTempFile {
-    let mut file = tempfile::Builder::new()
-        .prefix("holiday-")
-        .suffix(".mp4")
-        .tempfile()
-        .unwrap();
-    file.write_all(b"not really a film").unwrap();
-    file.as_file().set_len(bytes).unwrap();
-    file
+/// A file of so many bytes, in a folder that is gone when this is dropped.
+struct LargeFile(TempDir);
+
+impl LargeFile {
+    fn new(bytes: u64) -> Self {
+        let made = Self(TempDir::new().unwrap());
+        let file = std::fs::File::create(made.path()).unwrap();
+        file.set_len(bytes).unwrap();
+        made
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("holiday.mp4")
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,8 +204,8 @@ async fn the_progress_of_fifty_megabytes_moves_with_speed_and_time_left() {
         }).observe(document.getElementById('list'), { subtree: true, childList: true, attributes: true });";
     scene.eval(watch).await;
     scene.browser.throttle(20_000_000).await;
-    let file = large_file(50 << 20);
-    scene.browser.choose("#choose", file.path()).await;
+    let file = LargeFile::new(50 << 20);
+    scene.browser.choose("#choose", &file.path()).await;
     let card = scene.newest_is("answered").await;
     assert!(card.contains("\"size\":52428800"), "{card}");
     let values = scene.eval("return [...values]").await;
@@ -226,8 +228,8 @@ async fn a_cancelled_upload_is_retried_with_a_fresh_authorization() {
             if (what[0] === '/uploads') granted.push((await got.clone().json()).upload); return got; }";
     scene.eval(authorizations).await;
     scene.browser.throttle(2_000_000).await;
-    let file = large_file(50 << 20);
-    scene.browser.choose("#choose", file.path()).await;
+    let file = LargeFile::new(50 << 20);
+    scene.browser.choose("#choose", &file.path()).await;
     scene.newest_is("uploading").await;
     let moved = "return document.querySelector('#list progress').value > 0";
     scene.browser.wait_for(moved, json!([])).await;
@@ -434,8 +436,8 @@ async fn pictures() {
     scene.newest_is("refused").await;
     scene.wait("#feed [data-kind=fault]").await;
     scene.browser.throttle(3_000_000).await;
-    let file = large_file(50 << 20);
-    scene.browser.choose("#choose", file.path()).await;
+    let file = LargeFile::new(50 << 20);
+    scene.browser.choose("#choose", &file.path()).await;
     let under_way = "return document.querySelector('#list progress').value > 20";
     scene.browser.wait_for(under_way, json!([])).await;
     scene.take_picture("direct-upload-light").await;
@@ -446,4 +448,36 @@ async fn pictures() {
     let card = "document.querySelector('#files').scrollIntoView()";
     scene.eval(card).await;
     scene.take_picture("direct-upload-phone").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scratch() {
+    let Some(scene) = Scene::open("en").await else { return };
+    let save = async |name: &str, scene: &Scene| std::fs::write(format!("/tmp/s-{name}.png"), scene.browser.picture().await).unwrap();
+    scene.browser.resize(1280, 900, false).await;
+    save("empty", &scene).await;
+    scene.give_picture("evening.png", "drop").await;
+    scene.newest_is("answered").await;
+    scene.arm("alter-body").await;
+    save("armed", &scene).await;
+    scene.give_picture("harbour.png", "drop").await;
+    scene.newest_is("refused").await;
+    scene.wait("#feed [data-kind=fault]").await;
+    for attack in ["tampered-body", "replay", "foreign-ticket", "other-object", "forged-key-url", "forged-body"] {
+        scene.browser.click(&format!("[data-attack={attack}] button")).await;
+        scene.wait(&format!("[data-attack={attack}]:has([data-status])")).await;
+    }
+    scene.browser.resize(1280, 2600, false).await;
+    scene.eval("scrollTo(0,0)").await;
+    save("all", &scene).await;
+    scene.browser.prefer("dark").await;
+    save("dark", &scene).await;
+    scene.browser.resize(1280, 900, false).await;
+    scene.click_newest("What was signed").await;
+    save("signed", &scene).await;
+    scene.browser.press("\u{e00c}").await;
+    scene.browser.prefer("light").await;
+    scene.browser.resize(375, 2800, true).await;
+    scene.eval("speak('zh'); scrollTo(0,0)").await;
+    save("phone", &scene).await;
 }
