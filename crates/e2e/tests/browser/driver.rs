@@ -27,7 +27,7 @@ pub(crate) fn missing() -> Option<String> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let is_there =
         |program: &str| std::env::split_paths(&paths).any(|path| path.join(program).exists());
-    let program = ["chromedriver", "chromium"]
+    let program = ["chromedriver", "chromium", "curl"]
         .into_iter()
         .find(|name| !is_there(name));
     let lacks = match program {
