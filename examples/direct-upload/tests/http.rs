@@ -1,5 +1,7 @@
 //! The server over real HTTP, with a client in place of the page.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{process::Command, time::Duration};
 
 use example_direct_upload::{Config, Server};
