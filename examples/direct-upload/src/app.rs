@@ -3,7 +3,7 @@
 use oss_callback::upload::{DirectUpload, ObjectClient};
 use tokio::sync::{Semaphore, watch};
 
-use crate::{attack::Mallory, events::Feeds, ledger::Ledger, oss::Oss, receive::Refusals};
+use crate::{attack::Mallory, events::Feeds, ledger::Ledger, oss::Oss, refusals::Refusals};
 
 /// Questions to OSS at one time, beside those of callbacks.
 const MAX_QUESTIONS: usize = 8;

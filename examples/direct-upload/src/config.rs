@@ -15,8 +15,8 @@
 //!    An access key alone changes nothing: many machines have one for other programs.
 //! 2. With one of the three, uploads go to the real service, and whatever it lacks is an error that lists
 //!    all of it.
-//! 3. The bucket's CORS rule has to let the page's origin send `POST`, and to expose
-//!    `x-oss-request-id`. The service sets it, and no program of the application.
+//! 3. The real bucket needs a CORS rule that lets the page's origin send `POST`, and that exposes
+//!    `x-oss-request-id`. It is set in the service's console.
 
 use std::{fmt, net::SocketAddr};
 
@@ -179,8 +179,8 @@ impl fmt::Display for ConfigError {
             ),
             Self::Missing { given, names } => write!(
                 f,
-                "{} asks for uploads to the real service, which also needs {}. Set what is missing, or \
-                 unset {} to try it with a local OSS",
+                "with {} set, uploads go to the real service, which also needs {}: set them, or unset {} to \
+                 try it with a local OSS",
                 given.join(", "),
                 names.join(", "),
                 given.join(", "),
@@ -221,9 +221,8 @@ mod tests {
         .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "OSS_BUCKET asks for uploads to the real service, which also needs OSS_REGION, \
-             OSS_ACCESS_KEY_SECRET, PUBLIC_URL. Set what is missing, or unset OSS_BUCKET to try it with a \
-             local OSS"
+            "with OSS_BUCKET set, uploads go to the real service, which also needs OSS_REGION, \
+             OSS_ACCESS_KEY_SECRET, PUBLIC_URL: set them, or unset OSS_BUCKET to try it with a local OSS"
         );
     }
 
@@ -244,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_are_none_are_refused() {
+    fn a_malformed_address_is_refused() {
         let listen = read(&[("LISTEN", "3000")]).unwrap_err();
         assert!(listen.to_string().contains("\"3000\""));
         let mut complete = NEEDED.map(|name| (name, "x"));

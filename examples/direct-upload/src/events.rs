@@ -26,7 +26,7 @@ use futures_util::{Stream, stream};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::{app::App, random::random_name, receive::Refusal, recent::Recent, session::User};
+use crate::{app::App, random::random_name, recent::Recent, refusals::Refusal, session::User};
 
 /// Users whose events are kept.
 const MAX_FEEDS: usize = 256;
@@ -272,6 +272,26 @@ mod tests {
         );
         assert!(feeds.feed(&zoe).after(MAX_EVENTS as u64 + 1).is_none());
         assert!(feeds.feed(&max).after(0).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_page_whose_feed_is_forgotten_is_disconnected() {
+        let feeds = Feeds::new().unwrap();
+        let feed = feeds.feed(&User::named("zoe"));
+        let (_stop, stopping) = watch::channel(false);
+        let mut listener = Listener {
+            start: feeds.start.clone(),
+            latest: feed.latest.subscribe(),
+            stopping,
+            seen: 0,
+            _permit: Arc::clone(&feed.streams).try_acquire_owned().unwrap(),
+            feed: Arc::downgrade(&feed),
+        };
+        drop(feed);
+        for number in 0..MAX_FEEDS {
+            feeds.feed(&User::named(&number.to_string()));
+        }
+        assert!(listener.next().await.is_none());
     }
 
     #[test]

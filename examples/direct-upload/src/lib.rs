@@ -29,6 +29,7 @@ mod page;
 mod random;
 mod receive;
 mod recent;
+mod refusals;
 mod server;
 mod session;
 mod watch_oss;

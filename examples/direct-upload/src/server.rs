@@ -52,7 +52,10 @@ impl Server {
     /// # Errors
     /// If the address is taken, or the configuration is one that no upload could be authorized with.
     pub async fn start(config: Config) -> Result<Self, Error> {
-        let listener = TcpListener::bind(config.listen).await?;
+        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+            let address = config.listen;
+            format!("it cannot listen on {address} ({error}); LISTEN names another address")
+        })?;
         let address = listener.local_addr()?;
         let oss = match config.real {
             None => Oss::local().await?,

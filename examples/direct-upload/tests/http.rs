@@ -410,8 +410,8 @@ fn with_half_an_environment_it_refuses_to_start_and_says_what_is_missing() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(
         said,
-        "This cannot start: OSS_BUCKET, PUBLIC_URL asks for uploads to the real service, which also needs \
-         OSS_REGION, OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET. Set what is missing, or unset OSS_BUCKET, \
+        "This cannot start: with OSS_BUCKET, PUBLIC_URL set, uploads go to the real service, which also \
+         needs OSS_REGION, OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET: set them, or unset OSS_BUCKET, \
          PUBLIC_URL to try it with a local OSS.\n"
     );
 }

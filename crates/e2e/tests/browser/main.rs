@@ -386,7 +386,10 @@ async fn the_page_speaks_chinese_fits_a_phone_and_works_with_the_keyboard() {
         "zh-CN"
     );
     assert!(scene.wait("h1").await.contains("浏览器直传"));
+    let photograph = "return Boolean(document.getElementById('photo-button').offsetParent)";
+    assert_eq!(scene.eval(photograph).await, false);
     scene.browser.resize(360, 780, true).await;
+    assert_eq!(scene.eval(photograph).await, true);
     scene.give_picture("黄昏.png", "drop").await;
     let card = scene.newest_is("answered").await;
     assert!(
