@@ -23,7 +23,8 @@ pub(crate) struct Args {
     /// Public key: a PEM file, or an allowlisted URL
     ///
     /// Without it, the key that the request names: built in for the published v1 key, fetched for other
-    /// versions of it. A key of the local OSS has to be given: `GET /_oss/key.pem`.
+    /// versions of it. A key of the local OSS has to be given, `GET /_oss/key.pem`, unless its log's ready
+    /// line is there.
     #[arg(long, value_name = "FILE|URL")]
     pub(crate) key: Option<String>,
 

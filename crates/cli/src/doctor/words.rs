@@ -334,7 +334,7 @@ pub(crate) fn proxy_remedy(lang: Lang, cause: Cause, library: &str) -> String {
         | Cause::BodyReserialized
         | Cause::BodyTruncated
         | Cause::ContentDecoded => "# 原样传递请求体。",
-        _ => "# 主机后面不写路径：nginx 便会把收到的路径与查询串原样传下去。",
+        _ => "# 把收到的路径与查询串原样传下去。",
     };
     let code = library
         .lines()

@@ -154,7 +154,7 @@ fn the_log_of_the_local_oss() {
     });
     for (flags, status, verdict) in [
         (&[][..], 0, "genuine"),
-        (&["--fault", "alter-body"], 1, "changed-unknown"),
+        (&["--fault", "alter-body"], 1, "changed"),
         (&["--fault", "wrong-key"], 1, "not-from-key"),
     ] {
         let args = [&["local-oss", "--port", "0", "--json", "--open"], flags].concat();
@@ -169,6 +169,12 @@ fn the_log_of_the_local_oss() {
             .unwrap()
             .to_owned();
         upload(&address, &url);
+        let assert_verdict = |is: i32, report: &Value| {
+            assert_eq!(is, status, "{report}");
+            // Whether a change is found is not the log's matter.
+            let begins = report["verdict"].as_str().unwrap().starts_with(verdict);
+            assert!(begins, "{report}");
+        };
         let mut log = ready + "\n";
         for line in lines.by_ref().take(2) {
             log += &(line.unwrap() + "\n");
@@ -179,11 +185,7 @@ fn the_log_of_the_local_oss() {
         server.wait().unwrap();
 
         let (is, report) = diagnose(&[], log.as_bytes());
-        assert_eq!(
-            (is, &report["verdict"]),
-            (status, &verdict.into()),
-            "{report}\n{log}"
-        );
+        assert_verdict(is, &report);
         assert_eq!(report["key"]["origin"], "log");
         assert_eq!(report["uploader"]["ec"], "0007-00000203", "{report}");
         assert_eq!(report["uploader"]["message"], "Error status : 403.");
@@ -194,11 +196,7 @@ fn the_log_of_the_local_oss() {
         let file = directory.path().join("key.pem");
         fs::write(&file, key).unwrap();
         let (is, report) = diagnose(&["--key", file.to_str().unwrap()], &callbacks);
-        assert_eq!(
-            (is, &report["verdict"]),
-            (status, &verdict.into()),
-            "{report}"
-        );
+        assert_verdict(is, &report);
     }
 }
 
