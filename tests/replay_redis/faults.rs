@@ -642,8 +642,11 @@ async fn the_server_is_demoted_and_its_name_leads_to_another() {
                 .await;
             }
         },
-        SECOND,
-        || async { proxy.set_server(new.address()) },
+        Duration::ZERO,
+        || async {
+            sleep(SECOND).await;
+            proxy.set_server(new.address());
+        },
     )
     .await
     .has_recovered()
