@@ -140,8 +140,8 @@ impl Mallory {
         let body = String::from_utf8_lossy(captured.body()).into_owned();
         let tampered = body.replacen("&size=", "&size=9", 1);
         let mut request = self.client.post(&app.callback_url);
-        let attempts = captured.attempts.last();
-        for (name, value) in attempts.iter().flat_map(|attempt| &attempt.headers) {
+        let sent = captured.attempts.last();
+        for (name, value) in sent.iter().flat_map(|attempt| &attempt.headers) {
             // The client says these itself.
             if !["Host", "Connection", "Content-Length"].contains(name) {
                 request = request.header(*name, value);

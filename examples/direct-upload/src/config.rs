@@ -12,7 +12,8 @@
 //! | `TICKET_KEY` | optional: 32 random bytes or more in base64, so that tickets outlive a restart |
 //!
 //! 1. Without `OSS_BUCKET`, `OSS_REGION` and `PUBLIC_URL`, uploads go to a local OSS inside this program.
-//!    An access key alone changes nothing: many machines have one for other programs.
+//!    An access key alone changes nothing: many machines have one for other programs. The local OSS is
+//!    reached from this machine alone, so the page works in its browsers.
 //! 2. With one of the three, uploads go to the real service, and whatever it lacks is an error that lists
 //!    all of it.
 //! 3. The real bucket needs a CORS rule that lets the page's origin send `POST`, and that exposes

@@ -450,6 +450,45 @@ async fn the_page_reconnects_when_the_server_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_runs_and_nothing_is_reached_that_is_not_the_pages_own() {
+    let Some(scene) = Scene::open("en").await else {
+        return;
+    };
+    let attempts = "const tried = {};
+        const attempt = async (name, does) => {
+            try { tried[name] = String(await does()); } catch (error) { tried[name] = error.name; }
+        };
+        return (async () => {
+            await attempt('html', () => { document.body.innerHTML += '<img src=x onerror=foreign()>'; });
+            await attempt('script', () => {
+                const script = document.createElement('script');
+                script.append('window.foreign = true');
+                document.head.append(script);
+                return window.foreign;
+            });
+            await attempt('style', () => {
+                const style = document.createElement('style');
+                style.append('h1 { color: rgb(1, 2, 3) }');
+                document.head.append(style);
+                return getComputedStyle(document.querySelector('h1')).color === 'rgb(1, 2, 3)';
+            });
+            await attempt('fetch', () => fetch('http://127.0.0.1:1/'));
+            return tried;
+        })()";
+    let expected = json!({
+        "html": "TypeError", "script": "undefined", "style": "false", "fetch": "TypeError",
+    });
+    let tried = scene.eval(attempts).await;
+    assert_eq!(tried, expected);
+    // Of these, the policy says so itself; a port that nobody listens on would be refused otherwise.
+    let complaints = scene.browser.complaints().await.join("\n");
+    assert!(
+        complaints.contains("connect-src") && complaints.contains("style-src"),
+        "{complaints}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pictures() {
     let Some(scene) = Scene::open("en").await else {
         return;
