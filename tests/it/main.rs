@@ -22,6 +22,7 @@ mod canary;
 mod diagnose;
 #[cfg(feature = "upload")]
 mod direct_upload;
+mod docs;
 #[cfg(feature = "ticket")]
 mod field_guards;
 #[cfg(feature = "axum")]

@@ -1,8 +1,8 @@
 //! A callback route on poem, beside another route.
 //!
 //! poem takes a tower service as an endpoint (its feature `tower-compat`): the layer around an async
-//! function, at the path that OSS calls. Mount it with `at` or `nest_no_strip`: `nest` takes its prefix off the path, which
-//! the layer would have to be told with `path_prefix`.
+//! function, at the path that OSS calls. Mount it with `at` or `nest_no_strip`: `nest` takes its prefix off
+//! the path, which the layer would have to be told with `path_prefix`.
 //!
 //! ```text
 //! cargo run -p example-poem
