@@ -30,6 +30,3 @@ pages! {
     recipes,
     capacity,
 }
-
-#[doc = include_str!("../docs/performance.md")]
-pub mod performance {}
