@@ -25,7 +25,7 @@ use tokio::{
 };
 use tower::{BoxError, Service};
 
-use super::{CallbackBody, body::Collector, config::Config, events};
+use super::{CallbackBody, body::Collector, config::Config, diagnosis::AlteredBody, events};
 use crate::{
     Admission, CallbackAnswer, Guard, GuardContext, Rejection, RejectionKind, VerifiedCallback,
     guard::{Guards, OutcomeNotifier},
@@ -103,6 +103,8 @@ pub(super) struct Progress {
     pub(super) callback: Option<VerifiedCallback>,
     /// The guards that wait for the outcome.
     pub(super) notifier: OutcomeNotifier,
+    /// The body that a genuine signature is not over.
+    pub(super) altered: AlteredBody,
 }
 
 impl Progress {
@@ -111,6 +113,7 @@ impl Progress {
             is_genuine,
             callback: None,
             notifier: OutcomeNotifier::new(),
+            altered: AlteredBody::default(),
         }
     }
 }
@@ -224,8 +227,7 @@ where
                 StageProj::Admitted => return Poll::Ready(Ok(())),
             };
             let parts = this.parts.as_mut().expect(POLLED_AGAIN);
-            let callback = config.verify(opened, body, parts)?;
-            progress.callback = Some(callback.clone());
+            let callback = config.verify(opened, body, parts, progress)?;
             this.stage.set(if config.guards.list.is_empty() {
                 Stage::Admitted
             } else {
@@ -280,9 +282,14 @@ impl<R> Config<R> {
         opened: OpenedSignature,
         body: Bytes,
         parts: &mut Parts,
+        progress: &mut Progress,
     ) -> Result<VerifiedCallback, Rejection> {
-        let callback = opened.verify(&parts.headers, body)?;
+        let callback = opened.verify(&parts.headers, body).map_err(|mut altered| {
+            progress.altered = AlteredBody::keep(std::mem::take(&mut altered.body));
+            altered
+        })?;
         parts.extensions.insert(callback.clone());
+        progress.callback = Some(callback.clone());
         // Not at construction: by the first genuine callback the process has set up its logging.
         if let Some(warning) = &self.unbound_warning {
             warning.call_once(events::unbound);

@@ -4,7 +4,10 @@
 //!    it is a `warn`, because it concerns what OSS sent. A signature version other than 1.0 and a
 //!    target that this server itself rewrote are warnings too: with either, no callback gets as far as
 //!    a signature that opens.
-//! 2. A warning names what to look at, a setting mostly, and the path that was verified.
+//! 2. A warning names what to look at, a setting mostly, and the path that was verified. With the feature
+//!    `diagnose`, that of a genuine signature over another message says [what would have
+//!    verified](super::diagnosis) and what to set, if there was no such search in the last
+//!    [interval](INTERVAL).
 //! 3. A handler that is cut off, or outlives its request, is a `warn`; so is an answer that OSS will
 //!    not take.
 //! 4. Each cause is told at once, and then at most once [in a while](INTERVAL) with the number of those
@@ -21,6 +24,7 @@ use std::{
 use http::{Response, StatusCode, request::Parts};
 use http_body::Body;
 
+use super::diagnosis::Finding;
 use crate::{
     Outcome, Rejection, RejectionKind, SignatureMismatch, TargetProblem, VerifiedCallback,
     guard::VarProblem,
@@ -47,6 +51,16 @@ pub(super) struct Refused<'a> {
     pub(super) is_genuine: bool,
     /// The proof, if a guard refuses.
     pub(super) callback: Option<&'a VerifiedCallback>,
+    /// Whether there is something to diagnose.
+    pub(super) is_altered: bool,
+}
+
+/// What a warning of a refused request needs besides.
+pub(super) struct Details {
+    /// The path that was verified.
+    pub(super) path: Option<String>,
+    /// What a diagnosis found, if there was one.
+    pub(super) finding: Option<Finding>,
 }
 
 impl LayerLog {
@@ -56,17 +70,19 @@ impl LayerLog {
         }
     }
 
-    /// The layer refuses a request. `path` finds the path that was verified.
+    /// The layer refuses a request. `details` finds what a warning needs, and diagnoses if it is told
+    /// to.
     pub(super) fn refused(
         &self,
         refused: &Refused<'_>,
         parts: Option<&mut Parts>,
-        path: impl FnOnce(&mut Parts) -> Option<String>,
+        details: impl FnOnce(&mut Parts, bool) -> Details,
     ) {
         let Refused {
             rejection,
             is_genuine,
             callback,
+            is_altered,
         } = *refused;
         if let Some(callback) = callback {
             return self.refused_inside(rejection, callback);
@@ -83,8 +99,14 @@ impl LayerLog {
         };
         let request_id = parts.as_deref().and_then(unverified_id).map(str::to_owned);
         if is_genuine {
-            let path = parts.and_then(path);
-            warn_of_genuine(rejection, request_id.as_deref(), path.as_deref(), left_out);
+            let diagnose =
+                is_altered && self.limit.pass_if_heard("diagnosis", (), || true).is_some();
+            let details = parts.map(|parts| details(parts, diagnose));
+            let (path, finding) = match &details {
+                Some(Details { path, finding }) => (path.as_deref(), finding.as_ref()),
+                None => (None, None),
+            };
+            warn_of_genuine(rejection, request_id.as_deref(), path, finding, left_out);
         } else {
             event!(warn, "callback refused", {
                 kind: rejection.code(),
@@ -103,7 +125,7 @@ impl LayerLog {
         }
         if let Some(left_out) = self.pass_rejection(rejection) {
             let request_id = request_id(callback);
-            warn_of_genuine(rejection, request_id, Some(callback.path()), left_out);
+            warn_of_genuine(rejection, request_id, Some(callback.path()), None, left_out);
         }
     }
 
@@ -285,6 +307,7 @@ fn warn_of_genuine(
     rejection: &Rejection,
     request_id: Option<&str>,
     path: Option<&str>,
+    finding: Option<&Finding>,
     left_out: LeftOut,
 ) {
     let path = path.map(|path| text(Path(path)));
@@ -299,6 +322,8 @@ fn warn_of_genuine(
         event!(warn, "genuine callback refused", {
             kind: rejection.code(),
             look_at: look_at(rejection),
+            changed: finding.and_then(|finding| finding.changed),
+            diagnosis: finding.map(|finding| text(finding.text.as_str())),
             path: path,
             request_id: request_id,
             left_out: left_out.if_any(),

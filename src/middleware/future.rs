@@ -25,7 +25,7 @@ use super::{
     CallbackBody, RejectionResponse,
     admission::{Ended, PendingRequest, Progress, SignatureState},
     config::Config,
-    events::{Refused, Stopwatch},
+    events::{Details, Refused, Stopwatch},
     running::{Handler, RunHandler, RunToEnd, poll_handler},
 };
 use crate::{CallbackAnswer, Outcome, Rejection, guard::Notifying};
@@ -305,12 +305,22 @@ impl<R> Config<R> {
             rejection: &rejection,
             is_genuine: progress.is_genuine,
             callback: progress.callback.as_ref(),
+            is_altered: progress.altered.is_kept(),
         };
-        self.log.refused(&refused, parts, |parts| {
-            let target = self.target.resolve(parts).ok()?;
-            Some(target.path().to_owned())
-        });
+        self.log
+            .refused(&refused, parts, |parts, diagnose| Details {
+                path: self.path(parts),
+                finding: diagnose
+                    .then(|| self.diagnose(parts, &progress.altered))
+                    .flatten(),
+            });
         self.render(rejection)
+    }
+
+    /// The path that was verified.
+    fn path(&self, parts: &mut Parts) -> Option<String> {
+        let target = self.target.resolve(parts).ok()?;
+        Some(target.path().to_owned())
     }
 
     /// The answer of a guard, and what the guards before it are told. A renderer that cannot send it

@@ -15,7 +15,8 @@
 //! 8. The guards are told the outcome, and the answer goes out. A rejection, from here or from an
 //!    extractor or handler inside, is [rendered](response) in one place.
 //!
-//! What operators are told on the way stands in [events](events).
+//! What operators are told on the way stands in [events](events), and how they are told why a genuine
+//! signature did not match in [diagnosis](diagnosis).
 //!
 //! One deadline covers steps 3 to 5, the [admission](admission) of a request. The inner service exerts
 //! no back-pressure on the outside, because nobody knows before the verdict whether a request deserves
@@ -24,6 +25,7 @@
 mod admission;
 mod body;
 mod config;
+mod diagnosis;
 mod events;
 mod future;
 mod layer;

@@ -36,6 +36,8 @@ mod key_urls;
 mod keys;
 #[cfg(feature = "tracing")]
 mod logs;
+#[cfg(all(feature = "diagnose", feature = "tracing"))]
+mod mends;
 #[cfg(all(feature = "reqwest", feature = "upload"))]
 mod object_check;
 mod opening;
