@@ -140,7 +140,10 @@ fn main() {
     println!(
         "one diagnosis: {:?}; of a body of 64 KiB: {:?}",
         (0..20).map(|_| diagnosed(body.clone())).min().unwrap(),
-        (0..20).map(|_| diagnosed(whole_body.clone())).min().unwrap(),
+        (0..20)
+            .map(|_| diagnosed(whole_body.clone()))
+            .min()
+            .unwrap(),
     );
     println!("events:        {events} in {minutes} min");
     assert!(

@@ -30,6 +30,7 @@ use crate::{
     Admission, CallbackAnswer, Guard, GuardContext, Rejection, RejectionKind, VerifiedCallback,
     guard::{Guards, OutcomeNotifier},
     keys::{AllowedKeyUrl, DenialEpoch, Flight, named_url},
+    metrics::{self, Timer},
     verify::{OpenedSignature, UnopenedSignature},
 };
 
@@ -41,6 +42,7 @@ pin_project! {
         inner: S,
         // `None` while the guards have it, and after the call.
         parts: Option<Parts>,
+        began: Timer,
         // Boxed, because few requests wait and every future is moved around.
         timer: Option<Pin<Box<Sleep>>>,
         #[pin]
@@ -113,7 +115,7 @@ impl Progress {
             is_genuine,
             callback: None,
             notifier: OutcomeNotifier::new(),
-            altered: AlteredBody::default(),
+            altered: AlteredBody::none(),
         }
     }
 }
@@ -131,10 +133,12 @@ impl<S, B> PendingRequest<S, B> {
         body: B,
         body_limit: usize,
         signature: SignatureState,
+        began: Timer,
     ) -> Self {
         Self {
             inner,
             parts: Some(parts),
+            began,
             timer: None,
             stage: Stage::Body {
                 body,
@@ -228,6 +232,7 @@ where
             };
             let parts = this.parts.as_mut().expect(POLLED_AGAIN);
             let callback = config.verify(opened, body, parts, progress)?;
+            metrics::verified(*this.began);
             this.stage.set(if config.guards.list.is_empty() {
                 Stage::Admitted
             } else {
@@ -335,9 +340,10 @@ async fn admit_in_time(
     context: &mut GuardContext<'_>,
     timeout: Duration,
 ) -> Result<Admission, Rejection> {
+    let began = Timer::start();
     let mut admitting = guard.admit(context);
     let mut timer = None;
-    poll_fn(|cx| {
+    let admission = poll_fn(|cx| {
         if let Poll::Ready(admission) = admitting.poll_unpin(cx) {
             return Poll::Ready(admission);
         }
@@ -347,7 +353,9 @@ async fn admit_in_time(
             "a guard did not decide in time",
         )))
     })
-    .await
+    .await;
+    metrics::guard_decided(guard.role().into(), began);
+    admission
 }
 
 /// Completes when the time is over. Most requests never wait, and so never make a timer.

@@ -41,10 +41,13 @@ mod off {
     use super::{super::target::TargetSource, Finding};
     use crate::KeyStore;
 
-    #[derive(Default)]
     pub(in super::super) struct AlteredBody;
 
     impl AlteredBody {
+        pub(in super::super) fn none() -> Self {
+            Self
+        }
+
         pub(in super::super) fn keep(_: Bytes) -> Self {
             Self
         }
@@ -82,10 +85,13 @@ mod on {
     };
 
     /// The body of a callback whose signature is genuine, and over another message.
-    #[derive(Default)]
     pub(in super::super) struct AlteredBody(Option<Box<Bytes>>);
 
     impl AlteredBody {
+        pub(in super::super) fn none() -> Self {
+            Self(None)
+        }
+
         /// Boxed, because every future is moved around and few requests come to this.
         pub(in super::super) fn keep(body: Bytes) -> Self {
             Self(Some(Box::new(body)))

@@ -24,7 +24,7 @@ use std::{
 use http::{Response, StatusCode, request::Parts};
 use http_body::Body;
 
-use super::diagnosis::Finding;
+use super::{contract, diagnosis::Finding};
 use crate::{
     Outcome, Rejection, RejectionKind, SignatureMismatch, TargetProblem, VerifiedCallback,
     guard::VarProblem,
@@ -32,11 +32,15 @@ use crate::{
         Causes, LeftOut, Path, RateLimit, errors_are_heard, event, hexadecimal,
         information_is_heard, warnings_are_heard,
     },
+    metrics::{self, AbandonedReason},
     verify::names,
 };
 
 /// Often enough for an alarm, and too rarely for a flood.
 const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Whether anybody can learn what is wrong with an answer.
+pub(super) const ANSWERS_ARE_WATCHED: bool = cfg!(any(feature = "metrics", feature = "tracing"));
 
 /// Tells of one layer's callbacks.
 #[derive(Debug)]
@@ -87,6 +91,7 @@ impl LayerLog {
         if let Some(callback) = callback {
             return self.refused_inside(rejection, callback);
         }
+        metrics::refused(rejection, is_genuine);
         if !is_genuine && !concerns_operators(rejection.kind()) {
             event!(debug, "callback refused", {
                 kind: rejection.code(),
@@ -119,6 +124,7 @@ impl LayerLog {
 
     /// A guard, an extractor or a handler refuses a genuine callback.
     pub(super) fn refused_inside(&self, rejection: &Rejection, callback: &VerifiedCallback) {
+        metrics::refused(rejection, true);
         // The extractor that missed something has said so.
         if rejection.kind() == &RejectionKind::LayerMissing {
             return;
@@ -129,21 +135,30 @@ impl LayerLog {
         }
     }
 
-    /// The handler answered. What OSS will not take is a failed callback to the uploader.
+    /// The handler answered. What OSS will not take is a failed callback to the uploader;
+    /// `is_malformed` says that it was [looked at](super::peek).
     pub(super) fn answered<B: Body>(
         &self,
         response: &Response<B>,
         callback: &VerifiedCallback,
         stopwatch: Stopwatch,
+        is_malformed: bool,
     ) {
-        let Some(fault) = fault(response, stopwatch) else {
+        if !ANSWERS_ARE_WATCHED {
+            return;
+        }
+        let Some(fault) = contract::fault(response, is_malformed, || stopwatch.elapsed()) else {
             return;
         };
-        let status = response.status().as_u16();
-        if let Some(left_out) = self.pass_warning("answered", (fault, status)) {
+        metrics::answer_not_taken(fault);
+        let status = response.status();
+        let cause = (fault.text(), status.as_u16());
+        if let Some(left_out) = self.pass_warning("answered", cause) {
+            let has_length = contract::exact_length(response).is_some();
             event!(warn, "OSS will not take this answer", {
-                fault: fault,
-                status: status,
+                fault: fault.text(),
+                uploader_sees: text(fault.uploader_sees(status, has_length)),
+                status: status.as_u16(),
                 path: text(Path(callback.path())),
                 request_id: request_id(callback),
                 left_out: left_out.if_any(),
@@ -185,6 +200,7 @@ impl LayerLog {
 
     /// The request ended while its handler was at work, which goes on.
     pub(super) fn handed_over(&self, callback: &VerifiedCallback, stopwatch: Stopwatch) {
+        metrics::handed_over();
         if let Some(left_out) = self.pass_warning("handed over", ()) {
             event!(
                 warn,
@@ -208,6 +224,7 @@ impl LayerLog {
         outcome: Outcome,
         stopwatch: Stopwatch,
     ) {
+        metrics::handler_answered(|| stopwatch.elapsed());
         if let Some(left_out) = self.limit.pass_if_heard(
             "ended behind",
             outcome == Outcome::Accepted,
@@ -230,6 +247,7 @@ impl LayerLog {
         stopwatch: Stopwatch,
         reason: CutOff,
     ) {
+        metrics::abandoned(reason.into());
         if let Some(left_out) = self.pass_warning("cut off", discriminant(&reason)) {
             event!(warn, "a handler was cut off before it had answered", {
                 reason: reason.text(),
@@ -289,6 +307,18 @@ impl CutOff {
             Self::TooMany => "max_handed_over",
             Self::NoRuntime => "the executor, which is not tokio",
             Self::Shutdown => "running_handlers().wait()",
+        }
+    }
+}
+
+impl From<CutOff> for AbandonedReason {
+    fn from(reason: CutOff) -> Self {
+        match reason {
+            CutOff::WithRequest => Self::RequestEnded,
+            CutOff::InPlace => Self::RunInPlace,
+            CutOff::TooMany => Self::TooMany,
+            CutOff::NoRuntime => Self::NoRuntime,
+            CutOff::Shutdown => Self::Shutdown,
         }
     }
 }
@@ -420,72 +450,34 @@ impl<H: Hasher> Write for HashText<'_, H> {
     }
 }
 
-/// Runs from the call of the handler to its answer.
+/// Runs from the call of the handler to its answer, if anybody can learn the time.
 #[derive(Clone, Copy)]
 pub(super) struct Stopwatch {
-    #[cfg(feature = "tracing")]
-    started: std::time::Instant,
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    started: tokio::time::Instant,
 }
 
 impl Stopwatch {
     pub(super) fn start() -> Self {
         Self {
-            #[cfg(feature = "tracing")]
-            started: std::time::Instant::now(),
+            #[cfg(any(feature = "metrics", feature = "tracing"))]
+            started: tokio::time::Instant::now(),
         }
     }
 
-    #[cfg(feature = "tracing")]
-    fn elapsed(self) -> Duration {
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    pub(super) fn elapsed(self) -> Duration {
         self.started.elapsed()
     }
 
-    #[cfg(not(feature = "tracing"))]
-    fn elapsed(self) -> Duration {
+    #[cfg(not(any(feature = "metrics", feature = "tracing")))]
+    pub(super) fn elapsed(self) -> Duration {
         Duration::ZERO
     }
 
     fn elapsed_ms(self) -> u64 {
         u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
-}
-
-/// What OSS does not like about an answer.
-#[cfg(feature = "tracing")]
-fn fault<B: Body>(response: &Response<B>, stopwatch: Stopwatch) -> Option<&'static str> {
-    use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-
-    use crate::vars::media_type;
-
-    let length = response.body().size_hint().exact().or_else(|| {
-        let length = response.headers().get(CONTENT_LENGTH)?;
-        length.to_str().ok()?.parse().ok()
-    });
-    let is_document = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
-        let media_type = media_type(value.as_bytes());
-        media_type.eq_ignore_ascii_case(b"application/json")
-            || media_type.eq_ignore_ascii_case(b"application/xml")
-    });
-    if response.status() != StatusCode::OK {
-        Some("its status is not 200")
-    } else if length.is_none() {
-        Some("it has no exact length")
-    } else if length == Some(0) {
-        Some("it is empty")
-    } else if length > Some(1024 * 1024) {
-        Some("it is longer than 1 MB")
-    } else if !is_document {
-        Some("it is neither JSON nor XML")
-    } else if stopwatch.elapsed() > Duration::from_secs(5) {
-        Some("it came after 5 s")
-    } else {
-        None
-    }
-}
-
-#[cfg(not(feature = "tracing"))]
-fn fault<B: Body>(_: &Response<B>, _: Stopwatch) -> Option<&'static str> {
-    None
 }
 
 /// A value that is written as text.

@@ -6,6 +6,8 @@
 mod support;
 
 mod age;
+#[cfg(all(feature = "axum", feature = "tracing"))]
+mod answers;
 mod architecture;
 #[cfg(feature = "ticket")]
 mod attacks;
@@ -38,6 +40,8 @@ mod keys;
 mod logs;
 #[cfg(all(feature = "diagnose", feature = "tracing"))]
 mod mends;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(all(feature = "reqwest", feature = "upload"))]
 mod object_check;
 mod opening;
