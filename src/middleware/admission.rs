@@ -25,7 +25,7 @@ use tokio::{
 };
 use tower::{BoxError, Service};
 
-use super::{CallbackBody, body::Collector, config::Config, diagnosis::AlteredBody, events};
+use super::{CallbackBody, body::Collector, config::Config, diagnosis, events};
 use crate::{
     Admission, CallbackAnswer, Guard, GuardContext, Rejection, RejectionKind, VerifiedCallback,
     guard::{Guards, OutcomeNotifier},
@@ -105,8 +105,6 @@ pub(super) struct Progress {
     pub(super) callback: Option<VerifiedCallback>,
     /// The guards that wait for the outcome.
     pub(super) notifier: OutcomeNotifier,
-    /// The body that a genuine signature is not over.
-    pub(super) altered: AlteredBody,
 }
 
 impl Progress {
@@ -115,7 +113,6 @@ impl Progress {
             is_genuine,
             callback: None,
             notifier: OutcomeNotifier::new(),
-            altered: AlteredBody::none(),
         }
     }
 }
@@ -289,10 +286,9 @@ impl<R> Config<R> {
         parts: &mut Parts,
         progress: &mut Progress,
     ) -> Result<VerifiedCallback, Rejection> {
-        let callback = opened.verify(&parts.headers, body).map_err(|mut altered| {
-            progress.altered = AlteredBody::keep(std::mem::take(&mut altered.body));
-            altered
-        })?;
+        let callback = opened
+            .verify(&parts.headers, body)
+            .map_err(|altered| diagnosis::keep_body(altered, &mut parts.extensions))?;
         parts.extensions.insert(callback.clone());
         progress.callback = Some(callback.clone());
         // Not at construction: by the first genuine callback the process has set up its logging.

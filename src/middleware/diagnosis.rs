@@ -10,13 +10,10 @@
 //!    put it instead.
 //! 4. Without the features `diagnose` and `tracing`, nothing is kept and nothing is looked for.
 
-use http::request::Parts;
+use http::{Extensions, request::Parts};
 
-#[cfg(not(all(feature = "diagnose", feature = "tracing")))]
-pub(super) use self::off::AlteredBody;
-#[cfg(all(feature = "diagnose", feature = "tracing"))]
-pub(super) use self::on::AlteredBody;
 use super::config::Config;
+use crate::verify::AlteredCallback;
 
 /// What a diagnosis came to.
 pub(super) struct Finding {
@@ -26,42 +23,34 @@ pub(super) struct Finding {
     pub(super) text: String,
 }
 
-impl<R> Config<R> {
-    /// Looks for what OSS signed, by the body that came with the request.
-    pub(super) fn diagnose(&self, parts: &mut Parts, body: &AlteredBody) -> Option<Finding> {
-        body.diagnose(parts, &self.keys, &self.target)
+/// Keeps what arrived in the head of the request, which nobody but the layer sees any more.
+pub(super) fn keep_body(altered: AlteredCallback, head: &mut Extensions) -> AlteredCallback {
+    #[cfg(all(feature = "diagnose", feature = "tracing"))]
+    head.insert(on::AlteredBody(altered.body.clone()));
+    #[cfg(not(all(feature = "diagnose", feature = "tracing")))]
+    let _ = (&altered.body, head);
+    altered
+}
+
+/// Whether there is something to diagnose.
+pub(super) fn is_possible(parts: &Parts) -> bool {
+    #[cfg(all(feature = "diagnose", feature = "tracing"))]
+    return parts.extensions.get::<on::AlteredBody>().is_some();
+    #[cfg(not(all(feature = "diagnose", feature = "tracing")))]
+    {
+        let _ = parts;
+        false
     }
 }
 
-#[cfg(not(all(feature = "diagnose", feature = "tracing")))]
-mod off {
-    use bytes::Bytes;
-    use http::request::Parts;
-
-    use super::{super::target::TargetSource, Finding};
-    use crate::KeyStore;
-
-    pub(in super::super) struct AlteredBody;
-
-    impl AlteredBody {
-        pub(in super::super) fn none() -> Self {
-            Self
-        }
-
-        pub(in super::super) fn keep(_: Bytes) -> Self {
-            Self
-        }
-
-        pub(in super::super) fn is_kept(&self) -> bool {
-            false
-        }
-
-        pub(super) fn diagnose(
-            &self,
-            _: &mut Parts,
-            _: &KeyStore,
-            _: &TargetSource,
-        ) -> Option<Finding> {
+impl<R> Config<R> {
+    /// Looks for what OSS signed, by the body that came with the request.
+    pub(super) fn diagnose(&self, parts: &mut Parts) -> Option<Finding> {
+        #[cfg(all(feature = "diagnose", feature = "tracing"))]
+        return on::diagnose(parts, &self.keys, &self.target);
+        #[cfg(not(all(feature = "diagnose", feature = "tracing")))]
+        {
+            let _ = parts;
             None
         }
     }
@@ -85,46 +74,31 @@ mod on {
     };
 
     /// The body of a callback whose signature is genuine, and over another message.
-    pub(in super::super) struct AlteredBody(Option<Box<Bytes>>);
+    #[derive(Clone)]
+    pub(super) struct AlteredBody(pub(super) Bytes);
 
-    impl AlteredBody {
-        pub(in super::super) fn none() -> Self {
-            Self(None)
-        }
-
-        /// Boxed, because every future is moved around and few requests come to this.
-        pub(in super::super) fn keep(body: Bytes) -> Self {
-            Self(Some(Box::new(body)))
-        }
-
-        pub(in super::super) fn is_kept(&self) -> bool {
-            self.0.is_some()
-        }
-
-        pub(super) fn diagnose(
-            &self,
-            parts: &mut Parts,
-            keys: &KeyStore,
-            source: &TargetSource,
-        ) -> Option<Finding> {
-            let body = self.0.as_deref()?;
-            let key_url = CallbackHeaders::parse(&parts.headers).ok()?.key_url();
-            // By now a key that had to be fetched is known, unless it was denied meanwhile.
-            let Ok(KeyLookup::Ready(key, _)) = keys.lookup(key_url) else {
-                return None;
-            };
-            let verified = source.resolve(parts).ok()?;
-            let diagnosis = search(&verified.to_text(), &parts.headers, body, &key)?;
-            let setting = source.setting();
-            if setting.is_some() && !changed_body_alone(&diagnosis) {
-                let received = received(parts).ok()?.as_str();
-                let from_received = search(received, &parts.headers, body, &key)?;
-                if from_received.verdict() != Verdict::ChangedUnknown {
-                    return Some(finding(&from_received, setting));
-                }
+    pub(super) fn diagnose(
+        parts: &mut Parts,
+        keys: &KeyStore,
+        source: &TargetSource,
+    ) -> Option<Finding> {
+        let AlteredBody(body) = parts.extensions.remove()?;
+        let key_url = CallbackHeaders::parse(&parts.headers).ok()?.key_url();
+        // By now a key that had to be fetched is known, unless it was denied meanwhile.
+        let Ok(KeyLookup::Ready(key, _)) = keys.lookup(key_url) else {
+            return None;
+        };
+        let verified = source.resolve(parts).ok()?;
+        let diagnosis = search(&verified.to_text(), &parts.headers, &body, &key)?;
+        let setting = source.setting();
+        if setting.is_some() && !changed_body_alone(&diagnosis) {
+            let received = received(parts).ok()?.as_str();
+            let from_received = search(received, &parts.headers, &body, &key)?;
+            if from_received.verdict() != Verdict::ChangedUnknown {
+                return Some(finding(&from_received, setting));
             }
-            Some(finding(&diagnosis, setting))
         }
+        Some(finding(&diagnosis, setting))
     }
 
     fn search(

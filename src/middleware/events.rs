@@ -24,7 +24,10 @@ use std::{
 use http::{Response, StatusCode, request::Parts};
 use http_body::Body;
 
-use super::{contract, diagnosis::Finding};
+use super::{
+    contract,
+    diagnosis::{self, Finding},
+};
 use crate::{
     Outcome, Rejection, RejectionKind, SignatureMismatch, TargetProblem, VerifiedCallback,
     guard::VarProblem,
@@ -55,8 +58,6 @@ pub(super) struct Refused<'a> {
     pub(super) is_genuine: bool,
     /// The proof, if a guard refuses.
     pub(super) callback: Option<&'a VerifiedCallback>,
-    /// Whether there is something to diagnose.
-    pub(super) is_altered: bool,
 }
 
 /// What a warning of a refused request needs besides.
@@ -86,7 +87,6 @@ impl LayerLog {
             rejection,
             is_genuine,
             callback,
-            is_altered,
         } = *refused;
         if let Some(callback) = callback {
             return self.refused_inside(rejection, callback);
@@ -104,8 +104,8 @@ impl LayerLog {
         };
         let request_id = parts.as_deref().and_then(unverified_id).map(str::to_owned);
         if is_genuine {
-            let diagnose =
-                is_altered && self.limit.pass_if_heard("diagnosis", (), || true).is_some();
+            let diagnose = parts.as_deref().is_some_and(diagnosis::is_possible)
+                && self.limit.pass_if_heard("diagnosis", (), || true).is_some();
             let details = parts.map(|parts| details(parts, diagnose));
             let (path, finding) = match &details {
                 Some(Details { path, finding }) => (path.as_deref(), finding.as_ref()),

@@ -315,14 +315,11 @@ impl<R> Config<R> {
             rejection: &rejection,
             is_genuine: progress.is_genuine,
             callback: progress.callback.as_ref(),
-            is_altered: progress.altered.is_kept(),
         };
         self.log
             .refused(&refused, parts, |parts, diagnose| Details {
                 path: self.path(parts),
-                finding: diagnose
-                    .then(|| self.diagnose(parts, &progress.altered))
-                    .flatten(),
+                finding: diagnose.then(|| self.diagnose(parts)).flatten(),
             });
         self.render(rejection)
     }
