@@ -1,9 +1,10 @@
 //! The metrics by name, for whoever registers help texts or checks a dashboard.
 
-use ::metrics::{Level, Metadata, Unit, with_recorder};
+use ::metrics::{Key, Level, Metadata, Unit, with_recorder};
 
 use super::labels::{
     AbandonedReason, AnswerFault, CAUSE, GENUINE, GuardName, KIND, KeyFetchOutcome,
+    each_refused_key, key,
 };
 
 /// Handlers that were cut off.
@@ -198,7 +199,8 @@ impl MetricLabel {
     }
 }
 
-/// Gives the recorder that is installed the help text and the unit of every metric. Call it once, after
+/// Gives the recorder that is installed the help text and the unit of every metric, and every counter the
+/// value 0: a rate sees the first event of a series only if the series was there before. Call it once, after
 /// the recorder was installed.
 pub fn describe() {
     with_recorder(|recorder| {
@@ -211,5 +213,22 @@ pub fn describe() {
                 }
             }
         }
+        each_counter(|key| drop(recorder.register_counter(key, &METADATA)));
     });
+}
+
+/// The key of each series of each counter.
+fn each_counter(mut see: impl FnMut(&'static Key)) {
+    AbandonedReason::ALL
+        .iter()
+        .for_each(|reason| see(reason.key()));
+    AnswerFault::ALL.iter().for_each(|fault| see(fault.key()));
+    KeyFetchOutcome::ALL
+        .iter()
+        .for_each(|outcome| see(outcome.key()));
+    each_refused_key(&mut see);
+    see(key!(HANDED_OVER));
+    see(key!(REPLAY_OUTCOMES_DROPPED));
+    see(key!(REPLAY_STORE_FAILURES));
+    see(key!(VERIFIED));
 }

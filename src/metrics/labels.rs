@@ -36,6 +36,10 @@ macro_rules! closed_set {
         impl $name {
             pub(super) const LABEL: MetricLabel = MetricLabel::new($label, &[$($value,)*]);
 
+            // Counters begin at 0; the series of a histogram come with their first value.
+            #[allow(dead_code)]
+            pub(super) const ALL: &[Self] = &[$(Self::$variant,)*];
+
             pub(super) fn key(self) -> &'static Key {
                 match self {
                     $(Self::$variant => key!(catalog::$metric, $label: $value),)*
@@ -100,6 +104,14 @@ macro_rules! refusals {
                     ($pattern, true) => key!(catalog::REFUSED, "kind": $kind, "cause": $cause, "genuine": "true"),
                 )+)+
             }
+        }
+
+        /// One of each kind and cause.
+        pub(super) fn each_refused_key(mut see: impl FnMut(&'static Key)) {
+            $($(
+                see(key!(catalog::REFUSED, "kind": $kind, "cause": $cause, "genuine": "false"));
+                see(key!(catalog::REFUSED, "kind": $kind, "cause": $cause, "genuine": "true"));
+            )+)+
         }
 
         pub(super) const KIND: MetricLabel = MetricLabel::new("kind", &[$($kind,)+]);

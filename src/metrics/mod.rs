@@ -47,7 +47,7 @@
 //! #     fn register_histogram(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Histogram { metrics::Histogram::noop() }
 //! # }
 //! # let recorder = Recorder::default();
-//! // Once, at start-up: the recorder of an exporter, and then the help texts.
+//! // Once, at start-up: the recorder of an exporter, and then the help texts and the zeros.
 //! metrics::set_global_recorder(recorder)?;
 //! oss_callback::metrics::describe();
 //! # Ok::<(), metrics::SetRecorderError<Recorder>>(())
