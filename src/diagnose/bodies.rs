@@ -2,22 +2,38 @@
 
 use std::ops::ControlFlow;
 
-use super::{CapturedRequest, Cause, charsets::converted};
+use super::{CapturedRequest, Cause, charsets::converted, order::Pieces};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// Visits a body with what was done to it.
-pub(super) type Visit<'a> = dyn FnMut(Cause, &[u8]) -> ControlFlow<()> + 'a;
+/// Longer bodies are not converted to other charsets.
+const MAX_CONVERTED_LEN: usize = 64 * 1024;
+
+/// Is shown bodies with what was done to them, and breaks to see no more.
+pub(super) trait Visitor {
+    fn body(&mut self, cause: Cause, body: &[u8]) -> ControlFlow<()>;
+
+    /// Every order of some parts. Those who look for pairs of changes leave them out: they are many.
+    fn orders(&mut self, _cause: Cause, _pieces: &Pieces) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+impl<F: FnMut(Cause, &[u8]) -> ControlFlow<()>> Visitor for F {
+    fn body(&mut self, cause: Cause, body: &[u8]) -> ControlFlow<()> {
+        self(cause, body)
+    }
+}
 
 /// The bodies that one change of bytes makes.
 pub(super) fn changed(
     request: &CapturedRequest,
     body: &[u8],
-    visit: &mut Visit<'_>,
+    visitor: &mut dyn Visitor,
 ) -> ControlFlow<()> {
     match body.strip_prefix(BOM) {
-        Some(plain) => visit(Cause::BodyBom, plain)?,
-        None => visit(Cause::BodyBom, &[BOM, body].concat())?,
+        Some(plain) => visitor.body(Cause::BodyBom, plain)?,
+        None => visitor.body(Cause::BodyBom, &[BOM, body].concat())?,
     }
     let declared = request.declared_len().filter(|len| *len < body.len());
     if let Some(declared) = declared {
@@ -27,13 +43,17 @@ pub(super) fn changed(
             true => Cause::BodyNewline,
             false => Cause::BodyAppended,
         };
-        visit(cause, cut)?;
+        visitor.body(cause, cut)?;
     }
-    newlines(body, &mut |body| visit(Cause::BodyNewline, body))?;
-    for (_, other) in converted(body) {
-        visit(Cause::BodyCharset, &other)?;
+    newlines(body, &mut |body| visitor.body(Cause::BodyNewline, body))?;
+    if body.len() <= MAX_CONVERTED_LEN {
+        for (_, other) in converted(body) {
+            visitor.body(Cause::BodyCharset, &other)?;
+        }
     }
-    escaped(body, &mut |body| visit(Cause::BodyReserialized, body))
+    escaped(body, &mut |body| {
+        visitor.body(Cause::BodyReserialized, body)
+    })
 }
 
 /// Line ends and white space: around the body, or everywhere.

@@ -3,7 +3,8 @@
 //! 1. A signature that opens under the key counts, wherever it is found: in the header, in a second one
 //!    of that name, or in one to which gateways move it.
 //! 2. A text that is nearly a signature is [repaired](super::header_repair), and counts only if the
-//!    repaired one opens under the key.
+//!    repaired one opens under the key. One character that changed, went or came is searched for at
+//!    [full](Effort::Full) effort alone.
 //! 3. Credentials of other schemes are recognised by their form: an OSS request signature, a bearer
 //!    token, Basic, any other word with parameters, a MAC of a known length.
 //! 4. A text that lost what a signature needs, so that it cannot be repaired, is said to be altered only
@@ -11,7 +12,7 @@
 //! 5. What is left was made by another key.
 
 use super::{
-    CapturedRequest, Cause, Evidence,
+    CapturedRequest, Cause, Effort, Evidence,
     header_repair::{hexadecimal, lenient_bytes, open_canonical, repair, repair_one_character},
 };
 use crate::PublicKey;
@@ -45,7 +46,7 @@ pub(super) enum Judgement {
     },
 }
 
-pub(super) fn judge(request: &CapturedRequest, key: &PublicKey) -> Judgement {
+pub(super) fn judge(request: &CapturedRequest, key: &PublicKey, effort: Effort) -> Judgement {
     let values: Vec<Option<&str>> = request
         .headers()
         .get_all("authorization")
@@ -82,7 +83,8 @@ pub(super) fn judge(request: &CapturedRequest, key: &PublicKey) -> Judgement {
             return altered(cause, digest, Evidence::AuthorizationMoved(name));
         }
     }
-    for text in values.iter().copied().flatten() {
+    let searched = values.iter().copied().flatten();
+    for text in searched.filter(|_| effort == Effort::Full) {
         if let Some((digest, evidence)) = repair_one_character(text, key) {
             return altered(Cause::HeaderAltered, digest, evidence);
         }

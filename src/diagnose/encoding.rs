@@ -83,8 +83,14 @@ fn decode_pairs(parts: &[&[u8]], plus_is_space: bool) -> Vec<Pair> {
 /// was written again.
 pub(super) type Reading = (Option<Cause>, Vec<Pair>);
 
+/// Longer texts have the plain reading alone.
+const MAX_READ_LEN: usize = 8 * 1024;
+
 /// Every reading of a text but the plain one.
 pub(super) fn readings(text: &[u8]) -> Vec<Reading> {
+    if text.len() > MAX_READ_LEN {
+        return Vec::new();
+    }
     let parts: Vec<&[u8]> = text.split(|byte| *byte == b'&').collect();
     let plain = decode_pairs(&parts, true);
     let mut found: Vec<Reading> = Vec::new();

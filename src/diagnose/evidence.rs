@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use md5::{Digest, Md5};
 use serde_json::value::RawValue;
 
 use super::{CapturedRequest, Cause, wrapped::is_gzip};
@@ -153,7 +151,7 @@ pub(super) fn collect(request: &CapturedRequest) -> Vec<Evidence> {
     if request.method() != "POST" {
         evidence.push(Evidence::Method);
     }
-    evidence.extend(content_md5(request).map(|intact| match intact {
+    evidence.extend(request.content_md5().map(|intact| match intact {
         true => Evidence::BodyIntact,
         false => Evidence::BodyChanged,
     }));
@@ -174,14 +172,6 @@ pub(super) fn collect(request: &CapturedRequest) -> Vec<Evidence> {
     evidence
 }
 
-/// Whether `Content-MD5` matches the body as it arrived; `None` if it says nothing.
-pub(super) fn content_md5(request: &CapturedRequest) -> Option<bool> {
-    let sent = BASE64_STANDARD
-        .decode(request.header("content-md5")?)
-        .ok()?;
-    (sent.len() == 16).then(|| sent == Md5::digest(request.body()).as_slice())
-}
-
 /// What can be said of a body whose original cannot be known, as it did not arrive.
 ///
 /// 1. `Content-MD5` must not say that the body is whole.
@@ -193,7 +183,7 @@ pub(super) fn content_md5(request: &CapturedRequest) -> Option<bool> {
 pub(super) fn cause_without_message(
     request: &CapturedRequest,
 ) -> Option<(Cause, Option<Evidence>)> {
-    let intact = content_md5(request);
+    let intact = request.content_md5();
     if intact == Some(true) {
         return None;
     }

@@ -218,6 +218,20 @@ impl Layout {
         Self::COMMON.into_iter().chain(in_line).chain(indented)
     }
 
+    /// What stands between members in one line.
+    pub(super) fn comma(&self) -> &'static str {
+        self.comma
+    }
+
+    /// One member of an object, in one line.
+    pub(super) fn write_member(&self, (name, value): &(String, Json)) -> Vec<u8> {
+        let mut text = String::new();
+        self.text(name, &mut text);
+        text.push_str(self.colon);
+        self.value(value, 1, &mut text);
+        text.into_bytes()
+    }
+
     pub(super) fn write(&self, json: &Json) -> Vec<u8> {
         let mut text = String::new();
         self.value(json, 0, &mut text);

@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use md5::{Digest, Md5};
+
 /// More parts than these are not permuted: seven have 5,040 orders.
 const MAX_PERMUTED: usize = 7;
 
@@ -33,6 +35,69 @@ const DOCUMENTED: [&str; 24] = [
     "ticket",
     "uid",
 ];
+
+/// A text of parts that may stand in any order.
+///
+/// Orders that begin alike share the hash of their beginning, so that each costs little more than its last
+/// part.
+pub(super) struct Pieces {
+    pub(super) open: &'static [u8],
+    pub(super) parts: Vec<Vec<u8>>,
+    pub(super) separator: &'static [u8],
+    pub(super) close: &'static [u8],
+}
+
+impl Pieces {
+    /// Whether there are orders to try, and not too many.
+    pub(super) fn are_few(&self) -> bool {
+        (2..=MAX_PERMUTED).contains(&self.parts.len())
+    }
+
+    /// Calls a function with the hash of every order, behind what is hashed already, until it says that
+    /// it knows one, and returns that text. It ends when the function breaks.
+    pub(super) fn find(
+        &self,
+        hashed: &Md5,
+        is_it: &mut dyn FnMut(Md5) -> ControlFlow<bool>,
+    ) -> Option<Vec<u8>> {
+        if !self.are_few() {
+            return None;
+        }
+        let mut state = hashed.clone();
+        state.update(self.open);
+        let mut order = Vec::with_capacity(self.parts.len());
+        let found = self.walk(state, &mut order, is_it);
+        matches!(found, ControlFlow::Break(true)).then(|| {
+            let parts: Vec<&[u8]> = order.iter().map(|at| self.parts[*at].as_slice()).collect();
+            [self.open, &parts.join(self.separator), self.close].concat()
+        })
+    }
+
+    fn walk(
+        &self,
+        state: Md5,
+        order: &mut Vec<usize>,
+        is_it: &mut dyn FnMut(Md5) -> ControlFlow<bool>,
+    ) -> ControlFlow<bool> {
+        if order.len() == self.parts.len() {
+            return is_it(state.chain_update(self.close));
+        }
+        for (at, part) in self.parts.iter().enumerate() {
+            if order.contains(&at) {
+                continue;
+            }
+            let mut state = state.clone();
+            if !order.is_empty() {
+                state.update(self.separator);
+            }
+            state.update(part);
+            order.push(at);
+            self.walk(state, order, is_it)?;
+            order.pop();
+        }
+        ControlFlow::Continue(())
+    }
+}
 
 /// Something with a name that stands in an order.
 pub(super) trait Named {
@@ -156,6 +221,30 @@ mod tests {
         let mut stop = |_: &[i32]| ControlFlow::Break(());
         assert!(permutations(&[0; 8], &mut stop).is_continue());
         assert!(permutations(&[0; 1], &mut stop).is_continue());
+    }
+
+    #[test]
+    fn an_order_is_found_by_its_hash() {
+        let pieces = Pieces {
+            open: b"{",
+            parts: ["a", "b", "c", "d"].map(|part| part.into()).to_vec(),
+            separator: b", ",
+            close: b"}",
+        };
+        let wanted = Md5::digest(b"head{c, a, d, b}");
+        let mut visited = 0;
+        let head = Md5::new().chain_update(b"head");
+        let found = pieces.find(&head, &mut |state| {
+            visited += 1;
+            match state.finalize() == wanted {
+                true => ControlFlow::Break(true),
+                false => ControlFlow::Continue(()),
+            }
+        });
+        assert_eq!(found.as_deref(), Some(b"{c, a, d, b}".as_slice()));
+        let all = pieces.find(&head, &mut |_| ControlFlow::Continue(()));
+        assert_eq!(all, None);
+        assert!(visited <= 24);
     }
 
     #[test]

@@ -219,7 +219,7 @@ pub(super) fn guessed(
             joined(&format!("/{first}/{second}"), path, visit)?;
         }
     }
-    for rest in rests.iter().take(2) {
+    for rest in rests.iter().take(1) {
         for first in &outer {
             for second in &words {
                 visit(&format!("/{first}/{second}{rest}"))?;

@@ -107,7 +107,7 @@ pub(super) fn reordered(
 }
 
 /// The styles in which each order is written.
-const STYLES_IN_EACH_ORDER: usize = 6;
+const STYLES_IN_EACH_ORDER: usize = 3;
 
 fn without_empty_values(query: &str) -> String {
     let parts = query

@@ -9,11 +9,11 @@ use std::ops::ControlFlow;
 
 use super::{
     Cause,
-    bodies::Visit,
+    bodies::Visitor,
     charsets::converted,
-    encoding::{Pair, Reading, Style, pairs, readings},
+    encoding::{Pair, Style, pairs, readings},
     json_text::{Json, Layout},
-    order::{canonical, permutations},
+    order::{Pieces, canonical, permutations},
 };
 
 /// Longer bodies are not parsed and written again: a callback has some hundred bytes.
@@ -23,7 +23,7 @@ const MAX_PARSED_LEN: usize = 64 * 1024;
 const MAX_VARIED_LEN: usize = 8 * 1024;
 
 /// Visits the bodies from which a parser and a serializer make the received one.
-pub(super) fn rewritten(body: &[u8], visit: &mut Visit<'_>) -> ControlFlow<()> {
+pub(super) fn rewritten(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> {
     if body.len() > MAX_PARSED_LEN {
         return ControlFlow::Continue(());
     }
@@ -31,57 +31,62 @@ pub(super) fn rewritten(body: &[u8], visit: &mut Visit<'_>) -> ControlFlow<()> {
     let text = body.trim_ascii();
     let json = std::str::from_utf8(text).ok().and_then(Json::parse);
     if let Some(json) = json {
-        json_of_json(&json, visit)?;
-        return forms_of_json(&json, visit);
+        json_of_json(&json, visitor)?;
+        return forms_of_json(&json, visitor);
     }
     if let Some(pairs) = multipart(body) {
-        return forms(&pairs, &mut |body| visit(Cause::BodyConverted, body));
+        return forms(&pairs, Cause::BodyConverted, visitor);
     }
     if text.contains(&b'=') {
-        forms_of_form(text, visit)?;
-        return json_of_form(&pairs(text), visit);
+        forms_of_form(text, visitor)?;
+        return json_of_form(&pairs(text), visitor);
     }
     ControlFlow::Continue(())
 }
 
 /// JSON that was written again.
-fn json_of_json(json: &Json, visit: &mut Visit<'_>) -> ControlFlow<()> {
-    layouts(json, &mut |body| visit(Cause::BodyReserialized, body))?;
-    orders(json, &mut |body| visit(Cause::BodyReserialized, body))?;
-    for other in other_types(json) {
-        common_layouts(&other, &mut |body| visit(Cause::BodyReserialized, body))?;
-        orders(&other, &mut |body| visit(Cause::BodyReserialized, body))?;
+fn json_of_json(json: &Json, visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    let cause = Cause::BodyReserialized;
+    layouts(json, cause, visitor)?;
+    likely_orders(json, cause, visitor)?;
+    let others = other_types(json);
+    for other in &others {
+        common_layouts(other, cause, visitor)?;
+        likely_orders(other, cause, visitor)?;
     }
     for other in other_charsets(json) {
-        common_layouts(&other, &mut |body| visit(Cause::BodyCharset, body))?;
+        common_layouts(&other, Cause::BodyCharset, visitor)?;
     }
-    ControlFlow::Continue(())
+    orders(json, &Layout::COMMON[..3], cause, visitor)?;
+    others
+        .iter()
+        .try_for_each(|other| orders(other, &Layout::COMMON[..1], cause, visitor))
 }
 
-fn layouts(json: &Json, visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
+fn layouts(json: &Json, cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
     for layout in Layout::all(json) {
         let mut body = layout.write(json);
-        visit(&body)?;
+        visitor.body(cause, &body)?;
         body.push(b'\n');
-        visit(&body)?;
+        visitor.body(cause, &body)?;
     }
     ControlFlow::Continue(())
 }
 
-fn common_layouts(json: &Json, visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
+fn common_layouts(json: &Json, cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
     let mut common = Layout::COMMON.iter();
-    common.try_for_each(|layout| visit(&layout.write(json)))
+    common.try_for_each(|layout| visitor.body(cause, &layout.write(json)))
 }
 
-/// The document with its members in other orders, those of objects in it too.
-fn orders(json: &Json, visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
+/// The document with its members in likely orders, and those of objects in it in every order.
+fn likely_orders(json: &Json, cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
     let Json::Object(members) = json else {
         return ControlFlow::Continue(());
     };
     let mut write = |members: &[(String, Json)]| {
         let json = Json::Object(members.to_vec());
-        let mut common = Layout::COMMON.iter().take(3);
-        common.try_for_each(|layout| visit(&layout.write(&json)))
+        let mut common = Layout::COMMON.iter().take(2);
+        common.try_for_each(|layout| visitor.body(cause, &layout.write(&json)))
     };
     canonical(members, &mut write)?;
     for (at, (name, value)) in members.iter().enumerate() {
@@ -97,7 +102,29 @@ fn orders(json: &Json, visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Contr
         canonical(inner, &mut outer_orders)?;
         permutations(inner, &mut outer_orders)?;
     }
-    permutations(members, &mut write)
+    ControlFlow::Continue(())
+}
+
+/// The document with its members in every order.
+fn orders(
+    json: &Json,
+    layouts: &[Layout],
+    cause: Cause,
+    visitor: &mut dyn Visitor,
+) -> ControlFlow<()> {
+    let Json::Object(members) = json else {
+        return ControlFlow::Continue(());
+    };
+    layouts.iter().try_for_each(|layout| {
+        let parts = members.iter().map(|member| layout.write_member(member));
+        let pieces = Pieces {
+            open: b"{",
+            parts: parts.collect(),
+            separator: layout.comma().as_bytes(),
+            close: b"}",
+        };
+        visitor.orders(cause, &pieces)
+    })
 }
 
 /// Documents whose numbers had quotes, or whose texts had none, or whose empty values were `null`.
@@ -174,10 +201,10 @@ fn other_charsets(json: &Json) -> Vec<Json> {
 }
 
 /// A form that was written again.
-fn forms_of_form(text: &[u8], visit: &mut Visit<'_>) -> ControlFlow<()> {
+fn forms_of_form(text: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    let cause = Cause::BodyReserialized;
     let plain = pairs(text);
-    let mut as_form = |body: &[u8]| visit(Cause::BodyReserialized, body);
-    known_styles(&plain, &mut as_form)?;
+    known_styles(&plain, cause, visitor)?;
     // Parts that changed places as they are.
     let parts: Vec<Pair> = text
         .split(|byte| *byte == b'&')
@@ -189,35 +216,55 @@ fn forms_of_form(text: &[u8], visit: &mut Visit<'_>) -> ControlFlow<()> {
             }
         })
         .collect();
-    canonical(&parts, &mut |parts| as_form(&joined(parts)))?;
-    let other_readings: Vec<Reading> = readings(text);
-    for (cause, pairs) in &other_readings {
-        let cause = cause.unwrap_or(Cause::BodyReserialized);
-        known_styles(pairs, &mut |body| visit(cause, body))?;
+    canonical(&parts, &mut |parts| visitor.body(cause, &joined(parts)))?;
+    for (cause, pairs) in readings(text) {
+        known_styles(&pairs, cause.unwrap_or(Cause::BodyReserialized), visitor)?;
     }
-    let mut as_form = |body: &[u8]| visit(Cause::BodyReserialized, body);
-    if text.len() <= MAX_VARIED_LEN {
-        Style::all(&plain, &mut |style| as_form(&style.write(&plain)))?;
+    let styles = Style::distinct(&plain, MAX_STYLES);
+    canonical(&plain, &mut |pairs| {
+        let mut styles = styles.iter();
+        styles.try_for_each(|style| visitor.body(cause, &style.write(pairs)))
+    })?;
+    // An empty value that lost its `=`, or got one.
+    let with_values = |change: fn(Option<Vec<u8>>) -> Option<Vec<u8>>| -> Vec<Pair> {
+        let pairs = plain.iter().map(|pair| Pair {
+            name: pair.name.clone(),
+            value: change(pair.value.clone()),
+        });
+        pairs.collect()
+    };
+    let filled = with_values(|value| Some(value.unwrap_or_default()));
+    known_styles(&filled, cause, visitor)?;
+    let without = with_values(|value| value.filter(|value| !value.is_empty()));
+    known_styles(&without, cause, visitor)?;
+    let parts = text.split(|byte| *byte == b'&').map(<[u8]>::to_vec);
+    visitor.orders(cause, &form_pieces(parts.collect()))?;
+    every_order(&plain, cause, visitor)?;
+    if text.len() > MAX_VARIED_LEN {
+        return ControlFlow::Continue(());
     }
-    permutations(&parts, &mut |parts| as_form(&joined(parts)))?;
-    form_orders(&plain, &mut as_form)?;
-    // An empty value that lost its `=`, or got one, and one that was left out.
-    let with_values: Vec<Pair> = plain
-        .iter()
-        .map(|pair| Pair {
-            name: pair.name.clone(),
-            value: Some(pair.value.clone().unwrap_or_default()),
-        })
-        .collect();
-    known_styles(&with_values, &mut as_form)?;
-    let without_values: Vec<Pair> = plain
-        .iter()
-        .map(|pair| Pair {
-            name: pair.name.clone(),
-            value: pair.value.clone().filter(|value| !value.is_empty()),
-        })
-        .collect();
-    known_styles(&without_values, &mut as_form)
+    Style::all(&plain, &mut |style| {
+        visitor.body(cause, &style.write(&plain))
+    })
+}
+
+fn form_pieces(parts: Vec<Vec<u8>>) -> Pieces {
+    Pieces {
+        open: b"",
+        parts,
+        separator: b"&",
+        close: b"",
+    }
+}
+
+fn every_order(pairs: &[Pair], cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    let styles = Style::distinct(pairs, MAX_PERMUTED_STYLES);
+    styles.iter().try_for_each(|style| {
+        let parts = pairs
+            .iter()
+            .map(|pair| style.write(std::slice::from_ref(pair)));
+        visitor.orders(cause, &form_pieces(parts.collect()))
+    })
 }
 
 /// Parts that are not encoded again.
@@ -236,37 +283,28 @@ fn joined(parts: &[Pair]) -> Vec<u8> {
     text
 }
 
-fn known_styles(
-    pairs: &[Pair],
-    visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-) -> ControlFlow<()> {
-    Style::known(pairs).try_for_each(|style| visit(&style.write(pairs)))
+fn known_styles(pairs: &[Pair], cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    Style::known(pairs).try_for_each(|style| visitor.body(cause, &style.write(pairs)))
 }
 
-/// In other orders, in the styles of known encoders that differ for these pairs.
-fn form_orders(pairs: &[Pair], visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
-    let styles = Style::distinct(pairs, MAX_STYLES);
-    let mut write = |pairs: &[Pair]| {
-        styles
-            .iter()
-            .try_for_each(|style| visit(&style.write(pairs)))
-    };
-    canonical(pairs, &mut write)?;
-    permutations(pairs, &mut write)
-}
-
-/// The styles in which each order is written.
+/// The styles in which likely orders are written, and those in which every order is.
 const MAX_STYLES: usize = 6;
+const MAX_PERMUTED_STYLES: usize = 3;
 
 /// A form in every style and order.
-fn forms(pairs: &[Pair], visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
-    known_styles(pairs, visit)?;
-    form_orders(pairs, visit)?;
-    Style::all(pairs, &mut |style| visit(&style.write(pairs)))
+fn forms(pairs: &[Pair], cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    known_styles(pairs, cause, visitor)?;
+    let styles = Style::distinct(pairs, MAX_STYLES);
+    canonical(pairs, &mut |pairs| {
+        let mut styles = styles.iter();
+        styles.try_for_each(|style| visitor.body(cause, &style.write(pairs)))
+    })?;
+    every_order(pairs, cause, visitor)?;
+    Style::all(pairs, &mut |style| visitor.body(cause, &style.write(pairs)))
 }
 
 /// A form whose pairs became the members of an object.
-fn forms_of_json(json: &Json, visit: &mut Visit<'_>) -> ControlFlow<()> {
+fn forms_of_json(json: &Json, visitor: &mut dyn Visitor) -> ControlFlow<()> {
     let Json::Object(members) = json else {
         return ControlFlow::Continue(());
     };
@@ -275,7 +313,7 @@ fn forms_of_json(json: &Json, visit: &mut Visit<'_>) -> ControlFlow<()> {
         for (name, value) in members {
             flatten(name, value, separator, &mut pairs);
         }
-        forms(&pairs, &mut |body| visit(Cause::BodyConverted, body))?;
+        forms(&pairs, Cause::BodyConverted, visitor)?;
         let is_flat = members
             .iter()
             .all(|(_, value)| matches!(value, Json::Text(_) | Json::Bare(_)));
@@ -322,7 +360,7 @@ fn is_system_number(name: &str) -> bool {
 
 /// An object whose members became the pairs of a form. A form does not say which values had quotes, nor
 /// which names stood for an object.
-fn json_of_form(pairs: &[Pair], visit: &mut Visit<'_>) -> ControlFlow<()> {
+fn json_of_form(pairs: &[Pair], visitor: &mut dyn Visitor) -> ControlFlow<()> {
     let Some(flat) = object_of(pairs, false) else {
         return ControlFlow::Continue(());
     };
@@ -330,12 +368,15 @@ fn json_of_form(pairs: &[Pair], visit: &mut Visit<'_>) -> ControlFlow<()> {
     for object in [Some(flat), nested].into_iter().flatten() {
         let mut documents = other_types(&object);
         documents.push(object);
-        let mut as_json = |body: &[u8]| visit(Cause::BodyConverted, body);
+        let cause = Cause::BodyConverted;
         for json in &documents {
-            layouts(json, &mut as_json)?;
+            layouts(json, cause, visitor)?;
         }
         for json in &documents {
-            orders(json, &mut as_json)?;
+            likely_orders(json, cause, visitor)?;
+        }
+        for json in &documents {
+            orders(json, &Layout::COMMON[..2], cause, visitor)?;
         }
     }
     ControlFlow::Continue(())
@@ -394,18 +435,42 @@ fn position(text: &[u8], wanted: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use md5::{Digest, Md5};
+
     use super::*;
 
-    fn cause_of(signed: &str, received: &str) -> Option<Cause> {
-        let mut found = None;
-        let _ = rewritten(received.as_bytes(), &mut |cause, body| {
-            if body == signed.as_bytes() {
-                found = Some(cause);
+    /// Looks for one body.
+    struct Looking<'a> {
+        signed: &'a [u8],
+        found: Option<Cause>,
+    }
+
+    impl Visitor for Looking<'_> {
+        fn body(&mut self, cause: Cause, body: &[u8]) -> ControlFlow<()> {
+            if body == self.signed {
+                self.found = Some(cause);
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
-        });
-        found
+        }
+
+        fn orders(&mut self, cause: Cause, pieces: &Pieces) -> ControlFlow<()> {
+            let wanted = Md5::digest(self.signed);
+            let found = pieces.find(&Md5::new(), &mut |state| match state.finalize() == wanted {
+                true => ControlFlow::Break(true),
+                false => ControlFlow::Continue(()),
+            });
+            found.map_or(ControlFlow::Continue(()), |body| self.body(cause, &body))
+        }
+    }
+
+    fn cause_of(signed: &str, received: &str) -> Option<Cause> {
+        let mut looking = Looking {
+            signed: signed.as_bytes(),
+            found: None,
+        };
+        let _ = rewritten(received.as_bytes(), &mut looking);
+        looking.found
     }
 
     const FORM: &str = "bucket=photos&object=a%2Fb%20c.jpg&size=7&mimeType=image%2Fjpeg";

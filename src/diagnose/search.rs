@@ -16,9 +16,11 @@ use percent_encoding::percent_decode;
 
 use super::{
     CapturedRequest, Cause, Message, bodies,
+    bodies::Visitor,
     compare::{Causes, Target, first_two, name_changes},
-    evidence::content_md5,
-    named, paths, queries,
+    named,
+    order::Pieces,
+    paths, queries,
     rewritten::rewritten,
     wrapped,
 };
@@ -30,10 +32,10 @@ const OVERHEAD: usize = 64;
 const STEP: usize = 96;
 
 /// The targets and bodies that take part in pairs: the likelier ones.
-const PAIRED_TARGETS: usize = 120;
-const PAIRED_QUERIES: usize = 60;
-const PAIRED_PATHS: usize = 60;
-const PAIRED_BODIES: usize = 80;
+const PAIRED_TARGETS: usize = 80;
+const PAIRED_QUERIES: usize = 16;
+const PAIRED_PATHS: usize = 16;
+const PAIRED_BODIES: usize = 32;
 
 /// The memory of the bodies that take part in pairs.
 const PAIRED_BYTES: usize = 1024 * 1024;
@@ -70,6 +72,8 @@ pub(super) struct Search<'a> {
     tried: Vec<&'static str>,
     hit: Option<Hit>,
     body_causes: Causes,
+    /// What stands in front of the body in the candidate at hand.
+    buffer: Vec<u8>,
 }
 
 impl<'a> Search<'a> {
@@ -88,6 +92,7 @@ impl<'a> Search<'a> {
             tried: Vec::new(),
             hit: None,
             body_causes: [None; 2],
+            buffer: Vec::new(),
         }
     }
 
@@ -117,7 +122,7 @@ impl<'a> Search<'a> {
             causes: [None; 2],
             body: body.to_vec(),
         }];
-        match content_md5(self.request) {
+        match self.request.content_md5() {
             // The body is as it was sent: nothing is won by guessing at it, unless all else fails.
             Some(true) => {
                 self.targets(&plain)?;
@@ -225,25 +230,22 @@ impl<'a> Search<'a> {
 
     /// Every change of the body, with the target as it arrived.
     fn bodies(&mut self) -> ControlFlow<()> {
-        let (request, received) = (self.request, self.received);
-        let (path, query) = (received.path.as_str(), received.query.as_deref());
-        let body = received.body.as_ref();
+        let (request, body) = (self.request, self.received.body.as_ref());
         self.tried
             .push("line ends, byte order mark, length and charset of the body");
-        let mut with_target =
-            |cause, body: &[u8]| self.check(path, query, body, [Some(cause), None]);
-        bodies::changed(request, body, &mut with_target)?;
-        wrapped::unwrapped(body, &mut with_target)?;
+        bodies::changed(request, body, &mut self.at_target())?;
+        wrapped::unwrapped(body, &mut self.at_target())?;
         self.lengths()?;
         self.tried
             .push("forms and JSON that were parsed and written again");
-        let mut with_target =
-            |cause, body: &[u8]| self.check(path, query, body, [Some(cause), None]);
-        rewritten(body, &mut with_target)?;
+        rewritten(body, &mut self.at_target())?;
         self.tried.push("a compressed body that was decompressed");
-        let mut with_target =
-            |cause, body: &[u8]| self.check(path, query, body, [Some(cause), None]);
-        wrapped::compressed(body, &mut with_target)
+        wrapped::compressed(body, &mut self.at_target())
+    }
+
+    /// Checks bodies with the target as it arrived.
+    fn at_target(&mut self) -> AtTarget<'_, 'a> {
+        AtTarget(self)
     }
 
     /// A likely change of the target together with a likely change of the body.
@@ -319,24 +321,20 @@ impl<'a> Search<'a> {
             .try_into()
             .ok()?;
         let (request, body) = (self.request, self.received.body.as_ref());
-        let mut found = None;
-        let mut is_it = |causes: Causes, body: &[u8]| {
-            self.spend(body.len() + OVERHEAD)?;
-            if sent == Md5::digest(body).as_slice() {
-                found = Some(Changed {
-                    causes,
-                    body: body.to_vec(),
-                });
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
+        let mut by_md5 = ByMd5 {
+            search: self,
+            sent,
+            found: None,
         };
-        let mut once = |cause, body: &[u8]| is_it([Some(cause), None], body);
-        let _ = bodies::changed(request, body, &mut once).is_continue()
-            && wrapped::unwrapped(body, &mut once).is_continue()
-            && rewritten(body, &mut once).is_continue()
-            && wrapped::compressed(body, &mut once).is_continue()
-            && twice(request, body, &mut is_it).is_continue();
+        let _ = bodies::changed(request, body, &mut by_md5).is_continue()
+            && wrapped::unwrapped(body, &mut by_md5).is_continue()
+            && rewritten(body, &mut by_md5).is_continue()
+            && wrapped::compressed(body, &mut by_md5).is_continue()
+            && twice(request, body, &mut |causes, body| {
+                by_md5.check(causes, body)
+            })
+            .is_continue();
+        let mut found = by_md5.found;
         if found.is_none() {
             let hit = lengths(self, &[], sent);
             found = hit.map(|(cause, body)| Changed {
@@ -360,8 +358,23 @@ impl<'a> Search<'a> {
                 return ControlFlow::Break(());
             }
         }
+        self.unless_exhausted()
+    }
+
+    fn unless_exhausted(&self) -> ControlFlow<()> {
         match self.exhausted {
             true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Whether this is a digest that is looked for, as [`Pieces::find`] wants to know it.
+    fn is_digest(&mut self, state: Md5, digest: [u8; 16]) -> ControlFlow<bool> {
+        if self.spend(STEP).is_break() {
+            return ControlFlow::Break(false);
+        }
+        match state.finalize().as_slice() == digest {
+            true => ControlFlow::Break(true),
             false => ControlFlow::Continue(()),
         }
     }
@@ -393,25 +406,37 @@ impl<'a> Search<'a> {
         body: &[u8],
         body_causes: Causes,
     ) -> ControlFlow<()> {
-        for head in heads(path, query) {
-            self.spend(head.len() + body.len() + OVERHEAD)?;
-            let mut md5 = Md5::new();
-            md5.update(&head);
-            md5.update(body);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut flow = ControlFlow::Continue(());
+        for reading in Reading::of(path, query) {
+            if !reading.write(path, query, &mut buffer) {
+                continue;
+            }
+            flow = self.spend(path.len().max(buffer.len()) + body.len() + OVERHEAD);
+            if flow.is_break() {
+                break;
+            }
+            let md5 = Md5::new().chain_update(&buffer).chain_update(body);
             if md5.finalize().as_slice() == self.digest {
-                let target = |path, query| Target { path, query };
-                let causes = name_changes(
-                    target(path, query),
-                    target(&self.received.path, self.received.query.as_deref()),
-                );
-                self.hit = Some(Hit {
-                    message: Message::new(path, query, body.to_vec()),
-                    causes: first_two(causes.into_iter().chain(body_causes.into_iter().flatten())),
-                });
-                return ControlFlow::Break(());
+                self.found(path, query, body, body_causes);
+                flow = ControlFlow::Break(());
+                break;
             }
         }
-        ControlFlow::Continue(())
+        self.buffer = buffer;
+        flow
+    }
+
+    fn found(&mut self, path: &str, query: Option<&str>, body: &[u8], body_causes: Causes) {
+        let received = Target {
+            path: &self.received.path,
+            query: self.received.query.as_deref(),
+        };
+        let causes = name_changes(Target { path, query }, received);
+        self.hit = Some(Hit {
+            message: Message::new(path, query, body.to_vec()),
+            causes: first_two(causes.into_iter().chain(body_causes.into_iter().flatten())),
+        });
     }
 
     fn spend(&mut self, bytes: usize) -> ControlFlow<()> {
@@ -429,29 +454,126 @@ impl<'a> Search<'a> {
     }
 }
 
-/// What is signed in front of the body, in each reading that the verifier accepts. None for a path that
-/// the verifier refuses, as there is a separator of the signed text in it.
-fn heads(path: &str, query: Option<&str>) -> impl Iterator<Item = Vec<u8>> + use<> {
-    let head = |path: &[u8], query: Option<&str>| {
-        let mut head: Vec<u8> = percent_decode(path).collect();
-        let is_ambiguous = head.iter().any(|byte| matches!(byte, b'?' | b'\n'));
-        if let Some(query) = query {
-            head.push(b'?');
-            head.extend(query.as_bytes());
+/// Bodies at the target that arrived.
+struct AtTarget<'s, 'a>(&'s mut Search<'a>);
+
+impl Visitor for AtTarget<'_, '_> {
+    fn body(&mut self, cause: Cause, body: &[u8]) -> ControlFlow<()> {
+        let received = self.0.received;
+        let (path, query) = (&received.path, received.query.as_deref());
+        self.0.check(path, query, body, [Some(cause), None])
+    }
+
+    fn orders(&mut self, cause: Cause, pieces: &Pieces) -> ControlFlow<()> {
+        let Self(search) = self;
+        let received = search.received;
+        let (path, query) = (&received.path, received.query.as_deref());
+        for head in heads(path, query) {
+            let digest = search.digest;
+            let head = Md5::new().chain_update(head);
+            let found = pieces.find(&head, &mut |state| search.is_digest(state, digest));
+            if let Some(body) = found {
+                return self.body(cause, &body);
+            }
         }
-        head.push(b'\n');
-        (!is_ambiguous).then_some(head)
-    };
-    let spaced = path.contains('+').then(|| path.replace('+', " "));
-    let mut heads = [head(path.as_bytes(), query), None, None, None];
-    if let Some(spaced) = &spaced {
-        heads[1] = head(spaced.as_bytes(), query);
+        search.unless_exhausted()
     }
-    if query == Some("") {
-        heads[2] = head(path.as_bytes(), None);
-        heads[3] = spaced.and_then(|spaced| head(spaced.as_bytes(), None));
+}
+
+/// Bodies of which the MD5 is known.
+struct ByMd5<'s, 'a> {
+    search: &'s mut Search<'a>,
+    sent: [u8; 16],
+    found: Option<Changed>,
+}
+
+impl ByMd5<'_, '_> {
+    fn check(&mut self, causes: Causes, body: &[u8]) -> ControlFlow<()> {
+        self.search.spend(body.len() + OVERHEAD)?;
+        if self.sent != Md5::digest(body).as_slice() {
+            return ControlFlow::Continue(());
+        }
+        self.found = Some(Changed {
+            causes,
+            body: body.to_vec(),
+        });
+        ControlFlow::Break(())
     }
-    heads.into_iter().flatten()
+}
+
+impl Visitor for ByMd5<'_, '_> {
+    fn body(&mut self, cause: Cause, body: &[u8]) -> ControlFlow<()> {
+        self.check([Some(cause), None], body)
+    }
+
+    fn orders(&mut self, cause: Cause, pieces: &Pieces) -> ControlFlow<()> {
+        let (search, sent) = (&mut *self.search, self.sent);
+        match pieces.find(&Md5::new(), &mut |state| search.is_digest(state, sent)) {
+            Some(body) => self.body(cause, &body),
+            None => self.search.unless_exhausted(),
+        }
+    }
+}
+
+/// One way to read the two points of the signed text that the service does not document.
+#[derive(Clone, Copy)]
+struct Reading {
+    plus_is_space: bool,
+    empty_query_is_dropped: bool,
+}
+
+impl Reading {
+    /// The readings that differ for a target.
+    fn of(path: &str, query: Option<&str>) -> impl Iterator<Item = Self> + use<> {
+        let spaces: &[bool] = match path.contains('+') {
+            true => &[false, true],
+            false => &[false],
+        };
+        let drops: &[bool] = match query == Some("") {
+            true => &[false, true],
+            false => &[false],
+        };
+        spaces.iter().flat_map(move |plus_is_space| {
+            drops.iter().map(move |empty_query_is_dropped| Self {
+                plus_is_space: *plus_is_space,
+                empty_query_is_dropped: *empty_query_is_dropped,
+            })
+        })
+    }
+
+    /// Writes what is signed in front of the body. False for a path that the verifier refuses, as there is
+    /// a separator of the signed text in it.
+    fn write(self, path: &str, query: Option<&str>, text: &mut Vec<u8>) -> bool {
+        text.clear();
+        match path.contains('%') {
+            true => text.extend(percent_decode(path.as_bytes())),
+            false => text.extend(path.as_bytes()),
+        }
+        if self.plus_is_space {
+            // Those that were escaped stay.
+            text.clear();
+            text.extend(percent_decode(path.replace('+', " ").as_bytes()));
+        }
+        if text.iter().any(|byte| matches!(byte, b'?' | b'\n')) {
+            return false;
+        }
+        if let Some(query) = query.filter(|_| !self.empty_query_is_dropped) {
+            text.push(b'?');
+            text.extend(query.as_bytes());
+        }
+        text.push(b'\n');
+        true
+    }
+}
+
+/// What is signed in front of the body, in each reading.
+fn heads(path: &str, query: Option<&str>) -> Vec<Vec<u8>> {
+    let readings = Reading::of(path, query);
+    let heads = readings.filter_map(|reading| {
+        let mut head = Vec::new();
+        reading.write(path, query, &mut head).then_some(head)
+    });
+    heads.collect()
 }
 
 /// Two changes of the body: of its bytes twice, or of its bytes and then of what is inside or of how it
@@ -483,7 +605,7 @@ fn twice(
         if *first == Cause::BodyNewline {
             continue;
         }
-        rewritten(once, &mut |second, body| {
+        rewritten(once, &mut |second, body: &[u8]| {
             visit([Some(*first), Some(second)], body)
         })?;
     }

@@ -159,7 +159,7 @@ pub(super) const WORDS: &[&str] = &[
 ];
 
 /// Those that stand in front of another one: `/api/v1`, `/prod/oss`.
-pub(super) const OUTER_WORDS: usize = 60;
+pub(super) const OUTER_WORDS: usize = 30;
 
 #[cfg(test)]
 mod tests {

@@ -21,10 +21,13 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 
-use super::{Cause, bodies::Visit, capture::MAX_BODY_LEN, encoding::pairs, json_text::Json};
+use super::{Cause, bodies::Visitor, capture::MAX_BODY_LEN, encoding::pairs, json_text::Json};
 
 /// Longer bodies are not taken apart.
 const MAX_PARSED_LEN: usize = 64 * 1024;
+
+/// Longer ones are not compressed: each way takes as long as some hundred hashes.
+const MAX_COMPRESSED_LEN: usize = 4 * 1024;
 
 /// Texts of a document beyond these are not looked at.
 const MAX_TEXTS: usize = 64;
@@ -33,11 +36,11 @@ const MAX_TEXTS: usize = 64;
 const MIN_LEN: usize = 3;
 
 /// The bodies that may be inside.
-pub(super) fn unwrapped(body: &[u8], visit: &mut Visit<'_>) -> ControlFlow<()> {
+pub(super) fn unwrapped(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> {
     if let Some(inside) = decompressed(body) {
-        visit(Cause::ContentDecoded, &inside)?;
+        visitor.body(Cause::ContentDecoded, &inside)?;
     }
-    let mut visit = |inside: &[u8]| visit(Cause::BodyConverted, inside);
+    let mut visit = |inside: &[u8]| visitor.body(Cause::BodyConverted, inside);
     base64(body, &mut visit)?;
     if body.len() > MAX_PARSED_LEN {
         return ControlFlow::Continue(());
@@ -63,8 +66,8 @@ pub(super) fn unwrapped(body: &[u8], visit: &mut Visit<'_>) -> ControlFlow<()> {
 }
 
 /// What the body would be if a plain one had been compressed before it was signed.
-pub(super) fn compressed(body: &[u8], visit: &mut Visit<'_>) -> ControlFlow<()> {
-    if body.is_empty() || body.len() > MAX_PARSED_LEN {
+pub(super) fn compressed(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    if body.is_empty() || body.len() > MAX_COMPRESSED_LEN {
         return ControlFlow::Continue(());
     }
     for level in [
@@ -79,7 +82,7 @@ pub(super) fn compressed(body: &[u8], visit: &mut Visit<'_>) -> ControlFlow<()> 
             zlib.write_all(body).and_then(|()| zlib.finish()),
         ];
         for text in texts.into_iter().flatten() {
-            visit(Cause::ContentDecoded, &text)?;
+            visitor.body(Cause::ContentDecoded, &text)?;
         }
     }
     ControlFlow::Continue(())

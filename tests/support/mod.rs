@@ -8,6 +8,7 @@ pub mod guards;
 pub mod log;
 #[cfg(all(feature = "reqwest", feature = "upload"))]
 pub mod oss;
+pub mod programs;
 pub mod replay;
 pub mod schedules;
 pub mod wire;
