@@ -513,9 +513,7 @@ async fn what_the_guide_says_of_layers_is_so() {
     assert_eq!(routed(trimming, plain()).await, 200);
     // Decompression leaves alone what has no content encoding.
     let decompressing = RequestDecompressionLayer::new().layer(route());
-    let Ok(response) = decompressing.oneshot(plain().map(Body::new)).await else {
-        panic!("it does not fail");
-    };
+    let Ok(response) = decompressing.oneshot(plain().map(Body::new)).await;
     assert_eq!(response.status(), 200);
     // Compression outside leaves alone what asks for none.
     let compressing = route().layer(CompressionLayer::new().gzip(true));
