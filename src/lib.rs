@@ -164,6 +164,8 @@
 //! | `full` | | all of the above |
 //!
 //! Without features the crate serves any tower stack; [`handler_fn`] shows it on hyper.
+//!
+//! The [guide] leads from the first callback to production.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // What only a feature brings is linked to without it, too.
@@ -180,6 +182,8 @@ mod extract;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guard;
+#[cfg(all(any(doc, doctest), feature = "full"))]
+pub mod guide;
 mod handler;
 mod keys;
 mod log;
@@ -242,3 +246,8 @@ pub use self::{
 #[cfg(all(doctest, feature = "full"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Those of its translation, too.
+#[cfg(all(doctest, feature = "full"))]
+#[doc = include_str!("../README.zh-CN.md")]
+struct ReadmeInChinese;

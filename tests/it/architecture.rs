@@ -17,7 +17,7 @@ use std::{
 use proc_macro2::{Delimiter, TokenStream, TokenTree, token_stream::IntoIter};
 
 /// From the bottom to the top. `docs/architecture.md` says what each module is for.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "clock",
     "log",
     "rejection",
@@ -37,6 +37,7 @@ const ORDER: [&str; 19] = [
     "warp",
     "test_util",
     "fuzzing",
+    "guide",
 ];
 
 #[test]

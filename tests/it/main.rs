@@ -24,6 +24,7 @@ mod canary;
 mod diagnose;
 #[cfg(feature = "upload")]
 mod direct_upload;
+mod docs;
 #[cfg(feature = "ticket")]
 mod field_guards;
 #[cfg(feature = "axum")]
@@ -31,6 +32,8 @@ mod field_variables;
 mod guard_config;
 mod guard_timeout;
 mod guards;
+#[cfg(all(feature = "axum", feature = "test-util"))]
+mod guide_proxies;
 mod http;
 mod hyper;
 mod key_budget;
@@ -42,6 +45,8 @@ mod logs;
 mod mends;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "test-util")]
+mod migration;
 #[cfg(all(feature = "reqwest", feature = "upload"))]
 mod object_check;
 mod opening;

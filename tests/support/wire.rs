@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use http::HeaderMap;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Uri};
+use http_body_util::BodyExt;
+use oss_callback::CallbackBody;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -13,6 +16,38 @@ use tokio::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Connection(BufReader<TcpStream>);
+
+/// Sends a request on a connection of its own, as OSS sends a callback.
+pub async fn exchange(address: SocketAddr, request: Request<CallbackBody>) -> Answer {
+    let (parts, body) = request.into_parts();
+    let mut message = format!(
+        "{} {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n",
+        parts.method, parts.uri,
+    )
+    .into_bytes();
+    for (name, value) in &parts.headers {
+        message.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    message.extend(b"\r\n");
+    let Ok(body) = body.collect().await;
+    message.extend(body.to_bytes());
+    let mut connection = Connection::open(address).await;
+    connection.send(&message).await;
+    connection.answer().await
+}
+
+/// Uploads to a presigned URL, with the headers that belong to it.
+pub async fn put(url: &str, headers: &[(String, String)], content: &'static [u8]) -> Answer {
+    let url: Uri = url.parse().unwrap();
+    let address = url.authority().unwrap().as_str().parse().unwrap();
+    let mut request = Request::put(url.path_and_query().unwrap().as_str())
+        .header("content-length", content.len());
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let content = Bytes::from_static(content).into();
+    exchange(address, request.body(content).unwrap()).await
+}
 
 #[derive(Debug)]
 pub struct Answer {
