@@ -68,6 +68,8 @@ mod targets;
 mod ticket_interop;
 #[cfg(feature = "ticket")]
 mod tickets;
+#[cfg(feature = "full")]
+mod troubleshooting;
 mod types;
 #[cfg(feature = "tracing")]
 mod unbound;
