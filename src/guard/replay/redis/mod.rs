@@ -583,8 +583,8 @@ impl Call<'_> {
         let live = link.acquire(self.deadline, !is_one_of_many).await?;
         if live.last_sign_of_life().elapsed() > IDLE {
             let ping = Arc::new(cmd("PING"));
-            let alive = self.query(&live, &ping, false).await;
-            if let Err(fault) = alive.map_err(Fault::before_the_command) {
+            if let Err(fault) = self.query(&live, &ping, false).await {
+                let fault = fault.before_the_command(Remedy::Reconnect);
                 link.replace(&live, &fault);
                 return Err(fault);
             }
