@@ -183,12 +183,18 @@ impl Traffic {
             end().await;
             let ended = Instant::now();
             sleep(RECOVERY + around).await;
+            eventually(|| async { self.is_accepted_again() }).await;
             stop.store(true, Ordering::SeqCst);
             (began, ended)
         };
         let ((), (began, ended), stalls) =
             tokio::join!(self.send_until(&stop), fault, stalls_until(&stop));
         self.finish(began, ended, &stalls).await
+    }
+
+    fn is_accepted_again(&self) -> bool {
+        let results = self.shared.results.lock().unwrap();
+        results.last().is_some_and(|last| !last.is_lost())
     }
 
     /// What came of it, once nothing is under way any more.
