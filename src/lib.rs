@@ -116,11 +116,11 @@
 //! | `error` | a rejection was rendered with a status of success, or a guard's answer could not be rendered | `kind`, `status` |
 //! | `error` | the handler or a guard failed: `Rejection::internal`, or `?` | `cause`, `path`, `request_id` |
 //! | `error` | a ticket was not issued, or an upload was not authorized | `cause` |
-//! | `warn` | genuine callback refused: its signature opened, and it was altered on the way, or a guard, its variables or the handler refuse it | `kind`, `cause`, `look_at`, `path`, `request_id` |
+//! | `warn` | genuine callback refused: its signature opened, and it was altered on the way, or a guard, its variables or the handler refuse it | `kind`, `cause`, `look_at`, `changed`, `diagnosis`, `path`, `request_id` |
 //! | `warn` | callback refused, as its signature is of another version, or something in this server rewrote its target | `kind`, `cause`, `look_at`, `request_id` |
 //! | `warn` | a handler was cut off, because its sender hung up or an outer timeout ended the request | `reason`, `look_at`, `elapsed_ms`, `path`, `request_id` |
 //! | `warn` | a handler runs on as a task, as its request ended before it did | `elapsed_ms`, `path`, `request_id` |
-//! | `warn` | OSS will not take this answer: not 200, neither JSON nor XML, no exact length, over 1 MB, after 5 s | `fault`, `status`, `path`, `request_id` |
+//! | `warn` | OSS will not take this answer: not 200, content-encoded, no exact length, over 1 MB, neither JSON nor XML, JSON by its type alone, after 5 s | `fault`, `uploader_sees`, `status`, `path`, `request_id` |
 //! | `warn` | a public key was not fetched, or not refreshed | `url`, `cause` |
 //! | `warn` | the replay store failed | `cause` |
 //! | `warn` | no guard binds callbacks to anybody; once | |
@@ -129,6 +129,18 @@
 //! | `debug` | a guard answered a callback; a public key was fetched | |
 //!
 //! `look_at` names the setting, or the part of the deployment, that the cure is likely to be found in.
+//! With the feature `diagnose`, a callback that was altered on the way is diagnosed before it is warned
+//! of: `changed` is the code of the [cause](diagnose::Cause), and `diagnosis` says what would have
+//! verified and what to set, ``would verify as /api/cb: set path_prefix("/api")``. That search takes about a
+//! millisecond of the thread that answers (three with a body of 64 KiB), at most once a minute for each
+//! layer, and only if the warning is going to be written.
+//!
+//! `uploader_sees` is what OSS answers the upload with. An answer is judged as it leaves the handler and
+//! the layers inside of this one: what a layer or a proxy outside does to its length or its bytes cannot be
+//! seen here. OSS asks for no compression, so a compression layer outside changes nothing unless something
+//! in front adds `Accept-Encoding`. Whether JSON is JSON is seen of answers of up to 1 KiB whose body is a
+//! `Full<Bytes>` or axum's `Body`, and whose service does not fail (its error is `Infallible`).
+//!
 //! `path` is the path that was verified, escaped and cut. No event has a byte of a body, a variable or
 //! a query, nor of a header except a request id that consists of hexadecimal digits.
 //!
@@ -139,7 +151,8 @@
 //! | `axum` | ✔ | extractors, answers and refusals for axum; nested routers |
 //! | `reqwest` | ✔ | [`HttpsFetcher`], which fetches keys that are not pinned; needs a C compiler |
 //! | `tracing` | ✔ | the [events](#events) |
-//! | `diagnose` | | [`diagnose`]: why a callback does not verify |
+//! | `diagnose` | | [`diagnose`]: why a callback does not verify, also in the [events](#events) |
+//! | `metrics` | | [`metrics`]: counters and times for the facade of that name |
 //! | `redis` | | [`RedisReplayStore`], for replay guards of several servers |
 //! | `redis-cluster` | | the same on Redis Cluster |
 //! | `redis-tls` | | the same over `rediss://`, with aws-lc (needs a C compiler) |
@@ -174,6 +187,10 @@ pub mod guide;
 mod handler;
 mod keys;
 mod log;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(not(feature = "metrics"))]
+mod metrics;
 mod middleware;
 mod rejection;
 #[cfg(any(feature = "test-util", feature = "upload"))]

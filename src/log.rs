@@ -137,6 +137,12 @@ impl fmt::Display for Path<'_> {
     }
 }
 
+/// Whether a text can be copied out of a log line: it is neither cut nor escaped.
+#[cfg(all(feature = "diagnose", feature = "tracing"))]
+pub(crate) fn is_written_whole(path: &str) -> bool {
+    path.len() <= MAX_PATH_LEN && path.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,12 +25,13 @@ fn the_future_is_a_few_hundred_bytes() {
     let ready = OssCallbackLayer::new().layer(Inner::default());
     let ready = future_size(&ready, || callback("/cb"));
     println!("ResponseFuture around a service that is ready at once: {ready} bytes");
-    assert!(ready <= 416, "{ready}");
+    let timer = if cfg!(feature = "metrics") { 16 } else { 0 };
+    assert!(ready <= 416 + timer, "{ready}");
 
     let route = size_of::<<Route as Service<Request>>::Future>();
     let around = size_of::<ResponseFuture<Route, Body, DefaultRejection>>();
     println!("ResponseFuture around an axum route: {around} bytes, {route} are the route's");
-    assert!(around <= 96 + route, "{around}");
+    assert!(around <= 96 + timer + route, "{around}");
 }
 
 /// How often memory is allocated from the call of the service to its answer.
@@ -81,6 +82,100 @@ fn a_request_takes_few_allocations() {
     let refused = allocations(&service, garbage, 403);
     println!("allocations of a refused request, its response included: {refused}");
     assert!(refused <= 10, "{refused}");
+}
+
+/// A recorder that has its series already, as one does after the first of each.
+#[cfg(feature = "metrics")]
+struct Settled {
+    counter: metrics::Counter,
+    histogram: metrics::Histogram,
+    emitted: std::sync::Arc<std::sync::atomic::AtomicU64>,
+}
+
+#[cfg(feature = "metrics")]
+impl metrics::Recorder for Settled {
+    fn describe_counter(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
+
+    fn describe_gauge(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
+
+    fn describe_histogram(
+        &self,
+        _: metrics::KeyName,
+        _: Option<metrics::Unit>,
+        _: metrics::SharedString,
+    ) {
+    }
+
+    fn register_counter(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Counter {
+        self.counter.clone()
+    }
+
+    fn register_gauge(&self, _: &metrics::Key, _: &metrics::Metadata<'_>) -> metrics::Gauge {
+        panic!("there is no gauge")
+    }
+
+    fn register_histogram(
+        &self,
+        _: &metrics::Key,
+        _: &metrics::Metadata<'_>,
+    ) -> metrics::Histogram {
+        self.emitted
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.histogram.clone()
+    }
+}
+
+#[test]
+#[cfg(feature = "metrics")]
+fn metrics_take_no_allocation() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    };
+
+    let layer = builder().guard(guard_fn(async |_| Ok(()))).build().unwrap();
+    let service = layer.layer(Inner::default());
+    let mut garbage = callback_with(untouchable());
+    garbage
+        .headers_mut()
+        .insert("authorization", HeaderValue::from_static("AAAA"));
+    let (garbage, _) = garbage.into_parts();
+    let both = || {
+        let garbage = http::Request::from_parts(garbage.clone(), untouchable());
+        allocations(&service, callback("/cb"), 200) + allocations(&service, garbage, 403)
+    };
+    both();
+    let without = both();
+    let counter = Arc::new(AtomicU64::new(0));
+    let recorder = Settled {
+        counter: metrics::Counter::from_arc(Arc::clone(&counter)),
+        histogram: metrics::Histogram::noop(),
+        emitted: Arc::default(),
+    };
+    let with = metrics::with_local_recorder(&recorder, both);
+    assert_eq!(with, without);
+    assert_eq!(
+        counter.load(Ordering::Relaxed),
+        3,
+        "verified, refused, and an answer that is empty"
+    );
+    assert_eq!(
+        recorder.emitted.load(Ordering::Relaxed),
+        3,
+        "guard, handler, verification"
+    );
 }
 
 #[test]

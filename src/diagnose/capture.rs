@@ -1,17 +1,20 @@
 //! A request as it was captured: from a handler, or as raw HTTP.
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, request::Parts};
+use md5::{Digest, Md5};
 
 use super::Message;
+use crate::verify::MAX_TARGET_LEN;
 
 /// The most header lines of a captured request.
 const MAX_HEADERS: usize = 200;
 
 /// The longest body that is diagnosed: well above any layer's body limit.
-const MAX_BODY_LEN: usize = 1024 * 1024;
+pub(super) const MAX_BODY_LEN: usize = 1024 * 1024;
 
 /// A request to diagnose.
 #[derive(Clone)]
@@ -21,6 +24,8 @@ pub struct CapturedRequest {
     query: Option<String>,
     headers: HeaderMap,
     body: Bytes,
+    /// Whether `Content-MD5` matches, as soon as somebody asked.
+    intact: OnceLock<Option<bool>>,
 }
 
 /// Why a text is not a request that can be diagnosed.
@@ -35,8 +40,10 @@ pub enum CaptureError {
     /// It ends before the empty line that ends the headers.
     #[error("the headers do not end: an empty line must stand between them and the body")]
     Incomplete,
-    /// It has more headers or a longer body than a callback can have.
-    #[error("larger than any callback: at most 200 headers and 1 MiB of body are diagnosed")]
+    /// It has more headers, a longer target or a longer body than a callback can have.
+    #[error(
+        "larger than any callback: at most 200 headers, 64 KiB of target and 1 MiB of body are diagnosed"
+    )]
     TooLarge,
     /// The target is neither a path nor a URL.
     #[error("the request target is not a path with an optional query")]
@@ -54,7 +61,8 @@ impl CapturedRequest {
         body: impl Into<Bytes>,
     ) -> Result<Self, CaptureError> {
         let body = body.into();
-        if body.len() > MAX_BODY_LEN || headers.len() > MAX_HEADERS {
+        let is_long = body.len() > MAX_BODY_LEN || target.len() > MAX_TARGET_LEN;
+        if is_long || headers.len() > MAX_HEADERS {
             return Err(CaptureError::TooLarge);
         }
         let (path, query) = split_target(target).ok_or(CaptureError::Target)?;
@@ -64,6 +72,7 @@ impl CapturedRequest {
             query,
             headers,
             body,
+            intact: OnceLock::new(),
         })
     }
 
@@ -119,6 +128,15 @@ impl CapturedRequest {
         })
     }
 
+    /// The same request with another method. OSS uses POST; [`new`](Self::new) assumes it.
+    #[must_use]
+    pub fn with_method(self, method: impl Into<String>) -> Self {
+        Self {
+            method: method.into(),
+            ..self
+        }
+    }
+
     /// The method. OSS uses POST; it is not signed.
     #[must_use]
     pub fn method(&self) -> &str {
@@ -144,6 +162,14 @@ impl CapturedRequest {
     /// The text of a header that occurs.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Whether `Content-MD5` matches the body as it arrived; `None` if it says nothing.
+    pub(super) fn content_md5(&self) -> Option<bool> {
+        *self.intact.get_or_init(|| {
+            let sent = BASE64_STANDARD.decode(self.header("content-md5")?).ok()?;
+            (sent.len() == 16).then(|| sent == Md5::digest(&self.body).as_slice())
+        })
     }
 
     /// The body's length as declared.

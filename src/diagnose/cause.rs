@@ -74,15 +74,15 @@ causes! {
     /// The body had a byte order mark, or got one.
     BodyBom = "body-bom",
         "a byte order mark was added to the body, or taken from it";
-    /// Bytes were added behind the body.
+    /// Bytes were added behind the body, or in front of it.
     BodyAppended = "body-appended",
-        "something was appended to the body";
+        "something was appended to the body, or put in front of it";
     /// The character encoding of the body was converted.
     BodyCharset = "body-charset",
         "the body was converted to another character encoding";
-    /// A form became JSON, or JSON a form.
+    /// A form became JSON, JSON a form, or either a part of something else: an event, base64.
     BodyConverted = "body-converted",
-        "the body was parsed and written again in another format";
+        "the body was written again in another format";
     /// The body was read by something in front.
     BodyEmpty = "body-empty",
         "the body did not arrive: something in front of the verification consumed it";

@@ -1,37 +1,39 @@
 //! What the `Authorization` header of a request is.
 //!
-//! 1. Credentials of other schemes are recognised by their form: an OSS request signature, a bearer
-//!    token, Basic, a MAC of a known length.
-//! 2. A text that is nearly a signature is repaired, in the ways in which headers are known to be
-//!    damaged, and counts only if the repaired signature opens under the key.
-//! 3. A signature of the right length that does not open is tried with one character changed, at
-//!    every place, if the key is short enough for that to be cheap.
-//! 4. What is left was made by another key.
+//! 1. A signature that opens under the key counts, wherever it is found: in the header, in a second one
+//!    of that name, or in one to which gateways move it.
+//! 2. A text that is nearly a signature is [repaired](super::header_repair), and counts only if the
+//!    repaired one opens under the key. One character that changed, went or came is searched for at
+//!    [full](Effort::Full) effort alone.
+//! 3. Credentials of other schemes are recognised by their form: an OSS request signature, a bearer
+//!    token, Basic, any other word with parameters, a MAC of a known length.
+//! 4. A text that lost what a signature needs, so that it cannot be repaired, is said to be altered only
+//!    if its form shows it.
+//! 5. What is left was made by another key.
 
-use base64::{
-    Engine, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-    prelude::BASE64_STANDARD,
+use super::{
+    CapturedRequest, Cause, Effort, Evidence,
+    header_repair::{hexadecimal, lenient_bytes, open_canonical, repair, repair_one_character},
 };
+use crate::PublicKey;
 
-use super::{CapturedRequest, Cause, Evidence};
-use crate::{PublicKey, verify::Signature};
-
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
-
-/// Every place of a signature of 64 bytes with every other character costs some 5,600 openings of
-/// a few microseconds. A longer key makes both factors larger.
-const MAX_BITS_TO_REPAIR: usize = 512;
+/// Headers to which gateways and web servers move credentials that they replace.
+const MOVED_TO: [&str; 9] = [
+    "x-forwarded-authorization",
+    "x-original-authorization",
+    "x-amzn-remapped-authorization",
+    "x-authorization",
+    "x-oss-authorization",
+    "x-http-authorization",
+    "http-authorization",
+    "redirect-http-authorization",
+    "proxy-authorization",
+];
 
 /// A signature that the key made.
 pub(super) struct Credentials {
     pub(super) digest: [u8; 16],
-    /// The header had to be repaired.
+    /// The header had to be repaired, or found elsewhere.
     pub(super) altered: Option<Cause>,
     pub(super) evidence: Vec<Evidence>,
 }
@@ -42,19 +44,18 @@ pub(super) enum Judgement {
         cause: Cause,
         evidence: Vec<Evidence>,
     },
-    Absent,
 }
 
-pub(super) fn judge(request: &CapturedRequest, key: &PublicKey) -> Judgement {
-    let mut values = request.headers().get_all("authorization").iter();
-    let Some(first) = values.next() else {
-        return Judgement::Absent;
-    };
-    let Ok(text) = first.to_str() else {
-        return foreign(Cause::HeaderAltered, None);
-    };
-    if let Some(digest) = open_canonical(text, key) {
-        let doubled = values.next().is_some();
+pub(super) fn judge(request: &CapturedRequest, key: &PublicKey, effort: Effort) -> Judgement {
+    let values: Vec<Option<&str>> = request
+        .headers()
+        .get_all("authorization")
+        .iter()
+        .map(|value| value.to_str().ok())
+        .collect();
+    let mut texts = values.iter().copied().flatten();
+    if let Some(digest) = texts.find_map(|text| open_canonical(text, key)) {
+        let doubled = values.len() > 1;
         return Judgement::Genuine(Credentials {
             digest,
             altered: doubled.then_some(Cause::HeaderAltered),
@@ -64,152 +65,139 @@ pub(super) fn judge(request: &CapturedRequest, key: &PublicKey) -> Judgement {
                 .collect(),
         });
     }
-    if let Some((cause, evidence)) = other_scheme(text) {
-        return foreign(cause, Some(evidence));
-    }
-    for (evidence, repaired) in repairs(text) {
-        if let Some(digest) = open_lenient(&repaired, key) {
-            return altered(digest, evidence);
+    for text in values.iter().copied().flatten() {
+        if let Some((digest, evidence)) = repair(text, key) {
+            return altered(Cause::HeaderAltered, digest, evidence);
         }
     }
-    let Ok(bytes) = LENIENT.decode(text.trim()) else {
-        return foreign(Cause::HeaderAltered, Some(Evidence::AuthorizationNotBase64));
-    };
-    if let Some((digest, place)) = repair_one_character(text, key) {
-        return altered(digest, Evidence::AuthorizationCharacter(place));
+    let own = values.first().map(|first| match first {
+        Some(text) => foreign(text, key),
+        None => (Cause::HeaderAltered, Some(Evidence::AuthorizationNotBase64)),
+    });
+    for name in MOVED_TO {
+        let moved = request
+            .header(name)
+            .and_then(|text| open_canonical(text, key).or_else(|| Some(repair(text, key)?.0)));
+        if let Some(digest) = moved {
+            let cause = own.map_or(Cause::AuthorizationMissing, |(cause, _)| cause);
+            return altered(cause, digest, Evidence::AuthorizationMoved(name));
+        }
     }
-    let key_len = key.bits().div_ceil(8);
-    if bytes.len() != key_len {
-        let evidence = Evidence::AuthorizationLength {
-            expected: key_len,
-            received: bytes.len(),
-        };
-        return match bytes.len() {
-            16 | 20 | 32 => foreign(Cause::Hmac, Some(evidence)),
-            128 | 256 | 384 | 512 => foreign(Cause::WrongKey, Some(evidence)),
-            _ => foreign(Cause::HeaderAltered, Some(evidence)),
-        };
+    let searched = values.iter().copied().flatten();
+    for text in searched.filter(|_| effort == Effort::Full) {
+        if let Some((digest, evidence)) = repair_one_character(text, key) {
+            return altered(Cause::HeaderAltered, digest, evidence);
+        }
     }
-    foreign(Cause::WrongKey, None)
-}
-
-fn foreign(cause: Cause, evidence: Option<Evidence>) -> Judgement {
+    let (cause, evidence) = own.unwrap_or((Cause::AuthorizationMissing, None));
     Judgement::Foreign {
         cause,
         evidence: evidence.into_iter().collect(),
     }
 }
 
-fn altered(digest: [u8; 16], evidence: Evidence) -> Judgement {
+fn altered(cause: Cause, digest: [u8; 16], evidence: Evidence) -> Judgement {
     Judgement::Genuine(Credentials {
         digest,
-        altered: Some(Cause::HeaderAltered),
+        altered: Some(cause),
         evidence: vec![evidence],
     })
 }
 
-/// As the layer reads it.
-fn open_canonical(text: &str, key: &PublicKey) -> Option<[u8; 16]> {
-    key.open_bytes(&BASE64_STANDARD.decode(text).ok()?)
-}
-
-fn open_lenient(text: &str, key: &PublicKey) -> Option<[u8; 16]> {
-    key.open_bytes(&LENIENT.decode(text).ok()?)
+/// What a text is that is no signature of the key.
+fn foreign(text: &str, key: &PublicKey) -> (Cause, Option<Evidence>) {
+    let text = text.trim();
+    if text.is_empty() {
+        return (Cause::AuthorizationMissing, None);
+    }
+    if let Some((cause, evidence)) = other_scheme(text) {
+        return (cause, Some(evidence));
+    }
+    let expected = key.bits().div_ceil(8);
+    let length = |received| Evidence::AuthorizationLength { expected, received };
+    if let Some(bytes) = hexadecimal(text) {
+        let length = bytes.len();
+        if matches!(length, 16 | 20 | 32) {
+            return (
+                Cause::Hmac,
+                Some(Evidence::AuthorizationLength {
+                    expected,
+                    received: length,
+                }),
+            );
+        }
+    }
+    let Some(bytes) = lenient_bytes(text) else {
+        return (Cause::HeaderAltered, Some(Evidence::AuthorizationNotBase64));
+    };
+    // One case of letters alone: of 86 letters and digits that is no chance.
+    let letters = || text.chars().filter(char::is_ascii_alphabetic);
+    let one_case =
+        letters().all(|c| c.is_ascii_lowercase()) || letters().all(|c| c.is_ascii_uppercase());
+    if one_case && text.len() >= 40 {
+        return (Cause::HeaderAltered, Some(Evidence::AuthorizationCase));
+    }
+    if bytes.len() == expected {
+        return (Cause::WrongKey, None);
+    }
+    let cause = match bytes.len() {
+        16 | 20 | 32 => Cause::Hmac,
+        64 | 128 | 256 | 384 | 512 => Cause::WrongKey,
+        _ => Cause::HeaderAltered,
+    };
+    (cause, Some(length(bytes.len())))
 }
 
 fn other_scheme(text: &str) -> Option<(Cause, Evidence)> {
-    let text = text.trim();
-    let scheme = text.split([' ', ':']).next().unwrap_or_default();
+    let scheme = text.split([' ', ':', '\t']).next().unwrap_or_default();
     let has_parameter = text.len() > scheme.len();
-    if scheme.eq_ignore_ascii_case("OSS4-HMAC-SHA256") || scheme.eq_ignore_ascii_case("OSS2") {
+    let is = |name: &str| scheme.eq_ignore_ascii_case(name);
+    if ["OSS4-HMAC-SHA256", "OSS2"].into_iter().any(is) {
         return Some((
             Cause::RequestSignature,
             Evidence::Scheme("OSS4-HMAC-SHA256"),
         ));
     }
-    if scheme.eq_ignore_ascii_case("OSS") && has_parameter {
+    if is("OSS") && has_parameter {
         return Some((Cause::RequestSignature, Evidence::Scheme("OSS")));
+    }
+    let token = match is("Bearer") {
+        true => text[scheme.len()..].trim(),
+        false => text,
+    };
+    if token.starts_with("eyJ") && token.split('.').count() >= 3 {
+        return Some((Cause::OtherCredentials, Evidence::Scheme("JWT")));
     }
     let known = [
         "Basic",
+        "Bearer",
         "Digest",
         "Negotiate",
+        "NTLM",
+        "Hawk",
+        "HOBA",
+        "Mutual",
+        "Signature",
+        "Token",
+        "ApiKey",
+        "APPCODE",
         "AWS4-HMAC-SHA256",
         "AWS",
         "acs",
         "ACS3-HMAC-SHA256",
+        "TC3-HMAC-SHA256",
     ];
-    if let Some(known) = known
-        .iter()
-        .find(|known| scheme.eq_ignore_ascii_case(known))
-    {
+    if let Some(known) = known.into_iter().find(|known| is(known)) {
         return has_parameter.then_some((Cause::OtherCredentials, Evidence::Scheme(known)));
     }
-    let token = match scheme.eq_ignore_ascii_case("Bearer") {
-        true => text[scheme.len()..].trim(),
-        false => text,
-    };
-    let is_jwt = token.starts_with("eyJ") && token.split('.').count() == 3;
-    is_jwt.then_some((Cause::OtherCredentials, Evidence::Scheme("JWT")))
-}
-
-/// The ways in which a header's text is damaged without being lost.
-fn repairs(text: &str) -> Vec<(Evidence, String)> {
-    let mut repairs = Vec::new();
-    let trimmed = text.trim().trim_matches(['"', '\'']).to_owned();
-    if let Some((scheme, rest)) = trimmed.split_once([' ', ':']) {
-        if scheme.len() < 20 {
-            repairs.push((Evidence::AuthorizationPrefixed, rest.trim().to_owned()));
-        }
-    }
-    if let Some((first, _)) = trimmed.split_once(',') {
-        repairs.push((Evidence::AuthorizationRepeated, first.trim().to_owned()));
-    }
-    let decoded: Vec<u8> = percent_encoding::percent_decode_str(&trimmed).collect();
-    if let Ok(decoded) = String::from_utf8(decoded) {
-        repairs.push((Evidence::AuthorizationPercentEncoded, decoded));
-    }
-    repairs.push((Evidence::AuthorizationPlusLost, trimmed.replace(' ', "+")));
-    let plain: String = trimmed.split_whitespace().collect();
-    repairs.push((
-        Evidence::AuthorizationUrlSafe,
-        plain.replace('-', "+").replace('_', "/"),
-    ));
-    repairs.push((
-        Evidence::AuthorizationSpaced,
-        plain.replace("\\n", "").replace("\\/", "/"),
-    ));
-    repairs
-}
-
-fn repair_one_character(text: &str, key: &PublicKey) -> Option<([u8; 16], usize)> {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    if key.bits() > MAX_BITS_TO_REPAIR {
-        return None;
-    }
-    let mut bytes = text.trim().trim_end_matches('=').as_bytes().to_vec();
-    if bytes.len() != (key.bits().div_ceil(8) * 8).div_ceil(6) {
-        return None;
-    }
-    for place in 0..bytes.len() {
-        let kept = bytes[place];
-        for other in ALPHABET {
-            bytes[place] = *other;
-            let decoded = LENIENT.decode(&bytes).ok();
-            if let Some(digest) = decoded.and_then(|decoded| key.open_bytes(&decoded)) {
-                return Some((digest, place));
-            }
-        }
-        bytes[place] = kept;
-    }
-    None
-}
-
-impl PublicKey {
-    /// The digest in a signature of these bytes.
-    fn open_bytes(&self, bytes: &[u8]) -> Option<[u8; 16]> {
-        self.open(&Signature::from_base64(
-            BASE64_STANDARD.encode(bytes).as_bytes(),
-        )?)
-    }
+    // Another scheme: a word, and after a blank what only parameters have.
+    let (word, rest) = text.split_once([' ', '\t'])?;
+    let is_word = word.len() <= 32
+        && word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    let rest = rest.trim();
+    let has_parameters = rest.contains("=\"") || rest.split(',').all(|part| part.contains('='));
+    (is_word && has_parameters).then_some((Cause::OtherCredentials, Evidence::Scheme("other")))
 }

@@ -1,16 +1,47 @@
 //! Other ways to percent-encode the same pairs of a query or a form.
 //!
-//! A parser that writes pairs again chooses three things: which characters stay bare, what a space
-//! becomes, and the case of hexadecimal digits. So the pairs are decoded once and encoded with every
-//! such choice that their characters can tell apart.
+//! 1. A parser that writes pairs again chooses four things: which characters stay bare, what a space
+//!    becomes, the case of hexadecimal digits, and whether characters beyond ASCII are escaped.
+//! 2. The choices of known encoders come first, then every choice that the characters of the pairs can
+//!    tell apart.
+//! 3. Text has several [readings](readings): `+` is a space or a plus, a value was decoded once more or
+//!    once less, or converted to another charset.
+
+use std::ops::ControlFlow;
 
 use percent_encoding::percent_decode;
+
+use super::{Cause, charsets::converted};
 
 /// The characters that encoders treat differently, those that a callback is likely to have first.
 /// Eight of those that occur are varied: 256 choices.
 const VARIED: &[u8] = b"/:$,@=*~!'();[]{}|^`<>\"\\&?#%";
 
 const MAX_VARIED: usize = 8;
+
+/// What each of the known encoders leaves bare beside letters and digits, and its space.
+const KNOWN: [(&[u8], &str); 11] = [
+    // The service.
+    (b"-_.", "%20"),
+    // JavaScript: encodeURIComponent, and qs on top of it.
+    (b"-_.!~*'()", "%20"),
+    // WHATWG forms, URLSearchParams, Java's URLEncoder.
+    (b"*-._", "+"),
+    // Python: quote, quote_plus and urlencode.
+    (b"-_.~/", "%20"),
+    (b"-_.~", "+"),
+    // PHP: urlencode, rawurlencode. RFC 3986.
+    (b"-_.", "+"),
+    (b"-_.~", "%20"),
+    // .NET: HttpUtility.UrlEncode.
+    (b"-_.!*()", "+"),
+    // Go: PathEscape.
+    (b"-_.~$&+=:@", "%20"),
+    // JavaScript: encodeURI. Spring: UriComponentsBuilder.
+    (b"-_.!~*'();/?:@+$,", "%20"),
+    // What a query can hold.
+    (b"-_.!~*'();/?:@$,[]|", "%20"),
+];
 
 /// One pair, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,77 +52,220 @@ pub(super) struct Pair {
 }
 
 /// Splits at `&` and decodes, `+` being a space.
-pub(super) fn pairs(text: &str) -> Vec<Pair> {
-    let decode = |text: &str| percent_decode(text.replace('+', " ").as_bytes()).collect();
-    text.split('&')
-        .map(|pair| match pair.split_once('=') {
-            Some((name, value)) => Pair {
-                name: decode(name),
-                value: Some(decode(value)),
-            },
-            None => Pair {
-                name: decode(pair),
-                value: None,
-            },
+pub(super) fn pairs(text: &[u8]) -> Vec<Pair> {
+    decode_pairs(&text.split(|byte| *byte == b'&').collect::<Vec<_>>(), true)
+}
+
+fn decode_pairs(parts: &[&[u8]], plus_is_space: bool) -> Vec<Pair> {
+    let decode = |text: &[u8]| -> Vec<u8> {
+        let mut text = text.to_vec();
+        if plus_is_space {
+            for byte in text.iter_mut().filter(|byte| **byte == b'+') {
+                *byte = b' ';
+            }
+        }
+        percent_decode(&text).collect()
+    };
+    let pair = |part: &&[u8]| match part.iter().position(|byte| *byte == b'=') {
+        Some(at) => Pair {
+            name: decode(&part[..at]),
+            value: Some(decode(&part[at + 1..])),
+        },
+        None => Pair {
+            name: decode(part),
+            value: None,
+        },
+    };
+    parts.iter().map(pair).collect()
+}
+
+/// A list of pairs that a text may stand for, and the cause of the difference if it is not that the text
+/// was written again.
+pub(super) type Reading = (Option<Cause>, Vec<Pair>);
+
+/// Longer texts have the plain reading alone.
+const MAX_READ_LEN: usize = 8 * 1024;
+
+/// Every reading of a text but the plain one.
+pub(super) fn readings(text: &[u8]) -> Vec<Reading> {
+    if text.len() > MAX_READ_LEN {
+        return Vec::new();
+    }
+    let parts: Vec<&[u8]> = text.split(|byte| *byte == b'&').collect();
+    let plain = decode_pairs(&parts, true);
+    let mut found: Vec<Reading> = Vec::new();
+    let mut add = |cause, pairs: Vec<Pair>| {
+        if pairs != plain && found.iter().all(|(_, known)| *known != pairs) {
+            found.push((cause, pairs));
+        }
+    };
+    add(None, decode_pairs(&parts, false));
+    // A plus that became a space on the way: decoded twice, once as a form and once as a URL.
+    add(
+        None,
+        with_values(&plain, |value| replaced(value, b' ', b'+')),
+    );
+    // A value that was encoded twice, or decoded twice.
+    add(
+        None,
+        with_values(&plain, |value| percent_decode(value).collect()),
+    );
+    let style = Style::known(&plain).next();
+    if let Some(style) = style {
+        let encoded = with_values(&plain, |value| {
+            let mut text = Vec::new();
+            style.encode(value, &mut text);
+            text
+        });
+        add(None, encoded);
+    }
+    add(
+        None,
+        with_values(&plain, |value| value.trim_ascii().to_vec()),
+    );
+    for cause_and_pairs in in_other_charsets(&plain) {
+        add(cause_and_pairs.0, cause_and_pairs.1);
+    }
+    // A whole text that was decoded: `&` and `=` of a value look like those between pairs.
+    let last = parts.len().min(MAX_JOINED);
+    for from in 0..last {
+        for to in from + 2..=last {
+            let joined = parts[from..to].join(&b'&');
+            let parts: Vec<&[u8]> = parts[..from]
+                .iter()
+                .copied()
+                .chain([joined.as_slice()])
+                .chain(parts[to..].iter().copied())
+                .collect();
+            add(None, decode_pairs(&parts, true));
+        }
+    }
+    found
+}
+
+/// The most parts that are looked at as one.
+const MAX_JOINED: usize = 8;
+
+/// Texts whose values were converted as a whole: a container that takes UTF-8 for Latin-1.
+fn in_other_charsets(plain: &[Pair]) -> Vec<Reading> {
+    let values = plain.iter().filter_map(|pair| pair.value.as_ref());
+    let Some(first) = values.clone().find(|value| !value.is_ascii()) else {
+        return Vec::new();
+    };
+    let conversions = converted(first).into_iter();
+    conversions
+        .map(|(conversion, _)| {
+            let pairs = with_values(plain, |value| match value.is_ascii() {
+                true => value.to_vec(),
+                false => conversion.apply(value).unwrap_or_else(|| value.to_vec()),
+            });
+            (Some(Cause::BodyCharset), pairs)
         })
         .collect()
 }
 
+fn with_values(pairs: &[Pair], change: impl Fn(&[u8]) -> Vec<u8>) -> Vec<Pair> {
+    let changed = pairs.iter().map(|pair| Pair {
+        name: pair.name.clone(),
+        value: pair.value.as_deref().map(&change),
+    });
+    changed.collect()
+}
+
+fn replaced(text: &[u8], from: u8, to: u8) -> Vec<u8> {
+    let bytes = text
+        .iter()
+        .map(|byte| if *byte == from { to } else { *byte });
+    bytes.collect()
+}
+
 /// One way to encode.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
-    bare: Vec<u8>,
+    /// One bit for each character of ASCII that stays bare.
+    bare: u128,
     space: &'static str,
     upper: bool,
     non_ascii_bare: bool,
 }
 
 impl Style {
-    /// Every way that these pairs can tell apart. The first is the service's: all but letters, digits, `-`, `_` and `.`
-    /// are escaped, in upper case.
-    pub(super) fn all(pairs: &[Pair]) -> Vec<Self> {
-        let occurs = |wanted: &dyn Fn(u8) -> bool| {
-            pairs.iter().any(|pair| {
-                let mut bytes = pair.name.iter().chain(pair.value.iter().flatten());
-                bytes.any(|byte| wanted(*byte))
-            })
+    /// What known encoders do. The first is the service's.
+    pub(super) fn known(pairs: &[Pair]) -> impl Iterator<Item = Self> + use<> {
+        let non_ascii = Self::non_ascii(pairs);
+        let has_escapes = occurs(pairs, |byte| !byte.is_ascii_alphanumeric());
+        let cases: &[bool] = match has_escapes {
+            true => &[true, false],
+            false => &[true],
         };
+        cases.iter().flat_map(move |upper| {
+            non_ascii.iter().flat_map(move |non_ascii_bare| {
+                KNOWN.into_iter().map(move |(bare, space)| Self {
+                    bare: bits(bare),
+                    space,
+                    upper: *upper,
+                    non_ascii_bare: *non_ascii_bare,
+                })
+            })
+        })
+    }
+
+    /// Those of the known ones that write these pairs in different ways.
+    pub(super) fn distinct(pairs: &[Pair], most: usize) -> Vec<Self> {
+        let mut styles = Vec::new();
+        let mut texts = Vec::new();
+        for style in Self::known(pairs) {
+            let text = style.write(pairs);
+            if !texts.contains(&text) && styles.len() < most {
+                texts.push(text);
+                styles.push(style);
+            }
+        }
+        styles
+    }
+
+    /// Every way that these pairs can tell apart.
+    pub(super) fn all(
+        pairs: &[Pair],
+        visit: &mut dyn FnMut(Self) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         let varied: Vec<u8> = VARIED
             .iter()
             .copied()
-            .filter(|special| occurs(&|byte| byte == *special))
+            .filter(|special| occurs(pairs, |byte| byte == *special))
             .take(MAX_VARIED)
             .collect();
-        let spaces: &[&str] = match occurs(&|byte| byte == b' ') {
+        let spaces: &[&str] = match occurs(pairs, |byte| byte == b' ') {
             true => &["%20", "+", " "],
             false => &["%20"],
         };
-        let non_ascii: &[bool] = match occurs(&|byte| !byte.is_ascii()) {
-            true => &[false, true],
-            false => &[false],
-        };
-        let mut styles = Vec::new();
         for choice in 0..1_u32 << varied.len() {
-            let bare: Vec<u8> = varied
+            let chosen = varied
                 .iter()
                 .enumerate()
-                .filter(|(index, _)| choice >> index & 1 == 1)
-                .map(|(_, special)| *special)
-                .collect();
+                .filter(|(index, _)| choice >> index & 1 == 1);
+            let bare = chosen.fold(bits(b"-_."), |bare, (_, special)| bare | bits(&[*special]));
             for upper in [true, false] {
                 for space in spaces {
-                    for non_ascii_bare in non_ascii {
-                        styles.push(Self {
-                            bare: bare.clone(),
+                    for non_ascii_bare in Self::non_ascii(pairs) {
+                        visit(Self {
+                            bare,
                             space,
                             upper,
                             non_ascii_bare: *non_ascii_bare,
-                        });
+                        })?;
                     }
                 }
             }
         }
-        styles
+        ControlFlow::Continue(())
+    }
+
+    fn non_ascii(pairs: &[Pair]) -> &'static [bool] {
+        match occurs(pairs, |byte| !byte.is_ascii()) {
+            true => &[false, true],
+            false => &[false],
+        }
     }
 
     pub(super) fn write(&self, pairs: &[Pair]) -> Vec<u8> {
@@ -109,12 +283,12 @@ impl Style {
         text
     }
 
-    pub(super) fn encode(&self, bytes: &[u8], text: &mut Vec<u8>) {
+    fn encode(&self, bytes: &[u8], text: &mut Vec<u8>) {
         for byte in bytes {
-            let bare = byte.is_ascii_alphanumeric()
-                || matches!(byte, b'-' | b'_' | b'.')
-                || self.bare.contains(byte)
-                || (self.non_ascii_bare && !byte.is_ascii());
+            let bare = match byte.is_ascii() {
+                true => byte.is_ascii_alphanumeric() || self.bare >> byte & 1 == 1,
+                false => self.non_ascii_bare,
+            };
             if bare {
                 text.push(*byte);
             } else if *byte == b' ' {
@@ -130,6 +304,19 @@ impl Style {
             }
         }
     }
+}
+
+fn bits(characters: &[u8]) -> u128 {
+    characters
+        .iter()
+        .fold(0, |bits, character| bits | 1 << character)
+}
+
+fn occurs(pairs: &[Pair], wanted: impl Fn(u8) -> bool) -> bool {
+    pairs.iter().any(|pair| {
+        let mut bytes = pair.name.iter().chain(pair.value.iter().flatten());
+        bytes.any(|byte| wanted(*byte))
+    })
 }
 
 /// The same text with the hexadecimal digits of its escapes in one case.
@@ -150,4 +337,58 @@ pub(super) fn with_hex_case(text: &str, upper: bool) -> String {
         index += 1;
     }
     String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a text is among those that another may have been made from.
+    fn leads_back(signed: &str, received: &str) -> bool {
+        let plain = (None, pairs(received.as_bytes()));
+        let mut others = readings(received.as_bytes());
+        others.insert(0, plain);
+        others.iter().any(|(_, pairs)| {
+            Style::known(pairs).any(|style| style.write(pairs) == signed.as_bytes())
+        })
+    }
+
+    #[test]
+    fn what_known_encoders_wrote_leads_back_to_what_the_service_wrote() {
+        let signed = "o=a%2Fb%20c~%28%29.jpg&t=1%3A2";
+        for received in [
+            "o=a%2Fb+c~%28%29.jpg&t=1%3A2",
+            "o=a%2Fb%20c~().jpg&t=1%3A2",
+            "o=a/b%20c~%28%29.jpg&t=1%3A2",
+            "o=a%2fb+c%7e().jpg&t=1%3a2",
+            "o=a/b c~().jpg&t=1:2",
+            "o=a%252Fb%2520c%7E%2528%2529.jpg&t=1%253A2",
+        ] {
+            let signed = match received.contains("%7") {
+                true => signed.replace('~', "%7E"),
+                false => signed.to_owned(),
+            };
+            let tilde = signed.replace('~', "%7E");
+            assert!(
+                leads_back(&signed, received) || leads_back(&tilde, received),
+                "{received}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_that_were_decoded_twice_lead_back() {
+        assert!(leads_back("o=a%2520b&x=1", "o=a%20b&x=1"));
+        assert!(leads_back("o=a%2Bb", "o=a%20b"));
+        assert!(leads_back(
+            "next=%2Fx%3Fa%3D1%26b%3D2&c=3",
+            "next=/x?a=1&b=2&c=3"
+        ));
+    }
+
+    #[test]
+    fn hexadecimal_digits_change_their_case_alone() {
+        assert_eq!(with_hex_case("%2fa%3Ab%zz", true), "%2Fa%3Ab%zz");
+        assert_eq!(with_hex_case("%2FA%3a", false), "%2fA%3a");
+    }
 }

@@ -2,17 +2,24 @@
 
 use std::fmt;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use md5::{Digest, Md5};
+use serde_json::value::RawValue;
 
-use super::{CapturedRequest, Cause};
+use super::{CapturedRequest, Cause, wrapped::is_gzip};
 
 /// One observation. None shows a byte of a body, a query or a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Evidence {
+    /// The letters of the signature are all in one case.
+    AuthorizationCase,
     /// One character of the signature differs, at this place.
     AuthorizationCharacter(usize),
+    /// The signature was encoded in base64 once more.
+    AuthorizationEncodedAgain,
+    /// Signs of the signature were escaped, for JSON or HTML.
+    AuthorizationEscaped,
+    /// The signature is in hexadecimal digits.
+    AuthorizationHexadecimal,
     /// The signature has this many bytes, and the key's have others.
     AuthorizationLength {
         /// The bytes of a signature of the key.
@@ -20,6 +27,8 @@ pub enum Evidence {
         /// The bytes that arrived.
         received: usize,
     },
+    /// The signature is in another header.
+    AuthorizationMoved(&'static str),
     /// The header is not base64.
     AuthorizationNotBase64,
     /// The header is percent-encoded.
@@ -34,8 +43,12 @@ pub enum Evidence {
     AuthorizationSpaced,
     /// The signature is in the URL-safe alphabet.
     AuthorizationUrlSafe,
+    /// The body is base64 of what OSS sent.
+    BodyBase64,
     /// `Content-MD5` says that the body changed.
     BodyChanged,
+    /// The body is compressed.
+    BodyCompressed,
     /// `Content-MD5` says that the body is as OSS sent it: path or query changed.
     BodyIntact,
     /// The declared length and the received one differ.
@@ -45,6 +58,10 @@ pub enum Evidence {
         /// What arrived.
         received: usize,
     },
+    /// The body is JSON that ends early.
+    JsonEndsEarly,
+    /// The request has the headers of a callback from OSS, whatever its `Authorization` is.
+    KeyUrl,
     /// The method is not POST.
     Method,
     /// A header that a proxy or gateway adds.
@@ -56,13 +73,26 @@ pub enum Evidence {
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AuthorizationCase => {
+                f.write_str("all letters of the signature were put into one case")
+            }
             Self::AuthorizationCharacter(place) => {
                 write!(f, "character {} of the signature was changed", place + 1)
+            }
+            Self::AuthorizationEncodedAgain => {
+                f.write_str("the signature was encoded in base64 once more")
+            }
+            Self::AuthorizationEscaped => {
+                f.write_str("signs of the signature were escaped for JSON or HTML")
+            }
+            Self::AuthorizationHexadecimal => {
+                f.write_str("the signature is in hexadecimal digits, not in base64")
             }
             Self::AuthorizationLength { expected, received } => write!(
                 f,
                 "the signature has {received} bytes; one of this key has {expected}"
             ),
+            Self::AuthorizationMoved(header) => write!(f, "the signature is in {header}"),
             Self::AuthorizationNotBase64 => f.write_str("the header is not base64"),
             Self::AuthorizationPercentEncoded => f.write_str("the header is percent-encoded"),
             Self::AuthorizationPlusLost => f.write_str("each `+` of the signature became a space"),
@@ -74,13 +104,19 @@ impl fmt::Display for Evidence {
             Self::AuthorizationUrlSafe => {
                 f.write_str("the signature was converted to URL-safe base64")
             }
+            Self::BodyBase64 => f.write_str("the body is base64 of what OSS sent"),
             Self::BodyChanged => f.write_str("Content-MD5 says that the body changed"),
+            Self::BodyCompressed => f.write_str("the body is compressed"),
             Self::BodyIntact => f.write_str(
                 "Content-MD5 says that the body is as OSS sent it: the path or query changed",
             ),
             Self::ContentLength { declared, received } => {
                 write!(f, "{received} of {declared} declared bytes arrived")
             }
+            Self::JsonEndsEarly => f.write_str("the body is JSON that ends early"),
+            Self::KeyUrl => f.write_str(
+                "the request names a public key of OSS: it is a callback whose Authorization was replaced",
+            ),
             Self::Method => f.write_str("the method is not POST, which OSS always uses"),
             Self::PassedThrough(header) => write!(f, "the request carries {header}"),
             Self::Scheme(scheme) => write!(f, "the credentials are {scheme}"),
@@ -115,7 +151,7 @@ pub(super) fn collect(request: &CapturedRequest) -> Vec<Evidence> {
     if request.method() != "POST" {
         evidence.push(Evidence::Method);
     }
-    evidence.extend(content_md5(request).map(|intact| match intact {
+    evidence.extend(request.content_md5().map(|intact| match intact {
         true => Evidence::BodyIntact,
         false => Evidence::BodyChanged,
     }));
@@ -126,6 +162,9 @@ pub(super) fn collect(request: &CapturedRequest) -> Vec<Evidence> {
     {
         evidence.push(Evidence::ContentLength { declared, received });
     }
+    if is_gzip(request.body()) {
+        evidence.push(Evidence::BodyCompressed);
+    }
     let passed = ON_THE_WAY
         .iter()
         .filter(|name| request.headers().contains_key(**name));
@@ -133,29 +172,59 @@ pub(super) fn collect(request: &CapturedRequest) -> Vec<Evidence> {
     evidence
 }
 
-/// Whether `Content-MD5` matches the body as it arrived; `None` if it says nothing.
-pub(super) fn content_md5(request: &CapturedRequest) -> Option<bool> {
-    let sent = BASE64_STANDARD
-        .decode(request.header("content-md5")?)
-        .ok()?;
-    (sent.len() == 16).then(|| sent == Md5::digest(request.body()).as_slice())
-}
-
 /// What can be said of a body whose original cannot be known, as it did not arrive.
-pub(super) fn cause_without_message(request: &CapturedRequest) -> Option<Cause> {
-    if content_md5(request) == Some(true) {
+///
+/// 1. `Content-MD5` must not say that the body is whole.
+/// 2. No byte arrived, and the length or the digest says that there were some: it was consumed.
+/// 3. The encoding that is declared is not the one of the body, or the body is compressed: it was decoded
+///    or encoded on the way, in a way that the search could not undo.
+/// 4. Fewer bytes arrived than declared, and they look like the beginning of a body: it was cut short.
+///    One or two missing bytes are no proof, as the search would have found them.
+pub(super) fn cause_without_message(
+    request: &CapturedRequest,
+) -> Option<(Cause, Option<Evidence>)> {
+    let intact = request.content_md5();
+    if intact == Some(true) {
         return None;
     }
-    let received = request.body().len();
-    let encoded = request
-        .header("content-encoding")
-        .is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity"));
-    if encoded && received > 0 {
-        return Some(Cause::ContentDecoded);
+    let body = request.body().as_ref();
+    let declared = request.declared_len();
+    if body.is_empty() {
+        let came = intact == Some(false) || declared.is_some_and(|declared| declared > 0);
+        return came.then_some((Cause::BodyEmpty, None));
     }
-    match request.declared_len()? {
-        declared if declared > 0 && received == 0 => Some(Cause::BodyEmpty),
-        declared if declared > received => Some(Cause::BodyTruncated),
+    let encoding = request.header("content-encoding").map(str::trim);
+    let is_encoded = encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
+    if is_gzip(body) {
+        return Some((Cause::ContentDecoded, None));
+    }
+    if is_encoded {
+        return Some((Cause::ContentDecoded, None));
+    }
+    let lacks = declared.and_then(|declared| declared.checked_sub(body.len()));
+    let ends_early = json_ends_early(body);
+    let evidence = ends_early.then_some(Evidence::JsonEndsEarly);
+    match lacks {
+        Some(1 | 2) => None,
+        Some(3..) if ends_early || is_start_of_form(body) => Some((Cause::BodyTruncated, evidence)),
+        _ if ends_early && intact == Some(false) => Some((Cause::BodyTruncated, evidence)),
         _ => None,
     }
+}
+
+/// Whether a document begins, and its end is missing.
+fn json_ends_early(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice::<&RawValue>(body).is_err_and(|error| error.is_eof())
+}
+
+/// Whether this begins like a form: a name, `=`, and no byte that a form would escape before it.
+fn is_start_of_form(body: &[u8]) -> bool {
+    let Some(at) = body.iter().position(|byte| *byte == b'=') else {
+        return false;
+    };
+    let name = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':' | b'%')
+    };
+    at > 0 && body[..at].iter().all(name)
 }

@@ -45,6 +45,59 @@ impl Json {
             _ => Self::Bare(text.to_owned()),
         })
     }
+
+    /// Whether any name or text is of a kind.
+    fn any_text(&self, wanted: &dyn Fn(&str) -> bool) -> bool {
+        match self {
+            Self::Object(members) => members
+                .iter()
+                .any(|(name, value)| wanted(name) || value.any_text(wanted)),
+            Self::Array(items) => items.iter().any(|item| item.any_text(wanted)),
+            Self::Text(text) => wanted(text),
+            Self::Bare(_) => false,
+        }
+    }
+
+    /// The same document with each of its values that are no object and no array replaced.
+    pub(super) fn with_values(&self, change: &dyn Fn(&str, &Self) -> Self) -> Self {
+        self.with_named_values("", change)
+    }
+
+    fn with_named_values(&self, name: &str, change: &dyn Fn(&str, &Self) -> Self) -> Self {
+        match self {
+            Self::Object(members) => {
+                let members = members.iter().map(|(name, value)| {
+                    let value = value.with_named_values(name, change);
+                    (name.clone(), value)
+                });
+                Self::Object(members.collect())
+            }
+            Self::Array(items) => {
+                let items = items
+                    .iter()
+                    .map(|item| item.with_named_values(name, change));
+                Self::Array(items.collect())
+            }
+            value => change(name, value),
+        }
+    }
+
+    /// Every text in the document, in its order.
+    pub(super) fn texts(&self) -> Vec<&str> {
+        match self {
+            Self::Object(members) => {
+                let texts = members.iter().flat_map(|(name, value)| {
+                    let mut texts = vec![name.as_str()];
+                    texts.extend(value.texts());
+                    texts
+                });
+                texts.collect()
+            }
+            Self::Array(items) => items.iter().flat_map(Self::texts).collect(),
+            Self::Text(text) => vec![text],
+            Self::Bare(_) => Vec::new(),
+        }
+    }
 }
 
 struct Members<'a>(Vec<(String, &'a RawValue)>);
@@ -86,51 +139,97 @@ pub(super) enum NonAscii {
 pub(super) struct Layout {
     comma: &'static str,
     colon: &'static str,
-    /// One level of indentation, each member on a line of its own.
-    indent: Option<&'static str>,
+    /// Inside brackets, where the members stand in one line.
+    padding: &'static str,
+    /// What one level of indentation is, and how lines end, where each member has a line.
+    indent: Option<(&'static str, &'static str)>,
     escaped_slash: bool,
     non_ascii: NonAscii,
 }
 
 impl Layout {
-    const fn new(comma: &'static str, colon: &'static str, indent: Option<&'static str>) -> Self {
+    const fn in_line(comma: &'static str, colon: &'static str, padding: &'static str) -> Self {
         Self {
             comma,
             colon,
-            indent,
+            padding,
+            indent: None,
             escaped_slash: false,
             non_ascii: NonAscii::Bare,
         }
     }
 
+    /// What most serializers and templates write.
+    pub(super) const COMPACT: Self = Self::in_line(",", ":", "");
+
     /// The white space of common serializers and templates, the compact form first.
-    pub(super) const SPACINGS: [Self; 7] = [
-        Self::new(",", ":", None),
-        Self::new(", ", ": ", None),
-        Self::new(",", ": ", None),
-        Self::new(", ", ":", None),
-        Self::new(",", ": ", Some("  ")),
-        Self::new(",", ": ", Some("    ")),
-        Self::new(",", ": ", Some("\t")),
+    pub(super) const COMMON: [Self; 4] = [
+        Self::COMPACT,
+        Self::in_line(", ", ": ", ""),
+        Self::in_line(",", ": ", ""),
+        Self::in_line(", ", ":", ""),
     ];
 
-    /// Each spacing with each choice of escapes.
-    pub(super) fn all() -> impl Iterator<Item = Self> {
-        let escapes = [
-            (false, NonAscii::Bare),
-            (true, NonAscii::Bare),
-            (false, NonAscii::LowerEscapes),
-            (true, NonAscii::LowerEscapes),
-            (false, NonAscii::UpperEscapes),
-            (true, NonAscii::UpperEscapes),
-        ];
-        escapes.into_iter().flat_map(|(escaped_slash, non_ascii)| {
-            Self::SPACINGS.into_iter().map(move |layout| Self {
-                escaped_slash,
-                non_ascii,
-                ..layout
+    /// Each spacing with each choice of escapes that the document can tell apart.
+    pub(super) fn all(json: &Json) -> Vec<Self> {
+        let slashes: &[bool] = match json.any_text(&|text| text.contains('/')) {
+            true => &[false, true],
+            false => &[false],
+        };
+        let non_ascii: &[NonAscii] = match json.any_text(&|text| !text.is_ascii()) {
+            true => &[
+                NonAscii::Bare,
+                NonAscii::LowerEscapes,
+                NonAscii::UpperEscapes,
+            ],
+            false => &[NonAscii::Bare],
+        };
+        let mut layouts = Vec::new();
+        for non_ascii in non_ascii {
+            for escaped_slash in slashes {
+                layouts.extend(Self::spacings().map(|layout| Self {
+                    escaped_slash: *escaped_slash,
+                    non_ascii: *non_ascii,
+                    ..layout
+                }));
+            }
+        }
+        layouts
+    }
+
+    fn spacings() -> impl Iterator<Item = Self> {
+        let colons = [":", ": ", " : ", " :"];
+        let in_line = ["", " "].into_iter().flat_map(move |padding| {
+            let commas = [",", ", ", " , "].into_iter();
+            commas.flat_map(move |comma| {
+                let colons = colons.into_iter();
+                colons.map(move |colon| Self::in_line(comma, colon, padding))
             })
-        })
+        });
+        let indented = ["\n", "\r\n"].into_iter().flat_map(move |line_end| {
+            let indents = ["  ", "    ", "\t", "", " "].into_iter();
+            indents.flat_map(move |indent| {
+                [": ", ":", " : "].into_iter().map(move |colon| Self {
+                    indent: Some((indent, line_end)),
+                    ..Self::in_line(",", colon, "")
+                })
+            })
+        });
+        Self::COMMON.into_iter().chain(in_line).chain(indented)
+    }
+
+    /// What stands between members in one line.
+    pub(super) fn comma(&self) -> &'static str {
+        self.comma
+    }
+
+    /// One member of an object, in one line.
+    pub(super) fn write_member(&self, (name, value): &(String, Json)) -> Vec<u8> {
+        let mut text = String::new();
+        self.text(name, &mut text);
+        text.push_str(self.colon);
+        self.value(value, 1, &mut text);
+        text.into_bytes()
     }
 
     pub(super) fn write(&self, json: &Json) -> Vec<u8> {
@@ -167,21 +266,23 @@ impl Layout {
     }
 
     fn separate(&self, index: usize, level: usize, text: &mut String) {
-        if index > 0 {
-            text.push_str(self.comma);
+        match index {
+            0 => text.push_str(self.padding),
+            _ => text.push_str(self.comma),
         }
         self.line(level, text);
     }
 
     fn close(&self, is_empty: bool, level: usize, text: &mut String) {
         if !is_empty {
+            text.push_str(self.padding);
             self.line(level, text);
         }
     }
 
     fn line(&self, level: usize, text: &mut String) {
-        if let Some(indent) = self.indent {
-            text.push('\n');
+        if let Some((indent, line_end)) = self.indent {
+            text.push_str(line_end);
             (0..level).for_each(|_| text.push_str(indent));
         }
     }
@@ -216,12 +317,12 @@ mod tests {
     fn the_order_and_the_spelling_of_numbers_are_kept() {
         let text = r#"{"b":1.0,"a":[true,null,{"é":"/"}],"c":18446744073709551616}"#;
         let json = Json::parse(text).unwrap();
-        assert_eq!(Layout::SPACINGS[0].write(&json), text.as_bytes());
+        assert_eq!(Layout::COMPACT.write(&json), text.as_bytes());
         let spaced =
             br#"{"b": 1.0, "a": [true, null, {"\u00e9": "/"}], "c": 18446744073709551616}"#;
         let python = Layout {
             non_ascii: NonAscii::LowerEscapes,
-            ..Layout::SPACINGS[1]
+            ..Layout::COMMON[1]
         };
         assert_eq!(python.write(&json), spaced);
     }
@@ -230,7 +331,25 @@ mod tests {
     fn indentation_is_that_of_common_serializers() {
         let json = Json::parse(r#"{"a":{},"b":[1]}"#).unwrap();
         let pretty = serde_json::to_string_pretty(&serde_json::json!({"a": {}, "b": [1]})).unwrap();
-        assert_eq!(Layout::SPACINGS[4].write(&json), pretty.as_bytes());
+        let mut layouts = Layout::all(&json).into_iter();
+        assert!(layouts.any(|layout| layout.write(&json) == pretty.as_bytes()));
+        let windows = pretty.replace('\n', "\r\n");
+        let mut layouts = Layout::all(&json).into_iter();
+        assert!(layouts.any(|layout| layout.write(&json) == windows.as_bytes()));
+    }
+
+    #[test]
+    fn templates_of_people_have_their_white_space() {
+        let json = Json::parse(r#"{"a":1,"b":["/"]}"#).unwrap();
+        for text in [
+            r#"{ "a": 1, "b": [ "/" ] }"#,
+            r#"{"a" : 1 , "b" : ["\/"]}"#,
+            "{\n\"a\":1,\n\"b\":[\n\"/\"\n]\n}",
+        ] {
+            let mut layouts = Layout::all(&json).into_iter();
+            let written = layouts.any(|layout| layout.write(&json) == text.as_bytes());
+            assert!(written, "{text}");
+        }
     }
 
     #[test]

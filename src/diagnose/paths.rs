@@ -1,298 +1,265 @@
 //! Paths from which the received one may have been made.
+//!
+//! 1. Each function visits the paths that one kind of change makes, the likelier first, and stops when
+//!    it is told to.
+//! 2. OSS signs the decoded path, so two spellings of one path are one candidate. What matters is
+//!    which `%` were text and which began an escape.
+//! 3. Numbers of segments and places are capped, so that a path of 64 KiB of slashes is no work.
 
-use percent_encoding::percent_decode_str;
+use std::ops::ControlFlow;
 
-use super::{CapturedRequest, Cause, capture::split_target};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 
-/// Headers in which proxies leave the target as they received it.
-const ORIGINAL_TARGET: [&str; 6] = [
-    "x-original-uri",
-    "x-forwarded-uri",
-    "x-rewrite-url",
-    "x-original-url",
-    "x-envoy-original-path",
-    "x-waws-unencoded-url",
-];
+use super::{
+    CapturedRequest,
+    charsets::converted,
+    named::prefixes,
+    words::{OUTER_WORDS, WORDS},
+};
 
-/// Headers in which they leave what they cut off.
-const PREFIX: [&str; 4] = [
-    "x-forwarded-prefix",
-    "x-forwarded-path",
-    "x-script-name",
-    "x-stage",
-];
+/// Segments and slashes beyond these are left as they are.
+const MAX_PLACES: usize = 12;
 
-/// First segments that gateways, frameworks and people put in front of an application.
-const WORDS: &[&str] = &[
-    "api",
-    "apis",
-    "v1",
-    "v2",
-    "v3",
-    "v4",
-    "app",
-    "apps",
-    "oss",
-    "callback",
-    "callbacks",
-    "prod",
-    "Prod",
-    "production",
-    "dev",
-    "Dev",
-    "stage",
-    "Stage",
-    "staging",
-    "test",
-    "uat",
-    "sit",
-    "pre",
-    "default",
-    "$default",
-    "live",
-    "beta",
-    "backend",
-    "server",
-    "service",
-    "services",
-    "svc",
-    "gateway",
-    "gw",
-    "proxy",
-    "public",
-    "private",
-    "internal",
-    "external",
-    "open",
-    "openapi",
-    "rest",
-    "rpc",
-    "web",
-    "www",
-    "site",
-    "admin",
-    "manage",
-    "system",
-    "user",
-    "users",
-    "common",
-    "core",
-    "base",
-    "main",
-    "biz",
-    "platform",
-    "portal",
-    "console",
-    "upload",
-    "uploads",
-    "file",
-    "files",
-    "media",
-    "image",
-    "images",
-    "storage",
-    "resource",
-    "assets",
-    "static",
-    "cdn",
-    "cloud",
-    "aliyun",
-    "alioss",
-    "aliyun-oss",
-    "hook",
-    "hooks",
-    "webhook",
-    "webhooks",
-    "notify",
-    "event",
-    "events",
-    "third",
-    "third-party",
+/// Escapes of one path that are each tried as text and as an escape: 64 choices.
+const MAX_ESCAPES: usize = 6;
+
+/// What a path cannot hold unescaped.
+const NOT_IN_PATHS: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');
+
+/// Changes of spelling: the slash at the end, repeated slashes, escapes, charset.
+pub(super) fn spelled(
+    path: &str,
+    visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    match path.strip_suffix('/') {
+        Some(without) if !without.is_empty() => visit(without)?,
+        _ => visit(&format!("{path}/"))?,
+    }
+    slashes(path, visit)?;
+    escapes(path, visit)
+}
+
+/// The path with a slash doubled: at each place, at all, tripled in front; or with all merged.
+fn slashes(path: &str, visit: &mut dyn FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
+    for (at, _) in path.match_indices('/').take(MAX_PLACES) {
+        visit(&format!("{}/{}", &path[..at], &path[at..]))?;
+    }
+    visit(&path.replace('/', "//"))?;
+    visit(&format!("//{path}"))?;
+    match path.contains("//") {
+        true => visit(&merged(path)),
+        false => ControlFlow::Continue(()),
+    }
+}
+
+pub(super) fn merged(path: &str) -> String {
+    let mut merged = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !merged.ends_with('/') {
+            merged.push(character);
+        }
+    }
+    merged
+}
+
+fn escapes(path: &str, visit: &mut dyn FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
+    // Something encoded the escapes again: once, twice, or as a form would.
+    let mut once = path.to_owned();
+    for _ in 0..2 {
+        if !once.contains("%25") {
+            break;
+        }
+        once = once.replace("%25", "%");
+        visit(&once)?;
+    }
+    // Something decoded before: each escape may have been text.
+    let places: Vec<usize> = path
+        .match_indices('%')
+        .map(|(at, _)| at)
+        .take(MAX_ESCAPES)
+        .collect();
+    if !places.is_empty() {
+        visit(&path.replace('%', "%25"))?;
+        visit(&path.replace('%', "%2525"))?;
+    }
+    for choice in 1..1_usize << places.len() {
+        let mut text = String::with_capacity(path.len() + 12);
+        let mut from = 0;
+        for (index, at) in places.iter().enumerate() {
+            text.push_str(&path[from..=*at]);
+            if choice >> index & 1 == 1 {
+                text.push_str("25");
+            }
+            from = at + 1;
+        }
+        text.push_str(&path[from..]);
+        visit(&text)?;
+    }
+    // A form's space: `+` was a space, or a space a `+`.
+    for (from, to) in [("%20", "%2B"), ("%2B", "%20"), ("%2b", "%20"), ("+", "%20")] {
+        if path.contains(from) {
+            visit(&path.replace(from, to))?;
+        }
+    }
+    let decoded: Vec<u8> = percent_decode_str(path).collect();
+    for (_, bytes) in converted(&decoded) {
+        visit(&percent_encode(&bytes, NOT_IN_PATHS).to_string())?;
+    }
+    ControlFlow::Continue(())
+}
+
+/// Segments that were added in front, or what a server adds behind to find its script.
+pub(super) fn shortened(
+    path: &str,
+    visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let cuts: Vec<usize> = path.match_indices('/').map(|(at, _)| at).collect();
+    for at in cuts.iter().skip(1).take(MAX_PLACES) {
+        visit(&path[*at..])?;
+    }
+    if path != "/" {
+        visit("/")?;
+    }
+    for behind in ADDED_BEHIND {
+        if let Some(rest) = path.strip_suffix(behind).filter(|rest| !rest.is_empty()) {
+            visit(rest)?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// What rewriting to a script or a default document adds.
+const ADDED_BEHIND: [&str; 14] = [
     "index.php",
-    "app.php",
-    "prod-api",
-    "dev-api",
-    "stage-api",
-    "test-api",
-    "web-api",
-    "api-gateway",
-    "mobile",
-    "client",
-    "wx",
-    "miniapp",
-    "h5",
-    "pc",
-    "zh",
-    "en",
-    "cn",
+    "/index.php",
+    "index.html",
+    "/index.html",
+    "/index",
+    ".php",
+    ".html",
+    ".json",
+    ".do",
+    ".action",
+    ".jsp",
+    ".aspx",
+    ".py",
+    ".cgi",
 ];
 
-/// Targets that a header of the request names.
-pub(super) fn named_by_headers(
+/// One prefix in front: one that a header names, one that occurs in the path, the name of the host, or a
+/// word.
+pub(super) fn prefixed(
     request: &CapturedRequest,
     path: &str,
-    query: Option<&str>,
-) -> Vec<(Cause, String, Option<String>)> {
-    let mut found = Vec::new();
-    let mut add = |target: &str| {
-        if let Some((original, original_query)) = split_target(target) {
-            let cause = cause_of(&original, path, original_query.as_deref(), query);
-            if original_query.is_none() {
-                found.push((cause, original.clone(), query.map(ToOwned::to_owned)));
-            }
-            found.push((cause, original, original_query));
-        }
+    visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    // `//cb` is what is left of `/api/cb` if a slash replaces `/api`.
+    let path = match path.strip_prefix("//") {
+        Some(rest) => &path[path.len() - rest.len() - 1..],
+        None => path,
     };
-    for name in ORIGINAL_TARGET {
-        request.header(name).into_iter().for_each(&mut add);
-    }
-    let forwarded = request.header("forwarded").unwrap_or_default();
-    for parameter in forwarded.split([';', ',']) {
-        if let Some((_, value)) = parameter.split_once('=') {
-            let value = value.trim().trim_matches('"');
-            if value.starts_with('/') {
-                add(value);
-            }
+    for prefix in prefixes(request) {
+        joined(&prefix, path, visit)?;
+        if let Some(rest) = path.strip_prefix(prefix.as_str()) {
+            visit(&rooted(rest))?;
         }
-    }
-    found
-}
-
-/// What a difference between two targets is called.
-fn cause_of(signed: &str, path: &str, signed_query: Option<&str>, query: Option<&str>) -> Cause {
-    let trim = |path: &str| path.trim_end_matches('/').to_owned();
-    if signed == path {
-        return match (signed_query, query) {
-            (Some(_), None) => Cause::QueryLost,
-            (None, Some(_)) => Cause::QueryAdded,
-            _ => Cause::QueryReencoded,
-        };
-    }
-    if trim(signed) == trim(path) {
-        Cause::TrailingSlash
-    } else if signed.ends_with(path) && path != "/" {
-        Cause::PathPrefixRemoved
-    } else if path.ends_with(signed) {
-        Cause::PathPrefixAdded
-    } else {
-        Cause::PathRewritten
-    }
-}
-
-/// The prefixes that the request's headers name.
-fn named_prefixes(request: &CapturedRequest) -> Vec<String> {
-    let mut prefixes: Vec<String> = PREFIX
-        .iter()
-        .filter_map(|name| request.header(name))
-        .flat_map(|value| value.split(','))
-        .map(|prefix| format!("/{}", prefix.trim().trim_matches('/')))
-        .collect();
-    let forwarded = request.header("forwarded").unwrap_or_default();
-    for parameter in forwarded.split([';', ',']) {
-        if let Some(("prefix" | "path", value)) = parameter.trim().split_once('=') {
-            prefixes.push(format!("/{}", value.trim_matches(['"', '/', ' '])));
-        }
-    }
-    prefixes.retain(|prefix| prefix.len() > 1);
-    prefixes
-}
-
-/// The paths that one step makes, the likelier first.
-pub(super) fn candidates(request: &CapturedRequest, path: &str) -> Vec<(Cause, String)> {
-    let mut found: Vec<(Cause, String)> = Vec::new();
-    let mut add = |cause, path: String| found.push((cause, path));
-
-    for prefix in named_prefixes(request) {
-        add(Cause::PathPrefixRemoved, join(&prefix, path));
-        if let Some(rest) = path.strip_prefix(&prefix) {
-            add(Cause::PathPrefixAdded, rooted(rest));
-        }
-    }
-    match path.strip_suffix('/') {
-        Some(without) if !without.is_empty() => add(Cause::TrailingSlash, without.to_owned()),
-        _ => add(Cause::TrailingSlash, format!("{path}/")),
-    }
-    for merged in unmerged(path) {
-        add(Cause::SlashesMerged, merged);
-    }
-    for (cause, path) in encoded_otherwise(path) {
-        add(cause, path);
-    }
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    for dropped in 1..segments.len() {
-        add(
-            Cause::PathPrefixAdded,
-            format!("/{}", segments[dropped..].join("/")),
-        );
-    }
-    if segments.len() > 1 || !segments.concat().is_empty() {
-        add(Cause::PathPrefixAdded, "/".to_owned());
     }
     // A stage or mount point that occurs twice: `/Prod/Prod/cb`.
+    let segments: Vec<&str> = path.split('/').skip(1).take(MAX_PLACES).collect();
     for from in 0..segments.len() {
         for to in from + 1..=segments.len() {
             let prefix = segments[from..to].join("/");
             if !prefix.is_empty() {
-                add(Cause::PathPrefixRemoved, join(&format!("/{prefix}"), path));
+                joined(&format!("/{prefix}"), path, visit)?;
             }
         }
     }
-    for word in WORDS {
-        add(Cause::PathPrefixRemoved, join(&format!("/{word}"), path));
+    for word in words(request) {
+        joined(&format!("/{word}"), path, visit)?;
     }
-    found
+    ControlFlow::Continue(())
 }
 
-/// Two words in front, and another prefix in the place of one: many, and so the last to be tried.
-pub(super) fn guessed_prefixes<R>(
+/// Another prefix in the place of the first segments, and two words in front: many, and so the last to
+/// be tried.
+pub(super) fn guessed(
+    request: &CapturedRequest,
     path: &str,
-    mut visit: impl FnMut(Cause, &str) -> Option<R>,
-) -> Option<R> {
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let prefixes = || {
-        let own = segments
-            .iter()
-            .copied()
-            .filter(|segment| !segment.is_empty());
-        own.chain(WORDS.iter().copied())
-    };
-    // Another first part in the place of the first segments.
-    for dropped in 1..segments.len() {
-        let rest = segments[dropped..].join("/");
-        for word in prefixes() {
-            if let Some(found) = visit(Cause::PathRewritten, &format!("/{word}/{rest}")) {
-                return Some(found);
+    visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let words = words(request);
+    let rests: Vec<&str> = path
+        .match_indices('/')
+        .skip(1)
+        .take(MAX_PLACES)
+        .map(|(at, _)| &path[at..])
+        .collect();
+    for rest in &rests {
+        for word in &words {
+            visit(&format!("/{word}{rest}"))?;
+        }
+    }
+    let own = path.split('/').filter(|segment| !segment.is_empty());
+    let outer: Vec<&str> = own
+        .take(MAX_PLACES)
+        .chain(WORDS[..OUTER_WORDS].iter().copied())
+        .collect();
+    for first in &outer {
+        for second in &words {
+            joined(&format!("/{first}/{second}"), path, visit)?;
+        }
+    }
+    for rest in rests.iter().take(1) {
+        for first in &outer {
+            for second in &words {
+                visit(&format!("/{first}/{second}{rest}"))?;
             }
         }
     }
-    for first in prefixes() {
-        for second in prefixes() {
-            let path = join(&format!("/{first}/{second}"), path);
-            if let Some(found) = visit(Cause::PathPrefixRemoved, &path) {
-                return Some(found);
-            }
-        }
-    }
-    for dropped in 1..segments.len() {
-        let rest = segments[dropped..].join("/");
-        for first in prefixes() {
-            for second in prefixes() {
-                let path = format!("/{first}/{second}/{rest}");
-                if let Some(found) = visit(Cause::PathRewritten, &path) {
-                    return Some(found);
-                }
-            }
-        }
-    }
-    None
+    ControlFlow::Continue(())
 }
 
-fn join(prefix: &str, path: &str) -> String {
-    match path {
-        // A prefix that is the whole path leaves `/`, or nothing, behind.
-        "/" => prefix.to_owned(),
-        _ => format!("{}{path}", prefix.trim_end_matches('/')),
+/// The labels of the request's own host names, and the words of the list.
+fn words(request: &CapturedRequest) -> Vec<&str> {
+    let hosts = ["host", "x-forwarded-host", "x-original-host"]
+        .into_iter()
+        .filter_map(|name| request.header(name));
+    let labels =
+        hosts.flat_map(|host| host.split([':', ',']).next().unwrap_or_default().split('.'));
+    let is_word = |label: &&str| {
+        !label.is_empty()
+            && label.len() <= 40
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    labels
+        .filter(is_word)
+        .take(MAX_PLACES)
+        .chain(WORDS.iter().copied())
+        .collect()
+}
+
+/// A prefix in front of a path. One that is the whole path leaves `/` behind, or nothing.
+fn joined(
+    prefix: &str,
+    path: &str,
+    visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    if path == "/" {
+        visit(prefix)?;
     }
+    visit(&format!("{}{path}", prefix.trim_end_matches('/')))
 }
 
 fn rooted(path: &str) -> String {
@@ -300,45 +267,4 @@ fn rooted(path: &str) -> String {
         true => path.to_owned(),
         false => format!("/{path}"),
     }
-}
-
-/// The path with a slash doubled: at each place, at all, and tripled in front.
-fn unmerged(path: &str) -> Vec<String> {
-    let places = path.match_indices('/').map(|(at, _)| at);
-    let mut found: Vec<String> = places
-        .map(|at| format!("{}/{}", &path[..at], &path[at..]))
-        .collect();
-    found.push(path.replace('/', "//"));
-    found.push(format!("//{path}"));
-    found
-}
-
-fn encoded_otherwise(path: &str) -> Vec<(Cause, String)> {
-    let mut found = Vec::new();
-    if path.contains('%') {
-        // Somebody decoded once before: what looks like an escape was literal text.
-        found.push((Cause::PathDecoded, path.replace('%', "%25")));
-    }
-    if let Ok(decoded) = percent_decode_str(path).decode_utf8() {
-        // Somebody encoded an escape again.
-        if decoded != path {
-            found.push((
-                Cause::PathReencoded,
-                decoded.replace('?', "%3F").replace('\n', "%0A"),
-            ));
-        }
-    }
-    for (from, to) in [("%20", "+"), ("%2B", "+"), ("%2b", "+"), ("+", "%20")] {
-        if path.contains(from) {
-            found.push((Cause::PathReencoded, path.replace(from, to)));
-        }
-    }
-    found
-}
-
-/// A query whose `?` was encoded into the path.
-pub(super) fn query_in_path(path: &str) -> Option<(String, String)> {
-    let at = path.find("%3F").or_else(|| path.find("%3f"))?;
-    let query = percent_decode_str(&path[at + 3..]).decode_utf8().ok()?;
-    Some((path[..at].to_owned(), query.into_owned()))
 }

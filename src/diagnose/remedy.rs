@@ -4,7 +4,7 @@
 //! too. A change that the layer can be told of has both; one that cannot be undone, as the original is
 //! gone, has to be stopped where it is made.
 
-use super::{Cause, Message};
+use super::{Cause, Evidence, Message};
 
 /// How to mend a cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,37 +26,38 @@ impl Remedy {
         self.proxy.as_deref()
     }
 
-    pub(super) fn of(cause: Cause, received: &Message, signed: Option<&Message>) -> Self {
+    pub(super) fn of(
+        cause: Cause,
+        evidence: &[Evidence],
+        received: &Message,
+        signed: Option<&Message>,
+    ) -> Self {
         use Cause::*;
+        let has = |one: Evidence| evidence.contains(&one);
         let (rust, proxy) = match cause {
-            PathPrefixRemoved => (
-                prefix_removed(received, signed),
-                Some(PASS_THE_TARGET.to_owned()),
-            ),
+            PathPrefixRemoved => (prefix_removed(received, signed), Some(PASS_THE_TARGET)),
             PathPrefixAdded | PathRewritten | TrailingSlash | SlashesMerged | PathDecoded
             | PathReencoded | QueryAdded | QueryLost | QueryReencoded | QueryReordered => {
-                let proxy = match cause {
-                    SlashesMerged => format!("merge_slashes off;\n{PASS_THE_TARGET}"),
-                    _ => PASS_THE_TARGET.to_owned(),
-                };
-                (signed_target(received, signed), Some(proxy))
+                (signed_target(received, signed), Some(PASS_THE_TARGET))
             }
             AuthorizationMissing => (
                 "Let nothing in front of the layer remove the Authorization header.".to_owned(),
-                Some("proxy_set_header Authorization $http_authorization;".to_owned()),
+                Some(PASS_THE_HEADER),
             ),
             HeaderAltered => (
-                "Pass the Authorization header on byte for byte.".to_owned(),
-                Some("proxy_set_header Authorization $http_authorization;".to_owned()),
+                "Pass the Authorization header on byte for byte, and once.".to_owned(),
+                Some(PASS_THE_HEADER),
             ),
+            BodyConverted if has(Evidence::BodyBase64) => (BASE64_BODY.to_owned(), None),
             BodyBom | BodyAppended | BodyCharset | BodyConverted | BodyNewline
-            | BodyReserialized | BodyTruncated => (BODY_FIRST.to_owned(), Some(PASS_THE_BODY.to_owned())),
-            BodyEmpty => (BODY_FIRST.to_owned(), Some("proxy_pass_request_body on;".to_owned())),
+            | BodyReserialized | BodyTruncated => (BODY_FIRST.to_owned(), Some(PASS_THE_BODY)),
+            BodyEmpty => (BODY_FIRST.to_owned(), Some(SEND_THE_BODY)),
+            ContentDecoded if has(Evidence::BodyCompressed) => (COMPRESSED_BODY.to_owned(), None),
             ContentDecoded => (
                 "Put OssCallbackLayer outside the layer that decompresses request bodies, or keep \
                  that layer off this route."
                     .to_owned(),
-                Some("gunzip off;".to_owned()),
+                None,
             ),
             WrongKey => (
                 "OssCallbackLayer::builder().pin_key(key_url, PublicKey::from_pem(pem)?) with the key \
@@ -70,6 +71,11 @@ impl Remedy {
                     .to_owned(),
                 None,
             ),
+            // The callback of OSS is there, and something replaced what it carried.
+            Hmac | OtherCredentials if has(Evidence::KeyUrl) => (
+                "Let nothing in front of the layer replace the Authorization header.".to_owned(),
+                Some(PASS_THE_HEADER),
+            ),
             Hmac | OtherCredentials => (
                 "Give OSS callbacks a route of their own, behind OssCallbackLayer and in front of \
                  other authentication."
@@ -77,19 +83,45 @@ impl Remedy {
                 None,
             ),
         };
-        Self { rust, proxy }
+        Self {
+            rust,
+            proxy: proxy.map(ToOwned::to_owned),
+        }
     }
 }
 
 const PASS_THE_TARGET: &str = "\
-# No path behind the host: nginx then passes the target on as it was received.
-proxy_pass http://app;";
+# $request_uri is the target as it was received, whatever else rewrites it.
+proxy_pass http://app$request_uri;";
 
-const PASS_THE_BODY: &str = "# Pass the body on as it was received.\nproxy_request_buffering on;";
+const PASS_THE_HEADER: &str = "proxy_set_header Authorization $http_authorization;";
+
+const PASS_THE_BODY: &str = "\
+# nginx changes a body only where it is told to: in the place of any other proxy_set_body.
+proxy_set_body $request_body;
+client_body_in_single_buffer on;
+client_body_in_file_only off;
+client_body_buffer_size 64k;";
+
+const SEND_THE_BODY: &str = "\
+proxy_pass_request_body on;
+proxy_set_header Content-Length $content_length;
+# Only if there is another proxy_set_body, as a body that went through a file is no variable:
+proxy_set_body $request_body;
+client_body_in_single_buffer on;
+client_body_in_file_only off;
+client_body_buffer_size 64k;";
 
 const BODY_FIRST: &str = "Put OssCallbackLayer outside every layer, and before every filter, that reads or \
                           writes the request body.";
 
+const BASE64_BODY: &str = "Decode the body from base64 before OssCallbackLayer: a function's event has it so \
+                           if isBase64Encoded is true.";
+
+const COMPRESSED_BODY: &str = "Let nothing compress the request body, or put a layer that decompresses it \
+                               outside OssCallbackLayer.";
+
+/// `path_prefix`, where that is the whole difference: the layer puts it in front of what it gets.
 fn prefix_removed(received: &Message, signed: Option<&Message>) -> String {
     let prefix = signed.and_then(|signed| {
         let prefix = signed.target().strip_suffix(&received.target())?.to_owned();

@@ -1,44 +1,98 @@
 //! The search for the text that OSS signed.
 //!
-//! One change at a time comes first: of the target as a header names it, of the query, of the path,
-//! of the body. Then come pairs of them. `Content-MD5` is unsigned and decides nothing, but says
-//! where to look first. What was hashed is counted, and the count is bounded.
+//! 1. One change at a time comes first: of the target, as a header names it or as a proxy is known to
+//!    make it, and of the body. Then come pairs of them, and then guesses at longer prefixes.
+//! 2. `Content-MD5` is unsigned and proves nothing, but says where to look. If a body is found by it,
+//!    the target alone is left to be searched.
+//! 3. `Content-Length`, where it contradicts the body that arrived, says how long the original was.
+//! 4. What is hashed is counted, and the count is bounded. Candidates are made one by one and dropped,
+//!    so that what is not hashed costs nothing either.
+
+use std::ops::ControlFlow;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use md5::{Digest, Md5};
 use percent_encoding::percent_decode;
 
-use super::{CapturedRequest, Cause, Message, bodies, evidence::content_md5, paths, queries};
+use super::{
+    CapturedRequest, Cause, Message, bodies,
+    bodies::Visitor,
+    compare::{Causes, Target, first_two, name_changes},
+    named,
+    order::Pieces,
+    paths, queries,
+    rewritten::rewritten,
+    wrapped,
+};
 
-/// What a hash costs beside its bytes, in bytes.
+/// What a candidate costs beside its bytes, in bytes.
 const OVERHEAD: usize = 64;
 
-/// The queries and paths that take part in pairs: the likelier ones.
-const PAIRED: usize = 150;
+/// What a hash costs that goes on from another one.
+const STEP: usize = 96;
+
+/// The targets and bodies that take part in pairs: the likelier ones.
+const PAIRED_TARGETS: usize = 80;
+const PAIRED_QUERIES: usize = 16;
+const PAIRED_PATHS: usize = 16;
+const PAIRED_BODIES: usize = 32;
+
+/// The memory of the bodies that take part in pairs.
+const PAIRED_BYTES: usize = 1024 * 1024;
+
+/// How much that was appended or put in front is looked for.
+const MAX_APPENDED: usize = 512;
+const MAX_PREPENDED: usize = 32;
 
 /// A text that was found, and the changes that lead from it to the received one.
 pub(super) struct Hit {
     pub(super) message: Message,
-    pub(super) causes: [Option<Cause>; 2],
+    pub(super) causes: Causes,
 }
 
-/// Why a walk over candidates ended: with a hit, or because the budget is spent.
-struct End(Option<Hit>);
+/// A body with what was done to it.
+#[derive(Clone)]
+struct Changed {
+    causes: Causes,
+    body: Vec<u8>,
+}
 
-pub(super) struct Search {
+/// A target that may have been signed.
+struct Aim {
+    path: String,
+    query: Option<String>,
+}
+
+pub(super) struct Search<'a> {
+    request: &'a CapturedRequest,
+    received: &'a Message,
     digest: [u8; 16],
     left: usize,
     exhausted: bool,
     tried: Vec<&'static str>,
+    hit: Option<Hit>,
+    body_causes: Causes,
+    /// What stands in front of the body in the candidate at hand.
+    buffer: Vec<u8>,
 }
 
-impl Search {
-    pub(super) fn new(digest: [u8; 16], bytes: usize) -> Self {
+impl<'a> Search<'a> {
+    pub(super) fn new(
+        request: &'a CapturedRequest,
+        received: &'a Message,
+        digest: [u8; 16],
+        bytes: usize,
+    ) -> Self {
         Self {
+            request,
+            received,
             digest,
             left: bytes,
             exhausted: false,
             tried: Vec::new(),
+            hit: None,
+            body_causes: [None; 2],
+            buffer: Vec::new(),
         }
     }
 
@@ -46,273 +100,600 @@ impl Search {
         self.exhausted
     }
 
+    /// What became of the body, if `Content-MD5` told and the target was not found.
+    pub(super) fn body_causes(&self) -> Causes {
+        self.body_causes
+    }
+
     pub(super) fn into_tried(self) -> Vec<&'static str> {
         self.tried
     }
 
-    pub(super) fn run(&mut self, request: &CapturedRequest, received: &Message) -> Option<Hit> {
-        let (path, query, body) = (&received.path, &received.query, received.body.as_ref());
-        let plain_body = [(None, body.to_vec())];
-        if let Some(hit) = self.target(&[None; 2], path, query.as_deref(), body) {
-            return Some(hit);
-        }
-        match content_md5(request) {
+    pub(super) fn run(&mut self) -> Option<Hit> {
+        let _ = self.everything();
+        self.hit.take()
+    }
+
+    fn everything(&mut self) -> ControlFlow<()> {
+        let received = self.received;
+        let body = received.body.as_ref();
+        self.check(&received.path, received.query.as_deref(), body, [None; 2])?;
+        let plain = [Changed {
+            causes: [None; 2],
+            body: body.to_vec(),
+        }];
+        match self.request.content_md5() {
             // The body is as it was sent: nothing is won by guessing at it, unless all else fails.
-            Some(true) => self
-                .targets(request, path, query.as_deref(), &plain_body)
-                .or_else(|| self.bodies(request, path, query.as_deref(), body)),
+            Some(true) => {
+                self.targets(&plain)?;
+                self.pairs_of_targets(&plain)?;
+                self.guesses(&plain)?;
+                self.bodies()?;
+                self.pairs_with_bodies()
+            }
             // The original body is known by its digest, whatever became of the target.
-            Some(false) => {
-                if let Some(original) = self.body_by_md5(request, body) {
-                    let hit = self.target(&[original.0, None], path, query.as_deref(), &original.1);
-                    return hit
-                        .or_else(|| self.targets(request, path, query.as_deref(), &[original]));
+            Some(false) => match self.body_by_md5() {
+                Some(original) => {
+                    self.body_causes = original.causes;
+                    let (path, query) = (&received.path, received.query.as_deref());
+                    self.check(path, query, &original.body, original.causes)?;
+                    let original = [original];
+                    self.targets(&original)?;
+                    self.pairs_of_targets(&original)?;
+                    self.guesses(&original)
                 }
-                self.everything(request, path, query.as_deref(), body)
-            }
-            None => self.everything(request, path, query.as_deref(), body),
+                None => self.unknown_body(&plain),
+            },
+            None => self.unknown_body(&plain),
         }
     }
 
-    fn everything(
-        &mut self,
-        request: &CapturedRequest,
-        path: &str,
-        query: Option<&str>,
-        body: &[u8],
-    ) -> Option<Hit> {
-        let plain = [(None, body.to_vec())];
-        self.likely_targets(request, path, query, &plain)
-            .or_else(|| self.bodies(request, path, query, body))
-            .or_else(|| {
-                let mut changed: Vec<_> = bodies::candidates(request, body)
-                    .into_iter()
-                    .map(|(cause, body)| (Some(cause), body))
-                    .collect();
-                let _: Option<()> = bodies::rewritten(body, |cause, body| {
-                    changed.push((Some(cause), body.to_vec()));
-                    (changed.len() > PAIRED).then_some(())
-                });
-                self.tried
-                    .push("pairs of a changed target and a changed body");
-                self.likely_targets(request, path, query, &changed)
-            })
-            .or_else(|| self.unlikely_targets(path, query, &plain))
+    fn unknown_body(&mut self, plain: &[Changed]) -> ControlFlow<()> {
+        self.targets(plain)?;
+        self.bodies()?;
+        self.pairs_of_targets(plain)?;
+        self.pairs_with_bodies()?;
+        self.pairs_of_bodies()?;
+        self.guesses(plain)
     }
 
-    /// Every change of the target, with each of these bodies.
-    fn targets(
-        &mut self,
-        request: &CapturedRequest,
-        path: &str,
-        query: Option<&str>,
-        bodies: &[(Option<Cause>, Vec<u8>)],
-    ) -> Option<Hit> {
-        self.likely_targets(request, path, query, bodies)
-            .or_else(|| self.unlikely_targets(path, query, bodies))
-    }
-
-    fn likely_targets(
-        &mut self,
-        request: &CapturedRequest,
-        path: &str,
-        query: Option<&str>,
-        bodies: &[(Option<Cause>, Vec<u8>)],
-    ) -> Option<Hit> {
+    /// Every single change of the target, with each of these bodies.
+    fn targets(&mut self, bodies: &[Changed]) -> ControlFlow<()> {
+        let (request, received) = (self.request, self.received);
+        let (path, query) = (received.path.as_str(), received.query.as_deref());
         self.tried.push("targets that the request's headers name");
-        for (cause, path, query) in paths::named_by_headers(request, path, query) {
-            let hit = self.with_bodies((Some(cause), &path), query.as_deref(), bodies);
-            if hit.is_some() {
-                return hit;
-            }
-        }
-        if let Some((path, query)) = paths::query_in_path(path) {
-            let cause = Some(Cause::PathReencoded);
-            let hit = self.with_bodies((cause, &path), Some(&query), bodies);
-            if hit.is_some() {
-                return hit;
-            }
-        }
+        named::targets(request, path, query, &mut |path, query| {
+            self.check_each(path, query, bodies)
+        })?;
         self.tried.push("slashes, escapes and prefixes of the path");
-        let other_paths = paths::candidates(request, path);
-        for (cause, path) in &other_paths {
-            let hit = self.with_bodies((Some(*cause), path), query, bodies);
-            if hit.is_some() {
-                return hit;
-            }
-        }
-        let query = query?;
+        let mut with_query = |path: &str| self.check_each(path, query, bodies);
+        paths::spelled(path, &mut with_query)?;
+        paths::shortened(path, &mut with_query)?;
+        paths::prefixed(request, path, &mut with_query)?;
         self.tried
             .push("order, escapes and parameters of the query");
-        let other_queries = queries::candidates(query);
-        for (cause, query) in &other_queries {
-            let hit = self.with_bodies((Some(*cause), path), query.as_deref(), bodies);
-            if hit.is_some() {
-                return hit;
+        queries::changed(query, &mut |query| self.check_each(path, query, bodies))?;
+        match query {
+            Some(query) => {
+                queries::reordered(query, &mut |query| self.check_each(path, query, bodies))
             }
+            None => ControlFlow::Continue(()),
         }
-        let hit = queries::reordered(query, |query| {
-            let cause = Some(Cause::QueryReordered);
-            let found = self.with_bodies((cause, path), Some(query), bodies);
-            self.end_of_walk(found)
-        });
-        if let Some(hit) = hit.and_then(|End(hit)| hit) {
-            return Some(hit);
+    }
+
+    /// Two changes of the target: a prefix beside another change of the path, and a path beside a query.
+    fn pairs_of_targets(&mut self, bodies: &[Changed]) -> ControlFlow<()> {
+        let (request, received) = (self.request, self.received);
+        let (path, query) = (received.path.as_str(), received.query.as_deref());
+        self.tried.push("pairs of changes of the path");
+        let mut others = Vec::new();
+        let mut collect = |path: &str| add(&mut others, path.to_owned(), PAIRED_PATHS);
+        let _ = paths::spelled(path, &mut collect).is_continue()
+            && paths::shortened(path, &mut collect).is_continue();
+        for other in &others {
+            let mut with_query = |path: &str| self.check_each(path, query, bodies);
+            paths::spelled(other, &mut with_query)?;
+            paths::prefixed(request, other, &mut with_query)?;
         }
         self.tried
             .push("pairs of a changed path and a changed query");
-        for (cause, path) in other_paths.iter().take(PAIRED) {
-            for (also, query) in other_queries.iter().take(PAIRED) {
-                for (_, body) in bodies.iter().take(1) {
-                    let causes = [Some(*cause), Some(*also)];
-                    let hit = self.target(&causes, path, query.as_deref(), body);
-                    if hit.is_some() || self.exhausted {
-                        return hit;
-                    }
-                }
-            }
-        }
-        None
+        let mut queries = Vec::new();
+        let _ = named::targets(request, path, query, &mut |_, query| {
+            add(
+                &mut queries,
+                query.map(ToOwned::to_owned),
+                PAIRED_QUERIES / 2,
+            )
+        });
+        let _ = queries::changed(query, &mut |query| {
+            add(&mut queries, query.map(ToOwned::to_owned), PAIRED_QUERIES)
+        });
+        let mut with_queries = |path: &str| {
+            queries
+                .iter()
+                .try_for_each(|query| self.check_each(path, query.as_deref(), bodies))
+        };
+        paths::spelled(path, &mut with_queries)?;
+        paths::shortened(path, &mut with_queries)?;
+        paths::prefixed(request, path, &mut with_queries)
     }
 
-    fn unlikely_targets(
-        &mut self,
-        path: &str,
-        query: Option<&str>,
-        bodies: &[(Option<Cause>, Vec<u8>)],
-    ) -> Option<Hit> {
+    /// Longer prefixes, and others in the place of the first segments.
+    fn guesses(&mut self, bodies: &[Changed]) -> ControlFlow<()> {
+        let received = self.received;
         self.tried
             .push("two words in front of the path, and other first segments");
-        paths::guessed_prefixes(path, |cause, path| {
-            let found = self.with_bodies((Some(cause), path), query, bodies);
-            self.end_of_walk(found)
+        paths::guessed(self.request, &received.path, &mut |path| {
+            self.check_each(path, received.query.as_deref(), bodies)
         })
-        .and_then(|End(hit)| hit)
     }
 
     /// Every change of the body, with the target as it arrived.
-    fn bodies(
-        &mut self,
-        request: &CapturedRequest,
-        path: &str,
-        query: Option<&str>,
-        body: &[u8],
-    ) -> Option<Hit> {
+    fn bodies(&mut self) -> ControlFlow<()> {
+        let (request, body) = (self.request, self.received.body.as_ref());
         self.tried
             .push("line ends, byte order mark, length and charset of the body");
-        for (cause, body) in bodies::candidates(request, body) {
-            let hit = self.target(&[Some(cause), None], path, query, &body);
-            if hit.is_some() {
-                return hit;
-            }
-        }
+        bodies::changed(request, body, &mut self.at_target())?;
+        wrapped::unwrapped(body, &mut self.at_target())?;
+        self.lengths()?;
         self.tried
             .push("forms and JSON that were parsed and written again");
-        bodies::rewritten(body, |cause, body| {
-            let found = self.target(&[Some(cause), None], path, query, body);
-            self.end_of_walk(found)
+        rewritten(body, &mut self.at_target())?;
+        self.tried.push("a compressed body that was decompressed");
+        wrapped::compressed(body, &mut self.at_target())
+    }
+
+    /// Checks bodies with the target as it arrived.
+    fn at_target(&mut self) -> AtTarget<'_, 'a> {
+        AtTarget(self)
+    }
+
+    /// A likely change of the target together with a likely change of the body.
+    fn pairs_with_bodies(&mut self) -> ControlFlow<()> {
+        let (request, received) = (self.request, self.received);
+        let (path, query) = (received.path.as_str(), received.query.as_deref());
+        self.tried
+            .push("pairs of a changed target and a changed body");
+        let mut changed = Vec::new();
+        let mut left = PAIRED_BYTES;
+        let length = self.contradicted_len();
+        let mut collect = |cause, body: &[u8]| {
+            if length.is_some_and(|length| length != body.len()) {
+                return ControlFlow::Continue(());
+            }
+            match left.checked_sub(body.len()) {
+                Some(rest) if changed.len() < PAIRED_BODIES => left = rest,
+                _ => return ControlFlow::Break(()),
+            }
+            changed.push(Changed {
+                causes: [Some(cause), None],
+                body: body.to_vec(),
+            });
+            ControlFlow::Continue(())
+        };
+        let body = received.body.as_ref();
+        let _ = bodies::changed(request, body, &mut collect).is_continue()
+            && wrapped::unwrapped(body, &mut collect).is_continue()
+            && rewritten(body, &mut collect).is_continue();
+        let mut aims: Vec<Aim> = Vec::new();
+        let mut aim = |path: &str, query: Option<&str>| {
+            aims.push(Aim {
+                path: path.to_owned(),
+                query: query.map(ToOwned::to_owned),
+            });
+            match aims.len() < PAIRED_TARGETS {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        };
+        // Half a list of words is enough: these are pairs of two likely changes.
+        let _ = named::targets(request, path, query, &mut aim).is_continue()
+            && paths::spelled(path, &mut |path| aim(path, query)).is_continue()
+            && queries::changed(query, &mut |query| match query.is_some() {
+                true => aim(path, query),
+                false => ControlFlow::Continue(()),
+            })
+            .is_continue();
+        for Aim { path, query } in &aims {
+            self.check_each(path, query.as_deref(), &changed)?;
+        }
+        let mut with_query = |path: &str| self.check_each(path, query, &changed);
+        paths::shortened(path, &mut with_query)?;
+        paths::prefixed(request, path, &mut with_query)
+    }
+
+    /// Two changes of the body.
+    fn pairs_of_bodies(&mut self) -> ControlFlow<()> {
+        let (request, received) = (self.request, self.received);
+        let (path, query) = (received.path.as_str(), received.query.as_deref());
+        let body = received.body.as_ref();
+        self.tried.push("pairs of changes of the body");
+        twice(request, body, &mut |causes, body| {
+            self.check(path, query, body, causes)
         })
-        .and_then(|End(hit)| hit)
     }
 
     /// The body whose MD5 the sender declared.
-    fn body_by_md5(
-        &mut self,
-        request: &CapturedRequest,
-        body: &[u8],
-    ) -> Option<(Option<Cause>, Vec<u8>)> {
-        let sent = BASE64_STANDARD
-            .decode(request.header("content-md5")?)
+    fn body_by_md5(&mut self) -> Option<Changed> {
+        let sent: [u8; 16] = BASE64_STANDARD
+            .decode(self.request.header("content-md5")?)
+            .ok()?
+            .try_into()
             .ok()?;
-        let mut is_it =
-            |body: &[u8]| self.spend(body.len()) && sent == Md5::digest(body).as_slice();
-        for (cause, body) in bodies::candidates(request, body) {
-            if is_it(&body) {
-                return Some((Some(cause), body));
+        let (request, body) = (self.request, self.received.body.as_ref());
+        let mut by_md5 = ByMd5 {
+            search: self,
+            sent,
+            found: None,
+        };
+        let _ = bodies::changed(request, body, &mut by_md5).is_continue()
+            && wrapped::unwrapped(body, &mut by_md5).is_continue()
+            && rewritten(body, &mut by_md5).is_continue()
+            && wrapped::compressed(body, &mut by_md5).is_continue()
+            && twice(request, body, &mut |causes, body| {
+                by_md5.check(causes, body)
+            })
+            .is_continue();
+        let mut found = by_md5.found;
+        if found.is_none() {
+            let hit = lengths(self, &[], sent);
+            found = hit.map(|(cause, body)| Changed {
+                causes: [Some(cause), None],
+                body,
+            });
+        }
+        found
+    }
+
+    /// Bytes that were appended, put in front or cut off, with the target as it arrived.
+    fn lengths(&mut self) -> ControlFlow<()> {
+        let received = self.received;
+        let (path, query) = (received.path.as_str(), received.query.as_deref());
+        for head in heads(path, query) {
+            if let Some((cause, body)) = lengths(self, &head, self.digest) {
+                self.hit = Some(Hit {
+                    message: Message::new(path, query, body),
+                    causes: [Some(cause), None],
+                });
+                return ControlFlow::Break(());
             }
         }
-        bodies::rewritten(body, |cause, body| {
-            is_it(body).then(|| (Some(cause), body.to_vec()))
-        })
+        self.unless_exhausted()
+    }
+
+    fn unless_exhausted(&self) -> ControlFlow<()> {
+        match self.exhausted {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Whether this is a digest that is looked for, as [`Pieces::find`] wants to know it.
+    fn is_digest(&mut self, state: Md5, digest: [u8; 16]) -> ControlFlow<bool> {
+        if self.spend(STEP).is_break() {
+            return ControlFlow::Break(false);
+        }
+        match state.finalize().as_slice() == digest {
+            true => ControlFlow::Break(true),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    /// The length of the original body, if that of the one that arrived is another.
+    fn contradicted_len(&self) -> Option<usize> {
+        let declared = self.request.declared_len()?;
+        (declared != self.received.body.len()).then_some(declared)
     }
 
     /// The target with each of the bodies.
-    fn with_bodies(
+    fn check_each(
         &mut self,
-        (cause, path): (Option<Cause>, &str),
+        path: &str,
         query: Option<&str>,
-        bodies: &[(Option<Cause>, Vec<u8>)],
-    ) -> Option<Hit> {
-        for (body_cause, body) in bodies {
-            let hit = self.target(&[cause, *body_cause], path, query, body);
-            if hit.is_some() || self.exhausted {
-                return hit;
-            }
-        }
-        None
+        bodies: &[Changed],
+    ) -> ControlFlow<()> {
+        bodies
+            .iter()
+            .try_for_each(|changed| self.check(path, query, &changed.body, changed.causes))
     }
 
-    /// Ends a walk at a hit, and when the budget is spent.
-    fn end_of_walk(&self, hit: Option<Hit>) -> Option<End> {
-        (hit.is_some() || self.exhausted).then_some(End(hit))
-    }
-
-    /// Whether this is the text, in any reading that the verifier accepts.
-    fn target(
+    /// Whether this is the text, in any reading that the verifier accepts. Breaks if it is, and if the
+    /// budget is spent.
+    fn check(
         &mut self,
-        causes: &[Option<Cause>; 2],
         path: &str,
         query: Option<&str>,
         body: &[u8],
-    ) -> Option<Hit> {
-        let decode = |path: &str| percent_decode(path.as_bytes()).collect::<Vec<u8>>();
-        let mut readings = vec![decode(path)];
-        if path.contains('+') {
-            readings.push(decode(&path.replace('+', " ")));
-        }
-        let mut queries = vec![query];
-        if query == Some("") {
-            queries.push(None);
-        }
-        // The verifier refuses a path with a separator of the signed text in it.
-        readings.retain(|path| !path.iter().any(|byte| matches!(byte, b'?' | b'\n')));
-        for decoded in &readings {
-            for signed_query in &queries {
-                if self.is_signed(decoded, *signed_query, body) {
-                    return Some(Hit {
-                        message: Message::new(path, query, body.to_vec()),
-                        causes: *causes,
-                    });
-                }
+        body_causes: Causes,
+    ) -> ControlFlow<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let mut flow = ControlFlow::Continue(());
+        for reading in Reading::of(path, query) {
+            if !reading.write(path, query, &mut buffer) {
+                continue;
+            }
+            flow = self.spend(path.len().max(buffer.len()) + body.len() + OVERHEAD);
+            if flow.is_break() {
+                break;
+            }
+            let md5 = Md5::new().chain_update(&buffer).chain_update(body);
+            if md5.finalize().as_slice() == self.digest {
+                self.found(path, query, body, body_causes);
+                flow = ControlFlow::Break(());
+                break;
             }
         }
-        None
+        self.buffer = buffer;
+        flow
     }
 
-    fn is_signed(&mut self, path: &[u8], query: Option<&str>, body: &[u8]) -> bool {
-        let length = path.len() + query.map_or(0, str::len) + body.len();
-        if !self.spend(length) {
-            return false;
-        }
-        let mut md5 = Md5::new();
-        md5.update(path);
-        if let Some(query) = query {
-            md5.update(b"?");
-            md5.update(query);
-        }
-        md5.update(b"\n");
-        md5.update(body);
-        md5.finalize().as_slice() == self.digest
+    fn found(&mut self, path: &str, query: Option<&str>, body: &[u8], body_causes: Causes) {
+        let received = Target {
+            path: &self.received.path,
+            query: self.received.query.as_deref(),
+        };
+        let causes = name_changes(Target { path, query }, received);
+        self.hit = Some(Hit {
+            message: Message::new(path, query, body.to_vec()),
+            causes: first_two(causes.into_iter().chain(body_causes.into_iter().flatten())),
+        });
     }
 
-    fn spend(&mut self, length: usize) -> bool {
-        match self.left.checked_sub(length + OVERHEAD) {
-            Some(left) => self.left = left,
+    fn spend(&mut self, bytes: usize) -> ControlFlow<()> {
+        match self.left.checked_sub(bytes) {
+            Some(left) => {
+                self.left = left;
+                ControlFlow::Continue(())
+            }
             None => {
                 self.left = 0;
                 self.exhausted = true;
+                ControlFlow::Break(())
             }
         }
-        !self.exhausted
     }
+}
+
+/// Bodies at the target that arrived.
+struct AtTarget<'s, 'a>(&'s mut Search<'a>);
+
+impl Visitor for AtTarget<'_, '_> {
+    fn body(&mut self, cause: Cause, body: &[u8]) -> ControlFlow<()> {
+        let received = self.0.received;
+        let (path, query) = (&received.path, received.query.as_deref());
+        self.0.check(path, query, body, [Some(cause), None])
+    }
+
+    fn orders(&mut self, cause: Cause, pieces: &Pieces) -> ControlFlow<()> {
+        let Self(search) = self;
+        let received = search.received;
+        let (path, query) = (&received.path, received.query.as_deref());
+        for head in heads(path, query) {
+            let digest = search.digest;
+            let head = Md5::new().chain_update(head);
+            let found = pieces.find(&head, &mut |state| search.is_digest(state, digest));
+            if let Some(body) = found {
+                return self.body(cause, &body);
+            }
+        }
+        search.unless_exhausted()
+    }
+}
+
+/// Bodies of which the MD5 is known.
+struct ByMd5<'s, 'a> {
+    search: &'s mut Search<'a>,
+    sent: [u8; 16],
+    found: Option<Changed>,
+}
+
+impl ByMd5<'_, '_> {
+    fn check(&mut self, causes: Causes, body: &[u8]) -> ControlFlow<()> {
+        self.search.spend(body.len() + OVERHEAD)?;
+        if self.sent != Md5::digest(body).as_slice() {
+            return ControlFlow::Continue(());
+        }
+        self.found = Some(Changed {
+            causes,
+            body: body.to_vec(),
+        });
+        ControlFlow::Break(())
+    }
+}
+
+impl Visitor for ByMd5<'_, '_> {
+    fn body(&mut self, cause: Cause, body: &[u8]) -> ControlFlow<()> {
+        self.check([Some(cause), None], body)
+    }
+
+    fn orders(&mut self, cause: Cause, pieces: &Pieces) -> ControlFlow<()> {
+        let (search, sent) = (&mut *self.search, self.sent);
+        match pieces.find(&Md5::new(), &mut |state| search.is_digest(state, sent)) {
+            Some(body) => self.body(cause, &body),
+            None => self.search.unless_exhausted(),
+        }
+    }
+}
+
+/// One way to read the two points of the signed text that the service does not document.
+#[derive(Clone, Copy)]
+struct Reading {
+    plus_is_space: bool,
+    empty_query_is_dropped: bool,
+}
+
+impl Reading {
+    /// The readings that differ for a target.
+    fn of(path: &str, query: Option<&str>) -> impl Iterator<Item = Self> + use<> {
+        let spaces: &[bool] = match path.contains('+') {
+            true => &[false, true],
+            false => &[false],
+        };
+        let drops: &[bool] = match query == Some("") {
+            true => &[false, true],
+            false => &[false],
+        };
+        spaces.iter().flat_map(move |plus_is_space| {
+            drops.iter().map(move |empty_query_is_dropped| Self {
+                plus_is_space: *plus_is_space,
+                empty_query_is_dropped: *empty_query_is_dropped,
+            })
+        })
+    }
+
+    /// Writes what is signed in front of the body. False for a path that the verifier refuses, as there is
+    /// a separator of the signed text in it.
+    fn write(self, path: &str, query: Option<&str>, text: &mut Vec<u8>) -> bool {
+        text.clear();
+        match path.contains('%') {
+            true => text.extend(percent_decode(path.as_bytes())),
+            false => text.extend(path.as_bytes()),
+        }
+        if self.plus_is_space {
+            // Those that were escaped stay.
+            text.clear();
+            text.extend(percent_decode(path.replace('+', " ").as_bytes()));
+        }
+        if text.iter().any(|byte| matches!(byte, b'?' | b'\n')) {
+            return false;
+        }
+        if let Some(query) = query.filter(|_| !self.empty_query_is_dropped) {
+            text.push(b'?');
+            text.extend(query.as_bytes());
+        }
+        text.push(b'\n');
+        true
+    }
+}
+
+/// What is signed in front of the body, in each reading.
+fn heads(path: &str, query: Option<&str>) -> Vec<Vec<u8>> {
+    let readings = Reading::of(path, query);
+    let heads = readings.filter_map(|reading| {
+        let mut head = Vec::new();
+        reading.write(path, query, &mut head).then_some(head)
+    });
+    heads.collect()
+}
+
+/// Two changes of the body: of its bytes twice, or of its bytes and then of what is inside or of how it
+/// is written.
+fn twice(
+    request: &CapturedRequest,
+    body: &[u8],
+    visit: &mut dyn FnMut(Causes, &[u8]) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    if body.len() > MAX_TWICE_LEN {
+        return ControlFlow::Continue(());
+    }
+    let mut firsts: Vec<(Cause, Vec<u8>)> = Vec::new();
+    let mut collect = |cause, body: &[u8]| {
+        firsts.push((cause, body.to_vec()));
+        ControlFlow::Continue(())
+    };
+    let _ = wrapped::unwrapped(body, &mut collect);
+    let _ = bodies::changed(request, body, &mut collect);
+    for (first, once) in &firsts {
+        let mut second = |second: Cause, body: &[u8]| match second == *first {
+            true => visit([Some(second), None], body),
+            false => visit([Some(*first), Some(second)], body),
+        };
+        bodies::changed(request, once, &mut second)?;
+    }
+    for (first, once) in &firsts {
+        // White space around a document is nothing to its parser.
+        if *first == Cause::BodyNewline {
+            continue;
+        }
+        rewritten(once, &mut |second, body: &[u8]| {
+            visit([Some(*first), Some(second)], body)
+        })?;
+    }
+    ControlFlow::Continue(())
+}
+
+/// Longer bodies are changed once.
+const MAX_TWICE_LEN: usize = 8 * 1024;
+
+/// The body of which the received one is a part, or which is a part of it, behind a head.
+fn lengths(search: &mut Search<'_>, head: &[u8], digest: [u8; 16]) -> Option<(Cause, Vec<u8>)> {
+    let body = search.received.body.as_ref();
+    let mut state = Md5::new();
+    state.update(head);
+    let start = state.clone();
+    // Cut off: one byte, or two if the length says so.
+    search
+        .spend(head.len() + body.len())
+        .is_continue()
+        .then_some(())?;
+    state.update(body);
+    let missing = match search.request.declared_len() {
+        Some(declared) => declared.checked_sub(body.len()).unwrap_or_default(),
+        None => 0,
+    };
+    for first in 0..=u8::MAX {
+        search.spend(STEP).is_continue().then_some(())?;
+        let mut one = state.clone();
+        one.update([first]);
+        if one.clone().finalize().as_slice() == digest {
+            let cause = white_or(&[first], Cause::BodyTruncated);
+            return Some((cause, [body, &[first]].concat()));
+        }
+        if missing != 2 {
+            continue;
+        }
+        for second in 0..=u8::MAX {
+            search.spend(STEP / 2).is_continue().then_some(())?;
+            let mut two = one.clone();
+            two.update([second]);
+            if two.finalize().as_slice() == digest {
+                return Some((Cause::BodyTruncated, [body, &[first, second]].concat()));
+            }
+        }
+    }
+    // Appended: every shorter body.
+    let shortest = body.len().saturating_sub(MAX_APPENDED);
+    let mut state = start.clone();
+    search.spend(shortest).is_continue().then_some(())?;
+    state.update(&body[..shortest]);
+    for length in shortest..body.len() {
+        search.spend(STEP).is_continue().then_some(())?;
+        if state.clone().finalize().as_slice() == digest {
+            let cause = white_or(&body[length..], Cause::BodyAppended);
+            return Some((cause, body[..length].to_vec()));
+        }
+        state.update([body[length]]);
+    }
+    // Put in front.
+    for from in 1..=MAX_PREPENDED.min(body.len()) {
+        search
+            .spend(body.len() + STEP)
+            .is_continue()
+            .then_some(())?;
+        let mut state = start.clone();
+        state.update(&body[from..]);
+        if state.finalize().as_slice() == digest {
+            let cause = white_or(&body[..from], Cause::BodyAppended);
+            return Some((cause, body[from..].to_vec()));
+        }
+    }
+    None
+}
+
+/// What a change at an end of the body is called.
+fn white_or(bytes: &[u8], cause: Cause) -> Cause {
+    match bytes.iter().all(u8::is_ascii_whitespace) {
+        true => Cause::BodyNewline,
+        false => cause,
+    }
+}
+
+fn add<T: PartialEq>(found: &mut Vec<T>, one: T, most: usize) -> ControlFlow<()> {
+    if found.len() >= most {
+        return ControlFlow::Break(());
+    }
+    if !found.contains(&one) {
+        found.push(one);
+    }
+    ControlFlow::Continue(())
 }

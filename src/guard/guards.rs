@@ -7,7 +7,7 @@ use http::Extensions;
 #[cfg(feature = "ticket")]
 use super::ticket;
 use super::{Guard, VarNames, replay};
-use crate::ConfigError;
+use crate::{ConfigError, metrics::GuardName};
 
 /// What a guard is to the layer's builder. Not nameable outside, so an application's own guard is
 /// [`Custom`](Self::Custom).
@@ -22,6 +22,19 @@ pub enum Role {
     Object,
     ReplayByTicket,
     ReplayBySignature,
+}
+
+impl From<Role> for GuardName {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Custom => Self::Custom,
+            Role::Bucket => Self::Bucket,
+            Role::Age => Self::Age,
+            Role::Ticket => Self::Ticket,
+            Role::Object => Self::Object,
+            Role::ReplayByTicket | Role::ReplayBySignature => Self::Replay,
+        }
+    }
 }
 
 /// The guards of a layer, and what they run with.

@@ -8,7 +8,10 @@
 use std::time::Duration;
 
 use super::{FetchOutcome, KeyFetch};
-use crate::log::{Causes, RateLimit, event, warnings_are_heard};
+use crate::{
+    log::{Causes, RateLimit, event, warnings_are_heard},
+    metrics::{self, KeyFetchOutcome},
+};
 
 /// Often enough for an alarm, and too rarely for a flood.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -30,6 +33,11 @@ impl Default for KeyLog {
 impl KeyLog {
     /// A key was fetched, or not.
     pub(super) fn fetched(&self, fetch: &KeyFetch) {
+        metrics::key_fetched(match &fetch.outcome {
+            FetchOutcome::Fetched => KeyFetchOutcome::Fetched,
+            FetchOutcome::Failed(_) => KeyFetchOutcome::Failed,
+            FetchOutcome::StaleKept(_) => KeyFetchOutcome::StaleKept,
+        });
         let url = fetch.url.as_str();
         let (error, is_kept) = match &fetch.outcome {
             FetchOutcome::Fetched => {

@@ -182,6 +182,21 @@ impl KeyUrlPolicy {
         Ok(self)
     }
 
+    /// The key URL that a callback names by this text, if it is admitted: for tools that fetch a key
+    /// themselves. A layer asks its [`KeyStore`](crate::KeyStore), which remembers keys and limits
+    /// what strangers can have fetched.
+    ///
+    /// ```
+    /// let policy = oss_callback::KeyUrlPolicy::default();
+    /// let url = policy.key_url("http://gosspublic.alicdn.com/callback_pub_key_v2.pem");
+    /// assert!(url.unwrap().as_str().starts_with("https://"));
+    /// assert!(policy.key_url("https://gosspublic.alicdn.com.evil.test/k.pem").is_none());
+    /// ```
+    #[must_use]
+    pub fn key_url(&self, url: &str) -> Option<KeyUrl> {
+        self.admit(url).map(|allowed| allowed.url)
+    }
+
     /// Admits by the most exact rule that does, whatever the order of the rules.
     pub(super) fn admit(&self, url: &str) -> Option<AllowedKeyUrl> {
         let parts = Parts::split(url)?;

@@ -25,11 +25,12 @@ use tokio::{
 };
 use tower::{BoxError, Service};
 
-use super::{CallbackBody, body::Collector, config::Config, events};
+use super::{CallbackBody, body::Collector, config::Config, diagnosis, events};
 use crate::{
     Admission, CallbackAnswer, Guard, GuardContext, Rejection, RejectionKind, VerifiedCallback,
     guard::{Guards, OutcomeNotifier},
     keys::{AllowedKeyUrl, DenialEpoch, Flight, named_url},
+    metrics::{self, Timer},
     verify::{OpenedSignature, UnopenedSignature},
 };
 
@@ -41,6 +42,7 @@ pin_project! {
         inner: S,
         // `None` while the guards have it, and after the call.
         parts: Option<Parts>,
+        began: Timer,
         // Boxed, because few requests wait and every future is moved around.
         timer: Option<Pin<Box<Sleep>>>,
         #[pin]
@@ -128,10 +130,12 @@ impl<S, B> PendingRequest<S, B> {
         body: B,
         body_limit: usize,
         signature: SignatureState,
+        began: Timer,
     ) -> Self {
         Self {
             inner,
             parts: Some(parts),
+            began,
             timer: None,
             stage: Stage::Body {
                 body,
@@ -224,8 +228,8 @@ where
                 StageProj::Admitted => return Poll::Ready(Ok(())),
             };
             let parts = this.parts.as_mut().expect(POLLED_AGAIN);
-            let callback = config.verify(opened, body, parts)?;
-            progress.callback = Some(callback.clone());
+            let callback = config.verify(opened, body, parts, progress)?;
+            metrics::verified(*this.began);
             this.stage.set(if config.guards.list.is_empty() {
                 Stage::Admitted
             } else {
@@ -280,9 +284,13 @@ impl<R> Config<R> {
         opened: OpenedSignature,
         body: Bytes,
         parts: &mut Parts,
+        progress: &mut Progress,
     ) -> Result<VerifiedCallback, Rejection> {
-        let callback = opened.verify(&parts.headers, body)?;
+        let callback = opened
+            .verify(&parts.headers, body)
+            .map_err(|altered| diagnosis::keep_body(altered, &mut parts.extensions))?;
         parts.extensions.insert(callback.clone());
+        progress.callback = Some(callback.clone());
         // Not at construction: by the first genuine callback the process has set up its logging.
         if let Some(warning) = &self.unbound_warning {
             warning.call_once(events::unbound);
@@ -328,9 +336,10 @@ async fn admit_in_time(
     context: &mut GuardContext<'_>,
     timeout: Duration,
 ) -> Result<Admission, Rejection> {
+    let began = Timer::start();
     let mut admitting = guard.admit(context);
     let mut timer = None;
-    poll_fn(|cx| {
+    let admission = poll_fn(|cx| {
         if let Poll::Ready(admission) = admitting.poll_unpin(cx) {
             return Poll::Ready(admission);
         }
@@ -340,7 +349,9 @@ async fn admit_in_time(
             "a guard did not decide in time",
         )))
     })
-    .await
+    .await;
+    metrics::guard_decided(guard.role().into(), began);
+    admission
 }
 
 /// Completes when the time is over. Most requests never wait, and so never make a timer.

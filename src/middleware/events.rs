@@ -4,7 +4,10 @@
 //!    it is a `warn`, because it concerns what OSS sent. A signature version other than 1.0 and a
 //!    target that this server itself rewrote are warnings too: with either, no callback gets as far as
 //!    a signature that opens.
-//! 2. A warning names what to look at, a setting mostly, and the path that was verified.
+//! 2. A warning names what to look at, a setting mostly, and the path that was verified. With the feature
+//!    `diagnose`, that of a genuine signature over another message says [what would have
+//!    verified](super::diagnosis) and what to set, if there was no such search in the last
+//!    [interval](INTERVAL).
 //! 3. A handler that is cut off, or outlives its request, is a `warn`; so is an answer that OSS will
 //!    not take.
 //! 4. Each cause is told at once, and then at most once [in a while](INTERVAL) with the number of those
@@ -21,6 +24,10 @@ use std::{
 use http::{Response, StatusCode, request::Parts};
 use http_body::Body;
 
+use super::{
+    contract,
+    diagnosis::{self, Finding},
+};
 use crate::{
     Outcome, Rejection, RejectionKind, SignatureMismatch, TargetProblem, VerifiedCallback,
     guard::VarProblem,
@@ -28,11 +35,15 @@ use crate::{
         Causes, LeftOut, Path, RateLimit, errors_are_heard, event, hexadecimal,
         information_is_heard, warnings_are_heard,
     },
+    metrics::{self, AbandonedReason},
     verify::names,
 };
 
 /// Often enough for an alarm, and too rarely for a flood.
 const INTERVAL: Duration = Duration::from_secs(60);
+
+/// Whether anybody can learn what is wrong with an answer.
+pub(super) const ANSWERS_ARE_WATCHED: bool = cfg!(any(feature = "metrics", feature = "tracing"));
 
 /// Tells of one layer's callbacks.
 #[derive(Debug)]
@@ -49,6 +60,14 @@ pub(super) struct Refused<'a> {
     pub(super) callback: Option<&'a VerifiedCallback>,
 }
 
+/// What a warning of a refused request needs besides.
+pub(super) struct Details {
+    /// The path that was verified.
+    pub(super) path: Option<String>,
+    /// What a diagnosis found, if there was one.
+    pub(super) finding: Option<Finding>,
+}
+
 impl LayerLog {
     pub(super) fn new() -> Self {
         Self {
@@ -56,12 +75,13 @@ impl LayerLog {
         }
     }
 
-    /// The layer refuses a request. `path` finds the path that was verified.
+    /// The layer refuses a request. `details` finds what a warning needs, and diagnoses if it is told
+    /// to.
     pub(super) fn refused(
         &self,
         refused: &Refused<'_>,
         parts: Option<&mut Parts>,
-        path: impl FnOnce(&mut Parts) -> Option<String>,
+        details: impl FnOnce(&mut Parts, bool) -> Details,
     ) {
         let Refused {
             rejection,
@@ -71,6 +91,7 @@ impl LayerLog {
         if let Some(callback) = callback {
             return self.refused_inside(rejection, callback);
         }
+        metrics::refused(rejection, is_genuine);
         if !is_genuine && !concerns_operators(rejection.kind()) {
             event!(debug, "callback refused", {
                 kind: rejection.code(),
@@ -83,8 +104,14 @@ impl LayerLog {
         };
         let request_id = parts.as_deref().and_then(unverified_id).map(str::to_owned);
         if is_genuine {
-            let path = parts.and_then(path);
-            warn_of_genuine(rejection, request_id.as_deref(), path.as_deref(), left_out);
+            let diagnose = parts.as_deref().is_some_and(diagnosis::is_possible)
+                && self.limit.pass_if_heard("diagnosis", (), || true).is_some();
+            let details = parts.map(|parts| details(parts, diagnose));
+            let (path, finding) = match &details {
+                Some(Details { path, finding }) => (path.as_deref(), finding.as_ref()),
+                None => (None, None),
+            };
+            warn_of_genuine(rejection, request_id.as_deref(), path, finding, left_out);
         } else {
             event!(warn, "callback refused", {
                 kind: rejection.code(),
@@ -97,31 +124,41 @@ impl LayerLog {
 
     /// A guard, an extractor or a handler refuses a genuine callback.
     pub(super) fn refused_inside(&self, rejection: &Rejection, callback: &VerifiedCallback) {
+        metrics::refused(rejection, true);
         // The extractor that missed something has said so.
         if rejection.kind() == &RejectionKind::LayerMissing {
             return;
         }
         if let Some(left_out) = self.pass_rejection(rejection) {
             let request_id = request_id(callback);
-            warn_of_genuine(rejection, request_id, Some(callback.path()), left_out);
+            warn_of_genuine(rejection, request_id, Some(callback.path()), None, left_out);
         }
     }
 
-    /// The handler answered. What OSS will not take is a failed callback to the uploader.
+    /// The handler answered. What OSS will not take is a failed callback to the uploader;
+    /// `is_malformed` says that it was [looked at](super::peek).
     pub(super) fn answered<B: Body>(
         &self,
         response: &Response<B>,
         callback: &VerifiedCallback,
         stopwatch: Stopwatch,
+        is_malformed: bool,
     ) {
-        let Some(fault) = fault(response, stopwatch) else {
+        if !ANSWERS_ARE_WATCHED {
+            return;
+        }
+        let Some(fault) = contract::fault(response, is_malformed, || stopwatch.elapsed()) else {
             return;
         };
-        let status = response.status().as_u16();
-        if let Some(left_out) = self.pass_warning("answered", (fault, status)) {
+        metrics::answer_not_taken(fault);
+        let status = response.status();
+        let cause = (fault.text(), status.as_u16());
+        if let Some(left_out) = self.pass_warning("answered", cause) {
+            let has_length = contract::exact_length(response).is_some();
             event!(warn, "OSS will not take this answer", {
-                fault: fault,
-                status: status,
+                fault: fault.text(),
+                uploader_sees: text(fault.uploader_sees(status, has_length)),
+                status: status.as_u16(),
                 path: text(Path(callback.path())),
                 request_id: request_id(callback),
                 left_out: left_out.if_any(),
@@ -163,6 +200,7 @@ impl LayerLog {
 
     /// The request ended while its handler was at work, which goes on.
     pub(super) fn handed_over(&self, callback: &VerifiedCallback, stopwatch: Stopwatch) {
+        metrics::handed_over();
         if let Some(left_out) = self.pass_warning("handed over", ()) {
             event!(
                 warn,
@@ -186,6 +224,7 @@ impl LayerLog {
         outcome: Outcome,
         stopwatch: Stopwatch,
     ) {
+        metrics::handler_answered(|| stopwatch.elapsed());
         if let Some(left_out) = self.limit.pass_if_heard(
             "ended behind",
             outcome == Outcome::Accepted,
@@ -208,6 +247,7 @@ impl LayerLog {
         stopwatch: Stopwatch,
         reason: CutOff,
     ) {
+        metrics::abandoned(reason.into());
         if let Some(left_out) = self.pass_warning("cut off", discriminant(&reason)) {
             event!(warn, "a handler was cut off before it had answered", {
                 reason: reason.text(),
@@ -271,6 +311,18 @@ impl CutOff {
     }
 }
 
+impl From<CutOff> for AbandonedReason {
+    fn from(reason: CutOff) -> Self {
+        match reason {
+            CutOff::WithRequest => Self::RequestEnded,
+            CutOff::InPlace => Self::RunInPlace,
+            CutOff::TooMany => Self::TooMany,
+            CutOff::NoRuntime => Self::NoRuntime,
+            CutOff::Shutdown => Self::Shutdown,
+        }
+    }
+}
+
 /// A genuine callback came to a layer whose guards do not ask on whose behalf.
 pub(super) fn unbound() {
     event!(
@@ -285,6 +337,7 @@ fn warn_of_genuine(
     rejection: &Rejection,
     request_id: Option<&str>,
     path: Option<&str>,
+    finding: Option<&Finding>,
     left_out: LeftOut,
 ) {
     let path = path.map(|path| text(Path(path)));
@@ -299,6 +352,8 @@ fn warn_of_genuine(
         event!(warn, "genuine callback refused", {
             kind: rejection.code(),
             look_at: look_at(rejection),
+            changed: finding.and_then(|finding| finding.changed),
+            diagnosis: finding.map(|finding| text(finding.text.as_str())),
             path: path,
             request_id: request_id,
             left_out: left_out.if_any(),
@@ -395,72 +450,34 @@ impl<H: Hasher> Write for HashText<'_, H> {
     }
 }
 
-/// Runs from the call of the handler to its answer.
+/// Runs from the call of the handler to its answer, if anybody can learn the time.
 #[derive(Clone, Copy)]
 pub(super) struct Stopwatch {
-    #[cfg(feature = "tracing")]
-    started: std::time::Instant,
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    started: tokio::time::Instant,
 }
 
 impl Stopwatch {
     pub(super) fn start() -> Self {
         Self {
-            #[cfg(feature = "tracing")]
-            started: std::time::Instant::now(),
+            #[cfg(any(feature = "metrics", feature = "tracing"))]
+            started: tokio::time::Instant::now(),
         }
     }
 
-    #[cfg(feature = "tracing")]
-    fn elapsed(self) -> Duration {
+    #[cfg(any(feature = "metrics", feature = "tracing"))]
+    pub(super) fn elapsed(self) -> Duration {
         self.started.elapsed()
     }
 
-    #[cfg(not(feature = "tracing"))]
-    fn elapsed(self) -> Duration {
+    #[cfg(not(any(feature = "metrics", feature = "tracing")))]
+    pub(super) fn elapsed(self) -> Duration {
         Duration::ZERO
     }
 
     fn elapsed_ms(self) -> u64 {
         u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
-}
-
-/// What OSS does not like about an answer.
-#[cfg(feature = "tracing")]
-fn fault<B: Body>(response: &Response<B>, stopwatch: Stopwatch) -> Option<&'static str> {
-    use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-
-    use crate::vars::media_type;
-
-    let length = response.body().size_hint().exact().or_else(|| {
-        let length = response.headers().get(CONTENT_LENGTH)?;
-        length.to_str().ok()?.parse().ok()
-    });
-    let is_document = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
-        let media_type = media_type(value.as_bytes());
-        media_type.eq_ignore_ascii_case(b"application/json")
-            || media_type.eq_ignore_ascii_case(b"application/xml")
-    });
-    if response.status() != StatusCode::OK {
-        Some("its status is not 200")
-    } else if length.is_none() {
-        Some("it has no exact length")
-    } else if length == Some(0) {
-        Some("it is empty")
-    } else if length > Some(1024 * 1024) {
-        Some("it is longer than 1 MB")
-    } else if !is_document {
-        Some("it is neither JSON nor XML")
-    } else if stopwatch.elapsed() > Duration::from_secs(5) {
-        Some("it came after 5 s")
-    } else {
-        None
-    }
-}
-
-#[cfg(not(feature = "tracing"))]
-fn fault<B: Body>(_: &Response<B>, _: Stopwatch) -> Option<&'static str> {
-    None
 }
 
 /// A value that is written as text.

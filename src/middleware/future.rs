@@ -25,10 +25,14 @@ use super::{
     CallbackBody, RejectionResponse,
     admission::{Ended, PendingRequest, Progress, SignatureState},
     config::Config,
-    events::{Refused, Stopwatch},
+    events::{ANSWERS_ARE_WATCHED, Details, Refused, Stopwatch},
     running::{Handler, RunHandler, RunToEnd, poll_handler},
 };
-use crate::{CallbackAnswer, Outcome, Rejection, guard::Notifying};
+use crate::{
+    CallbackAnswer, Outcome, Rejection,
+    guard::Notifying,
+    metrics::{self, Timer},
+};
 
 const POLLED_AGAIN: &str = "`ResponseFuture` polled after completion";
 
@@ -139,9 +143,10 @@ where
         parts: Parts,
         body: B,
         signature: SignatureState,
+        timer: Timer,
     ) -> Self {
         let is_genuine = matches!(signature, SignatureState::Opened(..));
-        let pending = PendingRequest::new(inner, parts, body, config.body_limit, signature);
+        let pending = PendingRequest::new(inner, parts, body, config.body_limit, signature, timer);
         Self::new(config, Phase::Admission { pending }, is_genuine)
     }
 
@@ -184,8 +189,10 @@ where
                     ready!(poll_admission(pending, this.config, this.progress, cx))
                 }
                 PhaseProj::Call { handler, stopwatch } => {
-                    let answer = ready!(poll_handler(handler, this.progress, cx));
-                    Next::End(this.config.finish(answer, this.progress, *stopwatch))
+                    let mut answer = ready!(poll_handler(handler, this.progress, cx));
+                    let is_malformed = ANSWERS_ARE_WATCHED && M::is_malformed(&mut answer);
+                    let config = &this.config;
+                    Next::End(config.finish(answer, this.progress, *stopwatch, is_malformed))
                 }
                 PhaseProj::Notify { notifying, answer } => {
                     ready!(notifying.poll_unpin(cx));
@@ -264,11 +271,13 @@ impl<R> Config<R> {
         answer: Result<Response<B>, E>,
         progress: &Progress,
         stopwatch: Stopwatch,
+        is_malformed: bool,
     ) -> Ending<Result<Response<B>, E>>
     where
         R: RejectionResponse<B>,
         B: Body,
     {
+        metrics::handler_answered(|| stopwatch.elapsed());
         let callback = progress.callback.as_ref().expect(POLLED_AGAIN);
         let answer =
             answer.map(
@@ -278,7 +287,8 @@ impl<R> Config<R> {
                         self.render(rejection)
                     }
                     None => {
-                        self.log.answered(&response, callback, stopwatch);
+                        self.log
+                            .answered(&response, callback, stopwatch, is_malformed);
                         response
                     }
                 },
@@ -306,11 +316,18 @@ impl<R> Config<R> {
             is_genuine: progress.is_genuine,
             callback: progress.callback.as_ref(),
         };
-        self.log.refused(&refused, parts, |parts| {
-            let target = self.target.resolve(parts).ok()?;
-            Some(target.path().to_owned())
-        });
+        self.log
+            .refused(&refused, parts, |parts, diagnose| Details {
+                path: self.path(parts),
+                finding: diagnose.then(|| self.diagnose(parts)).flatten(),
+            });
         self.render(rejection)
+    }
+
+    /// The path that was verified.
+    fn path(&self, parts: &mut Parts) -> Option<String> {
+        let target = self.target.resolve(parts).ok()?;
+        Some(target.path().to_owned())
     }
 
     /// The answer of a guard, and what the guards before it are told. A renderer that cannot send it

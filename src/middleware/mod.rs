@@ -12,10 +12,12 @@
 //!    unverified request never holds a slot of it.
 //! 7. The handler runs. If its request ends first and a guard has to know the outcome, a task
 //!    [runs](running) it to its end.
-//! 8. The guards are told the outcome, and the answer goes out. A rejection, from here or from an
+//! 8. The answer is held against [what OSS asks of one](contract). The guards are told the outcome, and
+//!    the answer goes out. A rejection, from here or from an
 //!    extractor or handler inside, is [rendered](response) in one place.
 //!
-//! What operators are told on the way stands in [events](events).
+//! What operators are told on the way stands in [events](events), and how they are told why a genuine
+//! signature did not match in [diagnosis](diagnosis).
 //!
 //! One deadline covers steps 3 to 5, the [admission](admission) of a request. The inner service exerts
 //! no back-pressure on the outside, because nobody knows before the verdict whether a request deserves
@@ -24,9 +26,12 @@
 mod admission;
 mod body;
 mod config;
+mod contract;
+mod diagnosis;
 mod events;
 mod future;
 mod layer;
+mod peek;
 mod response;
 mod running;
 mod service;

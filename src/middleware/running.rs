@@ -34,6 +34,7 @@ use tokio::{runtime::Handle, sync::Notify};
 use super::{
     admission::Progress,
     events::{CutOff, LayerLog, Stopwatch},
+    peek,
 };
 use crate::{Outcome, Rejection, VerifiedCallback, log::Span};
 
@@ -64,6 +65,17 @@ pub struct RunInPlace;
 pub trait RunHandler<F>: sealed::Mode {
     #[doc(hidden)]
     fn hand_over() -> Option<HandOver<F>>;
+
+    /// Whether an answer says that it is JSON, and is [seen](super::peek) not to be. Here, because only
+    /// a mode that moves handlers knows that their answers borrow nothing.
+    #[doc(hidden)]
+    fn is_malformed(answer: &mut F::Output) -> bool
+    where
+        F: Future,
+    {
+        let _ = answer;
+        false
+    }
 }
 
 mod sealed {
@@ -78,6 +90,10 @@ where
 {
     fn hand_over() -> Option<HandOver<F>> {
         Some(HandOver(spawn))
+    }
+
+    fn is_malformed(answer: &mut F::Output) -> bool {
+        peek::is_malformed(answer)
     }
 }
 

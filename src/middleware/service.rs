@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Rejection, RejectionKind, VerifiedCallback, guard,
     keys::KeyLookup,
+    metrics::Timer,
     verify::{CallbackHeaders, UnopenedSignature},
 };
 
@@ -88,9 +89,10 @@ where
         // Anything already there was not put there by this layer.
         parts.extensions.remove::<VerifiedCallback>();
         guard::remove_outputs(&mut parts.extensions);
+        let timer = Timer::start();
         match config.examine(&mut parts, &body) {
             Ok(signature) => {
-                ResponseFuture::admit(config, self.inner.clone(), parts, body, signature)
+                ResponseFuture::admit(config, self.inner.clone(), parts, body, signature, timer)
             }
             Err(rejection) => ResponseFuture::refuse(config, parts, rejection),
         }

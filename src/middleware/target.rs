@@ -51,6 +51,18 @@ impl TargetSource {
     }
 }
 
+#[cfg(all(feature = "diagnose", feature = "tracing"))]
+impl TargetSource {
+    /// The method of the builder that said what was signed.
+    pub(super) fn setting(&self) -> Option<&'static str> {
+        match self {
+            Self::AsReceived => None,
+            Self::Given(_) => Some("signed_target"),
+            Self::Prefixed(_) => Some("path_prefix"),
+        }
+    }
+}
+
 impl fmt::Debug for TargetSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -73,7 +85,7 @@ fn with_original_uri<T>(parts: &mut Parts, look: impl FnOnce(&Parts) -> T) -> T 
 }
 
 /// Path and query as they reached this server.
-fn received(parts: &Parts) -> Result<&PathAndQuery, Rejection> {
+pub(super) fn received(parts: &Parts) -> Result<&PathAndQuery, Rejection> {
     let current = &parts.uri;
     let uri = match original_uri(parts) {
         Some(original) if is_nested(original, current) => original,

@@ -32,11 +32,9 @@ mod syntax;
 mod value;
 mod variables;
 
-#[cfg(feature = "tracing")]
-pub(crate) use self::body_type::media_type;
 pub use self::{body_type::BodyType, callback_vars::CallbackVars, flat::from_text};
 pub(crate) use self::{
-    body_type::{BodyKind, check_content_encoding},
+    body_type::{BodyKind, check_content_encoding, media_type},
     error::VarsError,
     variables::Vars,
 };

@@ -64,6 +64,12 @@ impl SignedTarget {
         self.raw.query()
     }
 
+    /// Path and query as they are verified.
+    #[cfg(all(feature = "diagnose", feature = "tracing"))]
+    pub(crate) fn to_text(&self) -> String {
+        self.raw.to_string()
+    }
+
     pub(crate) fn decoded_path(&self) -> &[u8] {
         self.decoded
             .as_deref()

@@ -115,9 +115,8 @@ impl Verifier {
     ) -> Result<VerifiedCallback, Rejection> {
         let target = SignedTarget::parse(target)?;
         let parsed = CallbackHeaders::parse(headers)?;
-        UnopenedSignature::new(target, parsed, self.body_type)?
-            .open(&self.key)?
-            .verify(headers, body)
+        let opened = UnopenedSignature::new(target, parsed, self.body_type)?.open(&self.key)?;
+        Ok(opened.verify(headers, body)?)
     }
 }
 
@@ -146,7 +145,7 @@ impl UnopenedSignature {
                 callback: self.0,
                 digest,
             }),
-            None => Err(mismatch(SignatureMismatch::NotFromThisKey)),
+            None => Err(RejectionKind::InvalidSignature(SignatureMismatch::NotFromThisKey).into()),
         }
     }
 }
@@ -164,10 +163,26 @@ impl OpenedSignature {
         self,
         headers: &HeaderMap,
         body: Bytes,
-    ) -> Result<VerifiedCallback, Rejection> {
+    ) -> Result<VerifiedCallback, AlteredCallback> {
         self.callback
             .verify(&self.digest, body)
-            .map_err(|body| mismatch(cause(headers, &body)))
+            .map_err(|body| AlteredCallback {
+                cause: cause(headers, &body),
+                body,
+            })
+    }
+}
+
+/// A genuine signature came with another message than it was made over.
+pub(crate) struct AlteredCallback {
+    cause: SignatureMismatch,
+    /// What arrived, for a diagnosis.
+    pub(crate) body: Bytes,
+}
+
+impl From<AlteredCallback> for Rejection {
+    fn from(altered: AlteredCallback) -> Self {
+        RejectionKind::InvalidSignature(altered.cause).into()
     }
 }
 
@@ -194,10 +209,6 @@ fn cause(headers: &HeaderMap, body: &[u8]) -> SignatureMismatch {
         Ok(_) => SignatureMismatch::BodyChanged,
         Err(_) => SignatureMismatch::OtherMessage,
     }
-}
-
-fn mismatch(cause: SignatureMismatch) -> Rejection {
-    RejectionKind::InvalidSignature(cause).into()
 }
 
 /// So many cases of a property test, or what `PROPTEST_CASES` says.

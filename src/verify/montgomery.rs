@@ -307,13 +307,31 @@ fn sub(a: u64, b: u64, borrow: bool) -> (u64, bool) {
     (difference, under_b | under_borrow)
 }
 
+/// The modulus and the exponent, as they were given. For keys that are written out again.
+impl Modulus {
+    /// `n` in big-endian bytes, of which the first is not zero, and the exponent.
+    pub(crate) fn numbers(&self) -> (Vec<u8>, u32) {
+        let (n, exponent): (&[u64], u32) = match self {
+            Self::Limbs8(field) => (&field.n, field.exponent),
+            Self::Limbs16(field) => (&field.n, field.exponent),
+            Self::Limbs32(field) => (&field.n, field.exponent),
+            Self::Limbs64(field) => (&field.n, field.exponent),
+        };
+        let n = big_endian(n).skip_while(|byte| *byte == 0).collect();
+        (n, exponent)
+    }
+}
+
+fn big_endian(limbs: &[u64]) -> impl Iterator<Item = u8> + '_ {
+    limbs.iter().rev().flat_map(|limb| limb.to_be_bytes())
+}
+
 #[cfg(any(test, fuzzing))]
 impl Modulus {
     /// `n`, `R² mod n` and the exponent; the numbers in big-endian bytes, as many as R has.
     pub(crate) fn parts(&self) -> (Vec<u8>, Vec<u8>, u32) {
         fn bytes(limbs: &[u64]) -> Vec<u8> {
-            let limbs = limbs.iter().rev();
-            limbs.flat_map(|limb| limb.to_be_bytes()).collect()
+            big_endian(limbs).collect()
         }
         match self {
             Self::Limbs8(field) => (bytes(&field.n), bytes(&field.r_squared), field.exponent),

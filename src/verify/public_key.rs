@@ -11,8 +11,12 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use pkcs1::der::{Decode, asn1::Null};
-use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
+use pkcs1::der::{
+    Decode, Encode,
+    asn1::{BitStringRef, Null, UintRef},
+};
+use sha2::{Digest, Sha256};
+use spki::{AlgorithmIdentifierRef, ObjectIdentifier, SubjectPublicKeyInfoRef};
 
 use super::{
     aliyun,
@@ -30,6 +34,9 @@ const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.1
 
 /// A PEM text of a 4096-bit key takes 800 bytes.
 const MAX_PEM_LEN: usize = 8 * 1024;
+
+/// A 4096-bit key takes 550 bytes.
+const MAX_DER_LEN: usize = 640;
 
 /// An RSA public key that verifies callbacks. Clones share one prepared key.
 ///
@@ -91,6 +98,46 @@ impl PublicKey {
         self.0.bits()
     }
 
+    /// The key as text: one PEM block with its SubjectPublicKeyInfo, whatever encoding it was read
+    /// from. [`from_pem`](Self::from_pem) reads the same key from it.
+    ///
+    /// ```
+    /// use oss_callback::PublicKey;
+    ///
+    /// let key = PublicKey::aliyun_v1();
+    /// assert_eq!(PublicKey::from_pem(&key.to_pem())?, key);
+    /// # Ok::<(), oss_callback::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        let block = pem::Pem::new("PUBLIC KEY", self.to_spki());
+        pem::encode_config(
+            &block,
+            pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF),
+        )
+    }
+
+    /// The SHA-256 of the key's SubjectPublicKeyInfo in lower-case hexadecimal digits, by which people
+    /// compare keys. It is what `openssl pkey -pubin -outform DER | sha256sum` prints.
+    ///
+    /// ```
+    /// assert_eq!(
+    ///     oss_callback::PublicKey::aliyun_v1().fingerprint(),
+    ///     "a1f54d0fb9263a14276c9e890f99cdeae986265b3985e6b1aa4603631c5bc9cf",
+    /// );
+    /// ```
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let digest = Sha256::digest(self.to_spki());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn to_spki(&self) -> Vec<u8> {
+        let (n, exponent) = self.0.numbers();
+        encode_spki(&n, &exponent.to_be_bytes())
+            .expect("numbers that were read from an encoding fit into one")
+    }
+
     fn from_spki(der: &[u8]) -> Result<Self, ConfigError> {
         let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| ConfigError::MalformedKey)?;
         let (Some(parameters), RSA_ENCRYPTION) = (info.algorithm.parameters, info.algorithm.oid)
@@ -143,6 +190,22 @@ impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PublicKey({} bits)", self.bits())
     }
+}
+
+fn encode_spki(n: &[u8], exponent: &[u8]) -> pkcs1::der::Result<Vec<u8>> {
+    let (mut inner, mut outer) = ([0; MAX_DER_LEN], [0; MAX_DER_LEN]);
+    let key = pkcs1::RsaPublicKey {
+        modulus: UintRef::new(n)?,
+        public_exponent: UintRef::new(exponent)?,
+    };
+    let info = SubjectPublicKeyInfoRef {
+        algorithm: AlgorithmIdentifierRef {
+            oid: RSA_ENCRYPTION,
+            parameters: Some(Null.into()),
+        },
+        subject_public_key: BitStringRef::from_bytes(key.encode_to_slice(&mut inner)?)?,
+    };
+    info.encode_to_slice(&mut outer).map(<[u8]>::to_vec)
 }
 
 fn without_leading_zeros(number: &[u8]) -> &[u8] {
@@ -229,6 +292,25 @@ mod tests {
         );
         let padded = format!("\r\n {}\n", V1_PEM.replace('\n', "\r\n"));
         assert_eq!(PublicKey::from_pem(&padded), Ok(key));
+    }
+
+    #[test]
+    fn a_key_is_written_as_it_was_published() {
+        assert_eq!(PublicKey::aliyun_v1().to_pem(), V1_PEM);
+        for bits in [512, 513, 520, 1024, 4095, 4096] {
+            for e in [&[3][..], F4, &[0xff, 0xff, 0xff, 0xff]] {
+                let text = spki(&modulus(bits), e);
+                let key = PublicKey::from_pem(&text).unwrap();
+                let again = pem::parse(key.to_pem()).unwrap();
+                assert_eq!(
+                    again.contents(),
+                    pem::parse(&text).unwrap().contents(),
+                    "{bits} bits"
+                );
+                let digest = Sha256::digest(again.contents());
+                assert_eq!(key.fingerprint(), format!("{digest:x}"));
+            }
+        }
     }
 
     #[test]

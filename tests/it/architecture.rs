@@ -20,8 +20,8 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree, token_stream::IntoIter};
 const ORDER: [&str; 20] = [
     "clock",
     "log",
-    "metrics",
     "rejection",
+    "metrics",
     "answer",
     "vars",
     "substitution",

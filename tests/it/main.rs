@@ -6,6 +6,8 @@
 mod support;
 
 mod age;
+#[cfg(all(feature = "axum", feature = "tracing"))]
+mod answers;
 mod architecture;
 #[cfg(feature = "ticket")]
 mod attacks;
@@ -39,6 +41,10 @@ mod key_urls;
 mod keys;
 #[cfg(feature = "tracing")]
 mod logs;
+#[cfg(all(feature = "diagnose", feature = "tracing"))]
+mod mends;
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(feature = "test-util")]
 mod migration;
 #[cfg(all(feature = "reqwest", feature = "upload"))]

@@ -61,6 +61,7 @@ async fn of_a_thousand_simultaneous_copies_one_reaches_the_handler() {
     let Some(server) = Server::start().await else {
         return;
     };
+    let _alone = faults::alone().await;
     storm(patient(server.store())).await;
 }
 

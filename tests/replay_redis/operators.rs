@@ -90,15 +90,19 @@ async fn the_documented_permissions_are_enough_and_one_less_is_found_by_warming(
     let store =
         || RedisReplayStore::new(&format!("redis://u:secret@{}/", server.address())).unwrap();
     server.tell(&user(MINIMAL_ACL)).await;
-    let enough = store();
+    let enough = store().timeout(PATIENCE);
     enough.warm().await.unwrap();
     oss_callback::test_util::check_replay_store(&enough).await;
     enough.ping().await.unwrap();
     for less in ["set", "get", "del", "eval"] {
         server.tell(&user(&format!("{MINIMAL_ACL} -{less}"))).await;
-        let store = store();
-        store.warm().await.unwrap_err();
-        assert_eq!(fault(&store), RedisFault::Permission, "{less}");
+        // On a busy machine there may be another fault as well.
+        eventually(|| async {
+            let store = store();
+            store.warm().await.unwrap_err();
+            fault(&store) == RedisFault::Permission
+        })
+        .await;
     }
     // What operators need besides.
     server.tell(&user(&format!("{MINIMAL_ACL} +pttl"))).await;

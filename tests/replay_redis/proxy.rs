@@ -3,8 +3,8 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,6 +16,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
+    task::JoinHandle,
     time::sleep,
 };
 
@@ -33,7 +34,7 @@ pub(crate) enum Mode {
     Freeze,
     /// Connections end, and new ones at once.
     Cut,
-    /// Everything is answered with this, without the server.
+    /// Every command is answered with this, without the server.
     Answer(&'static str),
 }
 
@@ -42,7 +43,13 @@ pub(crate) enum Mode {
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     control: Arc<watch::Sender<Control>>,
-    connections: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    connections: AtomicU64,
+    swallowed: AtomicUsize,
 }
 
 #[derive(Clone)]
@@ -63,19 +70,19 @@ impl Proxy {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let connections = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&connections);
+        let counts: Arc<Counts> = Arc::default();
+        let counted = Arc::clone(&counts);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(serve(listener, watch, count));
+            runtime.block_on(serve(listener, watch, counted));
         });
         Self {
             address,
             control: Arc::new(control),
-            connections,
+            counts,
         }
     }
 
@@ -96,22 +103,27 @@ impl Proxy {
 
     /// How many connections there were.
     pub(crate) fn connections(&self) -> u64 {
-        self.connections.load(Ordering::SeqCst)
+        self.counts.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many commands were swallowed.
+    pub(crate) fn swallowed(&self) -> usize {
+        self.counts.swallowed.load(Ordering::SeqCst)
     }
 }
 
 async fn serve(
     listener: std::net::TcpListener,
     mut watch: watch::Receiver<Control>,
-    count: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 ) {
     let listener = TcpListener::from_std(listener).unwrap();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let (client, _) = accepted.unwrap();
-                let number = count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(flow(client, number, watch.clone()));
+                let number = counts.connections.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(flow(client, number, watch.clone(), Arc::clone(&counts)));
             }
             // The test is over.
             changed = watch.changed() => if changed.is_err() { return },
@@ -119,35 +131,51 @@ async fn serve(
     }
 }
 
-async fn flow(client: TcpStream, number: u64, watch: watch::Receiver<Control>) {
+async fn flow(
+    client: TcpStream,
+    number: u64,
+    watch: watch::Receiver<Control>,
+    counts: Arc<Counts>,
+) {
     let (from_client, to_client) = client.into_split();
     let to_client = Arc::new(tokio::sync::Mutex::new(to_client));
     let mut ended = watch.clone();
     tokio::select! {
-        () = requests(from_client, to_client, number, watch) => {}
+        () = requests(from_client, to_client, number, watch, &counts) => {}
         _ = ended.wait_for(|control| control.mode == Mode::Cut) => {}
     }
 }
 
 type ToClient = Arc<tokio::sync::Mutex<OwnedWriteHalf>>;
 
+/// The way to the server, once something was sent over it.
+struct ToServer {
+    requests: OwnedWriteHalf,
+    replies: JoinHandle<()>,
+}
+
 async fn requests(
     mut from_client: OwnedReadHalf,
     to_client: ToClient,
     number: u64,
     watch: watch::Receiver<Control>,
+    counts: &Counts,
 ) {
-    let to_server: Mutex<Option<OwnedWriteHalf>> = Mutex::new(None);
-    let (replies_ended, mut ended) = watch::channel(());
-    let mut replies_ended = Some(replies_ended);
+    let mut to_server: Option<ToServer> = None;
     let mut buffer = vec![0; 65_536];
     loop {
+        let server_closes = async {
+            match &mut to_server {
+                Some(server) => drop((&mut server.replies).await),
+                None => std::future::pending().await,
+            }
+        };
         let length = tokio::select! {
             read = from_client.read(&mut buffer) => match read {
                 Ok(length @ 1..) => length,
                 _ => return,
             },
-            _ = ended.changed(), if replies_ended.is_none() => return,
+            () = server_closes => return,
         };
         let mut control = watch.clone();
         let swallowed = |control: &Control| number < control.swallowed_before;
@@ -158,43 +186,41 @@ async fn requests(
             return;
         };
         if swallowed(&control) {
+            let commands = commands_in(&buffer[..length]);
+            counts.swallowed.fetch_add(commands, Ordering::SeqCst);
             continue;
         }
         if let Mode::Answer(answer) = control.mode {
-            let commands = commands_in(&buffer[..length]);
-            let answers = answer.repeat(commands);
-            if to_client
-                .lock()
-                .await
-                .write_all(answers.as_bytes())
-                .await
-                .is_err()
-            {
+            // What the server was asked before is answered before: replies over one connection are in
+            // the order of the commands, whoever makes them.
+            if let Some(ToServer { requests, replies }) = to_server.take() {
+                drop(requests);
+                let _ = replies.await;
+            }
+            let answers = answer.repeat(commands_in(&buffer[..length]));
+            let sent = to_client.lock().await.write_all(answers.as_bytes()).await;
+            if sent.is_err() {
                 return;
             }
             continue;
         }
-        let connected = to_server.lock().unwrap().take();
-        let mut connection = match connected {
-            Some(connection) => connection,
+        let server = match &mut to_server {
+            Some(server) => server,
             None => {
-                let Ok(server) = TcpStream::connect(control.server).await else {
+                let Ok(connection) = TcpStream::connect(control.server).await else {
                     return;
                 };
-                let (from_server, connection) = server.into_split();
-                let (to_client, watch) = (Arc::clone(&to_client), watch.clone());
-                let ended = replies_ended.take();
-                tokio::spawn(async move {
-                    replies(from_server, to_client, number, watch).await;
-                    drop(ended);
-                });
-                connection
+                let (from_server, requests) = connection.into_split();
+                let replies = replies(from_server, Arc::clone(&to_client), number, watch.clone());
+                to_server.insert(ToServer {
+                    requests,
+                    replies: tokio::spawn(replies),
+                })
             }
         };
-        if connection.write_all(&buffer[..length]).await.is_err() {
+        if server.requests.write_all(&buffer[..length]).await.is_err() {
             return;
         }
-        *to_server.lock().unwrap() = Some(connection);
     }
 }
 

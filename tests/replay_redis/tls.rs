@@ -8,7 +8,7 @@ use oss_callback::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::{
-    faults::Traffic,
+    faults::{self, Traffic},
     proxy::{Mode, Proxy},
     servers::{Server, directory},
 };
@@ -73,9 +73,7 @@ fn fault(store: &RedisReplayStore) -> RedisFault {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_private_ca_is_trusted_and_no_other() {
-    let Some(_alone) = crate::faults::wanted().await else {
-        return;
-    };
+    let _turn = faults::turn().await;
     let directory = directory();
     let authority = Authority::new();
     let Some(server) = start(&authority, &directory, "no").await else {

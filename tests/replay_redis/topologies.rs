@@ -8,7 +8,7 @@ use oss_callback::{
 };
 
 use crate::{
-    faults::Traffic,
+    faults::{self, Traffic},
     patient,
     proxy::Proxy,
     servers::{PATIENCE, Server, eventually},
@@ -68,14 +68,13 @@ async fn becomes_master(server: &Server) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_replace_a_master_that_died() {
-    let Some(_alone) = crate::faults::wanted().await else {
-        return;
-    };
+    let _turn = faults::turn().await;
     let Some(mut trio) = Trio::start().await else {
         return;
     };
     let store = trio.store();
     check_replay_store(&store).await;
+    trio.servers[0].tell("FLUSHALL").await;
     // One Sentinel may be down as well.
     trio.sentinels[0].kill();
     let Trio { servers, sentinels } = &mut trio;
@@ -91,23 +90,30 @@ async fn sentinels_replace_a_master_that_died() {
         .await;
     };
     Traffic::new("Sentinel: the master died", store)
+        .to_an_heir_that_lags()
         .through(|| async { master.kill() }, Duration::ZERO, || told(replica))
         .await
-        .has_recovered();
+        .has_recovered()
+        .left_nothing_else(&[replica])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_replace_a_master_that_lives() {
-    let Some(_alone) = crate::faults::wanted().await else {
-        return;
-    };
+    let _turn = faults::turn().await;
     let Some(trio) = Trio::start().await else {
         return;
     };
     let [master, replica] = &trio.servers;
+    let demote = || async {
+        // Until it has heard of the replica it finds no good one.
+        let asked = trio.sentinels[1].ask("SENTINEL FAILOVER callbacks").await;
+        asked.as_deref() == Some("+OK")
+    };
     Traffic::new("Sentinel: the master was demoted", trio.store())
+        .to_an_heir_that_lags()
         .through(
-            || trio.sentinels[1].tell("SENTINEL FAILOVER callbacks"),
+            || eventually(demote),
             Duration::ZERO,
             || async {
                 becomes_master(replica).await;
@@ -121,7 +127,9 @@ async fn sentinels_replace_a_master_that_lives() {
             },
         )
         .await
-        .has_recovered();
+        .has_recovered()
+        .left_nothing_else(&[replica])
+        .await;
 }
 
 #[tokio::test]
@@ -212,6 +220,11 @@ impl Cluster {
             .unwrap()
     }
 
+    /// Where they were at first.
+    fn masters(&self) -> [&Server; 3] {
+        [&self.nodes[0], &self.nodes[1], &self.nodes[2]]
+    }
+
     async fn is_ok_at(&self, node: usize) {
         eventually(|| async {
             let info = self.nodes[node].ask_all("CLUSTER INFO").await;
@@ -227,6 +240,7 @@ async fn a_cluster_keeps_the_contract() {
     let Some(cluster) = Cluster::start().await else {
         return;
     };
+    let _alone = faults::alone().await;
     let store = cluster.store().timeout(PATIENCE);
     check_replay_store(&store).await;
     storm(patient(cluster.store())).await;
@@ -236,7 +250,7 @@ async fn a_cluster_keeps_the_contract() {
         store.reserve(&claim).await.unwrap();
         store.confirm(&claim).await.unwrap();
     }
-    for node in &cluster.nodes[..3] {
+    for node in cluster.masters() {
         assert!(node.size().await > 5);
     }
 }
@@ -307,9 +321,7 @@ async fn a_slot_that_moves_is_followed() {
 #[cfg(feature = "redis-cluster")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_replaces_a_master_that_died() {
-    let Some(_alone) = crate::faults::wanted().await else {
-        return;
-    };
+    let _turn = faults::turn().await;
     let Some(cluster) = Cluster::start().await else {
         return;
     };
@@ -318,6 +330,7 @@ async fn a_cluster_replaces_a_master_that_died() {
     cluster.nodes.swap(0, 3);
     let mut died = cluster.nodes.pop().unwrap();
     Traffic::new("Cluster: a master with a replica died", store)
+        .to_an_heir_that_lags()
         .through(
             || async { died.kill() },
             Duration::ZERO,
@@ -329,15 +342,15 @@ async fn a_cluster_replaces_a_master_that_died() {
             },
         )
         .await
-        .has_recovered();
+        .has_recovered()
+        .left_nothing_else(&cluster.masters())
+        .await;
 }
 
 #[cfg(feature = "redis-cluster")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_gets_a_master_back_that_has_no_replica() {
-    let Some(_alone) = crate::faults::wanted().await else {
-        return;
-    };
+    let _turn = faults::turn().await;
     let Some(cluster) = Cluster::start().await else {
         return;
     };
@@ -357,7 +370,9 @@ async fn a_cluster_gets_a_master_back_that_has_no_replica() {
             },
         )
         .await
-        .has_recovered();
+        .has_recovered()
+        .left_nothing(&cluster.lock().await.masters())
+        .await;
 }
 
 #[tokio::test]

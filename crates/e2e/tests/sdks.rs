@@ -326,3 +326,41 @@ async fn a_failed_callback_reaches_the_caller_as_each_sdk_documents() {
         assert_eq!(callback.answer().unwrap().status, 403);
     }
 }
+
+/// opendal has no callbacks, but signs every other request of an object's life.
+#[tokio::test(flavor = "multi_thread")]
+async fn opendal_writes_lists_reads_and_deletes() {
+    for token in ["", "a-security-token"] {
+        let mut credentials = Credentials::new("an-access-key-id", "an-access-key-secret");
+        if !token.is_empty() {
+            credentials = credentials.security_token(token);
+        }
+        let oss = server(credentials).await;
+        let cases = ["put", "multipart", "presign"].map(|op| Case {
+            name: format!("opendal {op}"),
+            sdk: "opendal",
+            op,
+            version: "V1",
+            key: format!("exampledir/示例 + {op}.txt"),
+            content: CONTENT,
+            callback: Value::Null,
+            vars: BTreeMap::new(),
+        });
+        let seen = run_all(&oss, token, &cases).await;
+        for case in cases.iter().filter(|case| seen.contains_key(&case.name)) {
+            let seen = &seen[&case.name];
+            let body: Value = seen
+                .body
+                .as_deref()
+                .and_then(|text| serde_json::from_str(text).ok())
+                .unwrap_or_default();
+            let size = expected_size(case);
+            assert_eq!(
+                body,
+                json!({ "size": size, "read": size, "last": b"\n", "is_listed": true, "is_left": false }),
+                "{}: {seen:?}",
+                case.name
+            );
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Receives bodies into the store: computes checksums, enforces bounds and the idle timeout.
+//! Receives bodies into the store: computes checksums, enforces bounds.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -10,6 +10,7 @@ use http::{HeaderMap, header};
 use md5::{Digest, Md5};
 
 use crate::{
+    arriving::Arriving,
     error::OssError,
     store::{Content, Staging, Store},
 };
@@ -79,32 +80,32 @@ impl Ingest {
 /// # Errors
 /// `MissingContentLength` if no header says that there is a body, `EntityTooLarge` beyond the
 /// service's 5 GB, unread where the length is declared; `InvalidDigest` if it is not what
-/// `Content-MD5` says; `RequestTimeout` if the client falls silent.
+/// `Content-MD5` says; `RequestTimeout` if it arrives too slowly.
 pub(crate) async fn receive(
     store: &Store,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Received, OssError> {
-    let mut frames = body.into_data_stream();
-    let result = receive_frames(store, headers, &mut frames).await;
+    let mut body = Arriving::new(body);
+    let result = receive_pieces(store, headers, &mut body).await;
     if result.is_err() && !headers.contains_key(header::EXPECT) {
-        drain(frames).await;
+        drain(body.into_frames()).await;
     }
     result
 }
 
-async fn receive_frames(
+async fn receive_pieces(
     store: &Store,
     headers: &HeaderMap,
-    frames: &mut BodyDataStream,
+    body: &mut Arriving,
 ) -> Result<Received, OssError> {
     if declared_length(headers)?.is_some_and(|len| len > MAX_OBJECT) {
         return Err(OssError::too_large(MAX_OBJECT));
     }
     let expected = expected_md5(headers)?;
     let mut ingest = Ingest::begin(store, MAX_OBJECT).await?;
-    while let Some(chunk) = next(frames.next()).await? {
-        ingest.write(&chunk.map_err(|_| incomplete())?).await?;
+    while let Some(chunk) = body.next().await {
+        ingest.write(&chunk?).await?;
     }
     let received = ingest.finish().await?;
     check_md5(expected, &received)?;
@@ -114,9 +115,9 @@ async fn receive_frames(
 /// Reads a small body into memory.
 pub(crate) async fn read_small(body: Body, limit: usize) -> Result<Vec<u8>, OssError> {
     let mut read = Vec::new();
-    let mut frames = body.into_data_stream();
-    while let Some(chunk) = next(frames.next()).await? {
-        let chunk = chunk.map_err(|_| incomplete())?;
+    let mut body = Arriving::new(body);
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk?;
         if read.len() + chunk.len() > limit {
             return Err(OssError::too_large(limit as u64));
         }
@@ -139,23 +140,6 @@ pub(crate) async fn drain(mut frames: BodyDataStream) {
     };
     // If the client sends more than that, the connection is closed.
     let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
-}
-
-/// Waits for the next piece of a body, at most [`IDLE`].
-pub(crate) async fn next<T>(piece: impl Future<Output = T>) -> Result<T, OssError> {
-    tokio::time::timeout(IDLE, piece).await.map_err(|_| {
-        OssError::bad_request(
-            "RequestTimeout",
-            "Your socket connection to the server was not read from or written to within the timeout period.",
-        )
-    })
-}
-
-pub(crate) fn incomplete() -> OssError {
-    OssError::bad_request(
-        "IncompleteBody",
-        "You did not provide the number of bytes specified by the Content-Length HTTP header.",
-    )
 }
 
 /// The CRC-64 of content that was put together.
@@ -227,9 +211,6 @@ fn check_md5(expected: Option<[u8; 16]>, received: &Received) -> Result<(), OssE
 
 /// The service's bound for a body in one piece.
 pub(crate) const MAX_OBJECT: u64 = 5 << 30;
-
-/// A client that sends nothing for this long is disconnected.
-const IDLE: Duration = Duration::from_secs(60);
 
 const DRAIN_BYTES: usize = 8 << 20;
 

@@ -43,7 +43,7 @@
 //! | `service` | a request from its head to its answer; a file for each group of operations |
 //! | `address`, `query`, `operation` | what a request means |
 //! | `auth` | V1, V4, policies of forms |
-//! | `ingest`, `store` | bodies: checksums, memory, directory |
+//! | `arriving`, `ingest`, `store` | bodies: slow clients, checksums, memory, directory |
 //! | `callback` | parameters, signing, sending, judging, faults, journal |
 //! | `control` | `/_oss/`: health, reset, callbacks, the page |
 //!
@@ -56,6 +56,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod arriving;
 mod auth;
 mod callback;
 mod config;
@@ -63,6 +64,9 @@ mod control;
 mod cors;
 mod error;
 mod events;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ingest;
 mod operation;
 mod query;
@@ -75,8 +79,8 @@ mod xml;
 
 pub use self::{
     callback::{
-        Answer, Attempt, Callback, CallbackKey, CallbackKeyError, CallbackOutcome, Fault,
-        ParseFaultError, WaitError,
+        Answer, Attempt, Callback, CallbackKey, CallbackKeyError, CallbackOutcome, Delivery, Fault,
+        ParseFaultError, WaitError, deliver,
     },
     config::{
         CallbackHttp, Credentials, DEFAULT_ACCESS_KEY_ID, DEFAULT_ACCESS_KEY_SECRET,

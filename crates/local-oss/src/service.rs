@@ -16,6 +16,9 @@ mod multipart;
 mod put;
 mod read;
 
+#[cfg(fuzzing)]
+pub(crate) use form::read_pieces;
+
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use axum::{

@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::ReplayStoreError;
-use crate::log::{Causes, event};
+use crate::{
+    log::{Causes, event},
+    metrics,
+};
 
 /// Often enough for an alarm, and too rarely for a flood.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -28,6 +31,7 @@ struct Failures {
 
 impl FailureLog {
     pub(super) fn failed(&self, error: &ReplayStoreError) {
+        metrics::replay_store_failed();
         if let Some(left_out) = self.count(Instant::now()) {
             event!(warn, "the replay store failed", { left_out: left_out }, Causes(error));
         }
@@ -68,6 +72,7 @@ impl FailureLog {
 
 /// Outcomes that had to be dropped, as too many wait for the store.
 pub(super) fn outcomes_dropped(count: u64) {
+    metrics::replay_outcomes_dropped(count);
     event!(
         warn,
         "too many outcomes wait for the replay store: callbacks whose outcome was dropped may run \
@@ -96,5 +101,17 @@ mod tests {
             "it works for a moment only"
         );
         assert_eq!(log.count(start + INTERVAL * 2), Some(1));
+    }
+
+    #[test]
+    #[cfg(feature = "metrics")]
+    fn dropped_outcomes_are_counted() {
+        use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+        let recorder = DebuggingRecorder::new();
+        ::metrics::with_local_recorder(&recorder, || outcomes_dropped(3));
+        let seen = recorder.snapshotter().snapshot().into_vec();
+        let values: Vec<_> = seen.into_iter().map(|(_, _, _, value)| value).collect();
+        assert_eq!(values, [DebugValue::Counter(3)]);
     }
 }

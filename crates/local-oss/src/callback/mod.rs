@@ -12,6 +12,7 @@
 //! 3. A callback that fails leaves the object where it is; its uploader gets 203 `CallbackFailed`.
 //! 4. Every callback is kept in the [journal], with what was sent and what came back.
 
+mod deliver;
 mod fault;
 mod image;
 pub(crate) mod journal;
@@ -23,6 +24,7 @@ mod run;
 mod send;
 
 pub use self::{
+    deliver::{Delivery, deliver},
     fault::{Fault, ParseFaultError},
     journal::{Attempt, Callback, CallbackOutcome, WaitError},
     judge::Answer,

@@ -33,9 +33,18 @@ pub(super) async fn send(
     limit: Option<Duration>,
     version: CallbackHttp,
 ) -> Sent {
+    send_http(http_request(request, version), address, limit).await
+}
+
+/// Sends any request.
+pub(super) async fn send_http(
+    request: Request<Full<Bytes>>,
+    address: SocketAddr,
+    limit: Option<Duration>,
+) -> Sent {
     let begin = Instant::now();
     let mut answer = None;
-    let exchange = exchange(request, address, version, &mut answer);
+    let exchange = exchange(request, address, &mut answer);
     let verdict = match limit {
         Some(limit) => match tokio::time::timeout(limit, exchange).await {
             Ok(verdict) => verdict,
@@ -55,9 +64,8 @@ pub(super) async fn send(
 }
 
 async fn exchange(
-    request: &SignedRequest,
+    request: Request<Full<Bytes>>,
     address: SocketAddr,
-    version: CallbackHttp,
     answer: &mut Option<Answer>,
 ) -> Result<Bytes, Failure> {
     let stream = TcpStream::connect(address).await.map_err(|_| {
@@ -76,10 +84,7 @@ async fn exchange(
     });
     let _connection = AbortOnDrop(connection.abort_handle());
 
-    let response = sender
-        .send_request(http_request(request, version))
-        .await
-        .map_err(broken)?;
+    let response = sender.send_request(request).await.map_err(broken)?;
     let (parts, body) = response.into_parts();
     *answer = Some(Answer {
         status: parts.status.as_u16(),

@@ -11,13 +11,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{self, Poll},
+    task::{self, Poll, ready},
 };
 
-use axum::{
-    body::{Body, BodyDataStream},
-    response::Response,
-};
+use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::{HeaderValue, StatusCode, header};
@@ -35,10 +32,11 @@ use super::{
 };
 use crate::{
     address::check_key,
+    arriving::Arriving,
     auth::policy::{self, Demand, Fields},
     callback::Plan,
     error::OssError,
-    ingest::{self, Ingest, MAX_OBJECT, Received},
+    ingest::{Ingest, MAX_OBJECT, Received},
     store::ObjectMeta,
 };
 
@@ -209,7 +207,7 @@ impl Form {
             .ok_or_else(malformed)?;
         let consumed = Arc::new(AtomicU64::new(0));
         let frames = Paced {
-            frames: body.into_data_stream(),
+            body: Arriving::new(body),
             has_given: false,
             given: 0,
             consumed: consumed.clone(),
@@ -225,7 +223,7 @@ impl Form {
         let mut fields = Vec::new();
         let mut size = 0;
         loop {
-            let next = ingest::next(self.parser.next_field()).await?;
+            let next = self.parser.next_field().await;
             let Some(mut field) = next.map_err(|error| refusal(&error))? else {
                 return Err(OssError::bad_request(
                     "IncorrectNumberOfFilesInPOSTRequest",
@@ -258,9 +256,7 @@ impl Form {
     }
 
     async fn chunk(&self, field: &mut Field<'static>) -> Result<Option<Bytes>, OssError> {
-        let chunk = ingest::next(field.chunk())
-            .await?
-            .map_err(|error| refusal(&error))?;
+        let chunk = field.chunk().await.map_err(|error| refusal(&error))?;
         if let Some(chunk) = &chunk {
             self.consumed
                 .fetch_add(chunk.len() as u64, Ordering::Relaxed);
@@ -268,7 +264,7 @@ impl Form {
         Ok(chunk)
     }
 
-    /// Reads on after the file or a refusal, within bounds: see [`ingest::drain`].
+    /// Reads on after the file or a refusal, within bounds: see [`ingest::drain`](crate::ingest::drain).
     async fn drain(mut self) {
         let drained = async {
             let mut left = MAX_DRAIN;
@@ -287,7 +283,7 @@ impl Form {
 
 /// Yields one frame per poll of the parser, and fails if the parser buffers too much.
 struct Paced {
-    frames: BodyDataStream,
+    body: Arriving,
     has_given: bool,
     given: u64,
     consumed: Arc<AtomicU64>,
@@ -305,16 +301,12 @@ impl Stream for Paced {
         if self.given - self.consumed.load(Ordering::Relaxed).min(self.given) > MAX_AHEAD {
             return Poll::Ready(Some(Err(PacedError::Ahead)));
         }
-        match self.frames.poll_next_unpin(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.has_given = true;
-                self.given += frame.len() as u64;
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(PacedError::Broken))),
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
+        let next = ready!(self.body.poll_next_unpin(cx));
+        if let Some(Ok(frame)) = &next {
+            self.given += frame.len() as u64;
+            self.has_given = true;
         }
+        Poll::Ready(next.map(|frame| frame.map_err(PacedError::Body)))
     }
 }
 
@@ -322,15 +314,15 @@ impl Stream for Paced {
 enum PacedError {
     #[error("a part's headers, or what stands between parts, is too long")]
     Ahead,
-    #[error("the client broke off")]
-    Broken,
+    #[error("the body did not arrive")]
+    Body(OssError),
 }
 
 fn refusal(error: &multer::Error) -> OssError {
     match error {
         multer::Error::StreamReadFailed(cause) => match cause.downcast_ref() {
-            Some(PacedError::Ahead) => too_long(),
-            _ => ingest::incomplete(),
+            Some(PacedError::Body(error)) => error.clone(),
+            _ => too_long(),
         },
         _ => malformed(),
     }
@@ -363,14 +355,37 @@ const MAX_DRAIN: usize = 8 << 20;
 
 const DRAIN_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// Fields and file.
+#[cfg(any(fuzzing, test))]
+pub(crate) type Read = (Vec<(String, String)>, Vec<u8>);
+
+/// Reads a form with the boundary `b` that arrives in pieces, or says the code of its refusal.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn read_pieces(pieces: Vec<Bytes>) -> Result<Read, &'static str> {
+    let pieces = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
+    let read = async {
+        let content_type = Some("multipart/form-data; boundary=b");
+        let mut form = Form::of(content_type, Body::from_stream(pieces))?;
+        let (fields, mut file) = form.fields().await?;
+        let mut content = Vec::new();
+        while let Some(chunk) = form.chunk(&mut file.field).await? {
+            content.extend_from_slice(&chunk);
+        }
+        Ok((fields.0, content))
+    };
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap_or_else(|error| unreachable!("it needs no I/O: {error}"))
+        .block_on(read)
+        .map_err(|error: OssError| error.code)
+}
+
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
     use proptest::prelude::*;
 
     use super::*;
-
-    type Read = (Vec<(String, String)>, Vec<u8>);
 
     /// The fields and the file of a form that arrives in these pieces.
     fn read(body: &[u8], cuts: &[usize]) -> Result<Read, &'static str> {
@@ -382,26 +397,7 @@ mod tests {
             rest = later;
         }
         pieces.push(Bytes::copy_from_slice(rest));
-        let pieces = stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let content_type = Some("multipart/form-data; boundary=b");
-            let mut form =
-                Form::of(content_type, Body::from_stream(pieces)).map_err(|error| error.code)?;
-            let (fields, mut file) = form.fields().await.map_err(|error| error.code)?;
-            let mut content = Vec::new();
-            while let Some(chunk) = form
-                .chunk(&mut file.field)
-                .await
-                .map_err(|error| error.code)?
-            {
-                content.extend_from_slice(&chunk);
-            }
-            Ok((fields.0, content))
-        })
+        read_pieces(pieces)
     }
 
     fn written(fields: &[(String, String)], file: &[u8]) -> Vec<u8> {

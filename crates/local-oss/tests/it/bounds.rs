@@ -8,7 +8,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{address, base64, builder, open, put, raw, read_reply, send};
+use crate::support::{
+    App, Reply, address, base64, builder, callback_header, open, put, raw, read_reply, send,
+};
 
 #[tokio::test]
 async fn a_declared_length_beyond_the_bound_is_refused_unread() {
@@ -265,7 +267,7 @@ async fn an_uploader_that_hangs_up_does_not_cut_its_callback_off() {
     let oss = open().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/callback", listener.local_addr().unwrap());
-    let callback = crate::support::callback_header(&url, "o=${object}");
+    let callback = callback_header(&url, "o=${object}");
     let mut uploader = TcpStream::connect(address(&oss)).await.unwrap();
     let request = format!(
         "PUT /bucket-1/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nx-oss-callback: {callback}\r\n\r\nx"
@@ -333,4 +335,120 @@ async fn the_journal_keeps_the_latest() {
     }
     let kept = oss.callbacks();
     assert_eq!((kept.len(), kept[0].object.as_str()), (1000, "5"));
+}
+
+/// Sends many requests over one connection.
+async fn send_all(stream: &mut TcpStream, requests: impl Iterator<Item = String>) -> Vec<Reply> {
+    let mut replies = Vec::new();
+    for request in requests {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        replies.push(read_reply(stream).await.unwrap());
+    }
+    replies
+}
+
+#[tokio::test]
+async fn an_upload_has_ten_thousand_parts_and_not_one_more() {
+    let oss = open().await;
+    let id = send(address(&oss), "POST", "/bucket-1/a?uploads", &[], b"")
+        .await
+        .element("UploadId")
+        .unwrap();
+    let part = |number: u32| {
+        format!(
+            "PUT /bucket-1/a?partNumber={number}&uploadId={id} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\n\r\nx"
+        )
+    };
+    let mut stream = TcpStream::connect(address(&oss)).await.unwrap();
+    let replies = send_all(&mut stream, (1..=10_000).map(part)).await;
+    assert!(replies.iter().all(|reply| reply.status == 200));
+    for number in [0, 10_001, u32::MAX] {
+        let reply = &send_all(&mut stream, [part(number)].into_iter()).await[0];
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (400, "InvalidArgument"),
+            "{number}"
+        );
+    }
+
+    // They are listed in pages.
+    let target = format!("/bucket-1/a?uploadId={id}");
+    let (mut listed, mut marker) = (0, "0".to_owned());
+    loop {
+        let page = format!("{target}&part-number-marker={marker}");
+        let reply = send(address(&oss), "GET", &page, &[], b"").await;
+        listed += reply.text().matches("<Part>").count();
+        if reply.element("IsTruncated").as_deref() != Some("true") {
+            break;
+        }
+        marker = reply.element("NextPartNumberMarker").unwrap();
+    }
+    assert_eq!(listed, 10_000);
+
+    // All but the last are too small.
+    let etag = replies[0].header("etag").unwrap();
+    let list: String = (1..=10_000)
+        .map(|number| format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>"))
+        .collect();
+    let list = format!("<CompleteMultipartUpload>{list}</CompleteMultipartUpload>");
+    let reply = send(address(&oss), "POST", &target, &[], list.as_bytes()).await;
+    assert_eq!(
+        (reply.status, reply.code().as_str()),
+        (400, "EntityTooSmall")
+    );
+    assert_eq!(
+        send(address(&oss), "DELETE", &target, &[], b"")
+            .await
+            .status,
+        204
+    );
+}
+
+/// What an image says of itself is not believed further than it can be read.
+#[tokio::test]
+async fn images_that_claim_to_be_huge_cost_no_more_than_others() {
+    let oss = open().await;
+    let app = App::start(&oss).await;
+    let callback = callback_header(&app.url(), "w=${imageInfo.width}&h=${imageInfo.height}");
+    let png_of = |size: u32| {
+        let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
+        png.extend_from_slice(&[size.to_be_bytes(), size.to_be_bytes()].concat());
+        png.extend_from_slice(&[8, 6, 0, 0, 0, 0, 0, 0, 0]);
+        png
+    };
+    // Application segments without an end; a directory of 65,535 entries; boxes inside boxes.
+    let jpeg = [b"\xff\xd8".to_vec(), b"\xff\xe1\0\x04xx".repeat(400_000)].concat();
+    let tiff = [b"II\x2a\0\x08\0\0\0\xff\xff".to_vec(), vec![1; 2 << 20]].concat();
+    let heic = [
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".to_vec(),
+        b"\0\x1f\xff\xffmeta\0\0\0\0".repeat(200_000),
+    ]
+    .concat();
+    let seen = async |image: Vec<u8>| {
+        let headers = [("x-oss-callback", callback.as_str())];
+        let send = send(address(&oss), "PUT", "/bucket-1/image", &headers, &image);
+        let reply = timeout(Duration::from_secs(30), send).await.unwrap();
+        match reply.status {
+            200 => String::from_utf8_lossy(&app.seen().pop().unwrap().body).into_owned(),
+            _ => reply.element("EC").unwrap_or_default(),
+        }
+    };
+    assert_eq!(seen(png_of(u32::MAX)).await, "w=4294967295&h=4294967295");
+    for endless in [jpeg, tiff, heic] {
+        assert_eq!(seen(endless).await, "0007-00000302");
+    }
+}
+
+#[tokio::test]
+async fn one_byte_at_a_time_is_an_upload_like_any_other() {
+    let oss = open().await;
+    let mut stream = TcpStream::connect(address(&oss)).await.unwrap();
+    let head = "PUT /bucket-1/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 20\r\n\r\n";
+    for byte in head.as_bytes().iter().chain(b"slow but sure enough") {
+        stream.write_all(&[*byte]).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(read_reply(&mut stream).await.unwrap().status, 200);
+    let stored = send(address(&oss), "GET", "/bucket-1/a", &[], b"").await;
+    assert_eq!(stored.text(), "slow but sure enough");
 }

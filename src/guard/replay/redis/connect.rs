@@ -296,6 +296,12 @@ impl Live {
         self.failures.store(failures, Ordering::Relaxed);
     }
 
+    /// Whether a reply shows that those to earlier commands came. What an application gives may be several
+    /// connections.
+    pub(super) fn replies_in_order(&self) -> bool {
+        matches!(self.connection, Connection::Own(_))
+    }
+
     /// When the last reply came, or else when it was made.
     pub(super) fn last_sign_of_life(&self) -> Instant {
         self.made + Duration::from_millis(self.last_reply.load(Ordering::Relaxed))

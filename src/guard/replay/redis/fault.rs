@@ -73,7 +73,6 @@ pub(super) struct Fault {
 pub(super) enum Remedy {
     /// There will be none.
     GiveUp,
-    Retry,
     Reconnect,
     /// Another node of the cluster has the key: always, or for this command.
     Moved(String),
@@ -106,10 +105,10 @@ impl Fault {
         Self::of(RedisFault::Silent, None, true, Remedy::Reconnect)
     }
 
-    /// One command waited in vain, over a connection that is alive or had no time to show it.
+    /// The time for a command ended over a connection that works, or had no time to show it.
     pub(super) fn late() -> Self {
         Self {
-            remedy: Remedy::Retry,
+            remedy: Remedy::GiveUp,
             ..Self::silent()
         }
     }

@@ -24,6 +24,7 @@ mod tls;
 
 use std::{
     fmt,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -273,7 +274,8 @@ impl RedisReplayStore {
         self
     }
 
-    /// How long one attempt waits for Redis before its connection is suspected; 200 ms by default.
+    /// How long the connection may be silent while an attempt waits for Redis, before it is replaced;
+    /// 200 ms by default.
     ///
     /// A guard has [500 ms](crate::OssCallbackLayerBuilder::guard_timeout) by default. With less than
     /// half of that here, a callback that meets a dead connection has time for another one.
@@ -591,8 +593,7 @@ impl Call<'_> {
         let reply = self.query(&live, command, is_asking).await;
         if let Err(fault) = &reply {
             let is_redirected = is_one_of_many && fault.is_redirection();
-            let has_to_go = !matches!(fault.remedy, Remedy::GiveUp | Remedy::Retry);
-            if has_to_go && !is_redirected {
+            if fault.remedy != Remedy::GiveUp && !is_redirected {
                 link.replace(&live, fault);
             }
         }
@@ -600,23 +601,38 @@ impl Call<'_> {
     }
 
     /// Waits for a reply, for as long as one attempt may take.
+    ///
+    /// Replies come in the order of the commands. So while others come the connection works, and the
+    /// command would gain nothing from being sent over it again; the attempt ends when the connection has
+    /// been silent for all of its time.
     async fn query(
         &self,
         live: &Arc<Live>,
         command: &Arc<Cmd>,
         is_asking: bool,
     ) -> Result<Value, Fault> {
-        let sent = Instant::now();
-        let limit = (sent + self.store.timeout.min(MAX_LIMIT)).min(self.deadline);
-        match timeout_at(limit, live.query(command, is_asking)).await {
-            Ok(reply) => reply,
-            // Replies to others came over it meanwhile, or it had no time to: it is not suspected.
-            Err(_)
-                if live.last_sign_of_life() >= sent || sent.elapsed() < self.store.timeout / 2 =>
-            {
-                Err(Fault::late())
+        let timeout = self.store.timeout.min(MAX_LIMIT);
+        let mut reply = pin!(live.query(command, is_asking));
+        let mut silent_since = Instant::now();
+        loop {
+            let limit = (silent_since + timeout).min(self.deadline);
+            if let Ok(reply) = timeout_at(limit, &mut reply).await {
+                return reply;
             }
-            Err(_) => Err(Fault::silent()),
+            if live.replies_in_order() {
+                silent_since = silent_since.max(live.last_sign_of_life());
+            }
+            let silence = silent_since.elapsed();
+            if silence >= timeout {
+                return Err(Fault::silent());
+            }
+            if Instant::now() >= self.deadline {
+                return Err(if silence < timeout / 2 {
+                    Fault::late()
+                } else {
+                    Fault::silent()
+                });
+            }
         }
     }
 
@@ -635,7 +651,7 @@ impl Call<'_> {
                     }
                     return remedy;
                 }
-                Remedy::GiveUp | Remedy::Retry | Remedy::Reconnect => {
+                Remedy::GiveUp | Remedy::Reconnect => {
                     cluster.doubt();
                     sleep_until(Instant::now() + PAUSE).await;
                 }

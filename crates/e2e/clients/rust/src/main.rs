@@ -1,5 +1,5 @@
-//! Uploads with ali-oss-rs, as its documentation shows, and with requests that reqsign-aliyun-oss
-//! signs, what the standard input asks for. Answers with what the caller of each sees.
+//! Uploads with ali-oss-rs and opendal, as their documentation shows, and with requests that
+//! reqsign-aliyun-oss signs, what the standard input asks for. Answers with what the caller of each sees.
 
 use std::{collections::BTreeMap, error::Error, io, net::SocketAddr, time::Duration};
 
@@ -14,9 +14,11 @@ use ali_oss_rs::{
     object_common::{
         Callback, CallbackBodyParameter, CallbackBuilder, PutObjectOptionsBuilder, PutObjectResult,
     },
-    reqwest,
+    reqwest as reqwest_of_ali_oss_rs,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use opendal::{HttpTransporter, OperationContext, Operator, services::Oss};
+use opendal_http_transport_reqwest::ReqwestTransport;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqsign_aliyun_oss::{RequestSigner, SigningVersion, StaticCredentialProvider};
 use reqsign_core::{Context, Signer};
@@ -56,14 +58,20 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~')
     .remove(b'/');
 
-/// A name that both clients make of bucket and endpoint, and where it really is.
-fn http_client(setup: &Setup) -> Result<(String, reqwest::Client), Box<dyn Error>> {
+/// The endpoint that clients make the bucket's host of, and where that host really is.
+fn hosts(setup: &Setup) -> Result<(String, String, SocketAddr), Box<dyn Error>> {
     let address: SocketAddr = setup.endpoint.trim_start_matches("http://").parse()?;
+    let host = format!("{}.localhost", setup.bucket);
+    Ok((format!("localhost:{}", address.port()), host, address))
+}
+
+fn http_client(setup: &Setup) -> Result<(String, reqwest::Client), Box<dyn Error>> {
+    let (endpoint, host, address) = hosts(setup)?;
     let client = reqwest::Client::builder()
         .no_proxy()
-        .resolve(&format!("{}.localhost", setup.bucket), address)
+        .resolve(&host, address)
         .build()?;
-    Ok((format!("localhost:{}", address.port()), client))
+    Ok((endpoint, client))
 }
 
 fn callback(case: &Case) -> Callback {
@@ -84,7 +92,11 @@ fn callback(case: &Case) -> Callback {
 }
 
 async fn with_ali_oss_rs(setup: &Setup, case: &Case) -> Answer {
-    let (endpoint, http) = http_client(setup)?;
+    let (endpoint, host, address) = hosts(setup)?;
+    let http = reqwest_of_ali_oss_rs::Client::builder()
+        .no_proxy()
+        .resolve(&host, address)
+        .build()?;
     let mut builder = ClientBuilder::new(&setup.id, &setup.secret, format!("http://{endpoint}"))
         .region("cn-hangzhou")
         .client(http);
@@ -175,6 +187,59 @@ async fn with_reqsign(setup: &Setup, case: &Case) -> Answer {
     Ok(json!({ "status": response.status().as_u16(), "body": response.text().await? }))
 }
 
+/// Everything that opendal does to an object. It has no callbacks.
+async fn with_opendal(setup: &Setup, case: &Case) -> Answer {
+    let (endpoint, http) = http_client(setup)?;
+    let mut oss = Oss::default()
+        .bucket(&setup.bucket)
+        .endpoint(&format!("http://{endpoint}"))
+        .access_key_id(&setup.id)
+        .access_key_secret(&setup.secret);
+    if !setup.token.is_empty() {
+        oss = oss.security_token(&setup.token);
+    }
+    let transport = HttpTransporter::new(ReqwestTransport::new(http.clone()));
+    let context = OperationContext::new().with_http_transport(transport);
+    let operator = Operator::new(oss)?.with_context(context);
+    let key = case.key.as_str();
+    let content = case.content.clone().into_bytes();
+    let life = Duration::from_secs(600);
+    match case.op.as_str() {
+        "put" => {
+            operator.write_with(key, content).await?;
+        }
+        "multipart" => {
+            let mut writer = operator.writer_with(key).chunk(PART).await?;
+            writer.write(vec![b'z'; PART]).await?;
+            writer.write(content).await?;
+            writer.close().await?;
+        }
+        _ => {
+            let presigned = operator.presign_write(key, life).await?;
+            // Its headers announce no body, and none of them is signed.
+            let put = http.put(presigned.uri().to_string()).body(content);
+            put.send().await?.error_for_status()?;
+        }
+    }
+    let size = operator.stat(key).await?.content_length();
+    let last = operator.read_with(key).range(size - 1..size).await?;
+    let (folder, _) = key.rsplit_once('/').unwrap_or_default();
+    let listed = operator.list(&format!("{folder}/")).await?;
+    let is_listed = listed.iter().any(|entry| entry.path() == key);
+    let presigned = operator.presign_read(key, life).await?;
+    let read = http.get(presigned.uri().to_string()).send().await?;
+    let read = read.error_for_status()?.bytes().await?;
+    operator.delete(key).await?;
+    let body = json!({
+        "size": size,
+        "read": read.len(),
+        "last": last.to_vec(),
+        "is_listed": is_listed,
+        "is_left": operator.exists(key).await?,
+    });
+    Ok(json!({ "status": 200, "body": body.to_string() }))
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let setup: Setup = serde_json::from_reader(io::stdin())?;
@@ -182,6 +247,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for case in &setup.cases {
         let answer = match case.sdk.as_str() {
             "ali-oss-rs" => with_ali_oss_rs(&setup, case).await,
+            "opendal" => with_opendal(&setup, case).await,
             "reqsign" => with_reqsign(&setup, case).await,
             _ => continue,
         };

@@ -1,0 +1,68 @@
+//! The flags of `doctor`.
+
+use std::path::PathBuf;
+
+use super::{lang::Lang, render::paint::ColorChoice};
+
+/// The flags of `doctor`.
+#[derive(clap::Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The captured request; standard input without it, or for -
+    ///
+    /// Raw HTTP, the output of `curl -v`, log text that holds the request target and the headers (nginx's
+    /// access and debug logs, dumps of header maps, JSON), or the --json log of `oss-callback local-oss`.
+    /// The form is recognised.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// The request's body, byte for byte, if the capture does not hold it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) body: Option<PathBuf>,
+
+    /// Public key: a PEM file, or an allowlisted URL
+    ///
+    /// Without it, the key that the request names: built in for the published v1 key, fetched for other
+    /// versions of it. A key of the local OSS has to be given, `GET /_oss/key.pem`, unless its log's ready
+    /// line is there.
+    #[arg(long, value_name = "FILE|URL")]
+    pub(crate) key: Option<String>,
+
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Language of the text; by default that of LC_ALL, LC_MESSAGES or LANG
+    #[arg(long, value_enum, value_name = "LANG")]
+    pub(crate) lang: Option<Lang>,
+
+    /// When to use colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub(crate) color: ColorChoice,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  A request that was written to a file as it came in:
+    oss-callback doctor request.http
+
+  One that was tried with curl, and its body:
+    curl -v --data-binary @body.txt ... 2>curl.log; oss-callback doctor curl.log --body body.txt
+
+  nginx, with headers in its access log:
+    log_format oss '\"$request\" authorization=\"$http_authorization\" '
+                   'x_oss_pub_key_url=\"$http_x_oss_pub_key_url\" content_md5=\"$http_content_md5\" '
+                   'body=\"$request_body\"';
+    tail -1 oss.log | oss-callback doctor
+
+  A callback of the local OSS:
+    curl -s http://127.0.0.1:9000/_oss/key.pem -o key.pem
+    curl -s http://127.0.0.1:9000/_oss/callbacks | oss-callback doctor --key key.pem
+
+  For a script:
+    oss-callback doctor --json request.http | jq -r .cause
+
+Exit status:
+  0  genuine as received
+  1  diagnosed, or refused for another reason
+  2  unusable input; one line says what was looked for";

@@ -1,0 +1,299 @@
+//! JSON that holds a request: the local OSS's log, structured application logs, HAR, gateway events.
+//!
+//! 1. The text is JSON documents one after the other, or lines with a document somewhere in each.
+//! 2. A callback record of the local OSS (`attempts`) gives the request as it was sent last, and how
+//!    it ended; a `ready` line gives the key.
+//! 3. Any other object counts that has `headers`, or has them among its own fields as access logs do.
+//!    Method, target and body may stand beside them, or in an object around it.
+//! 4. Of several, the last that failed counts, then the last with an `Authorization`, then the last.
+//! 5. A body that was parsed into an object is none: its bytes are lost.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use super::{
+    Capture, Failure, Record,
+    names::{Part, part},
+    request_line,
+};
+
+pub(super) fn read(text: &str) -> Option<Capture> {
+    let mut found = Found::default();
+    let mut documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+    for document in documents.by_ref().map_while(Result::ok) {
+        found.walk(&document, Around::default());
+    }
+    let rest = text.get(documents.byte_offset()..).unwrap_or_default();
+    for line in rest.lines() {
+        let Some(start) = line.find('{') else {
+            continue;
+        };
+        let mut first = serde_json::Deserializer::from_str(&line[start..]).into_iter::<Value>();
+        if let Some(Ok(document)) = first.next() {
+            found.walk(&document, Around::default());
+        }
+    }
+    found.into_best()
+}
+
+#[derive(Default)]
+struct Found {
+    best: Option<(u8, Capture)>,
+    /// Of the `ready` line.
+    public_key_pem: Option<String>,
+}
+
+/// What an object, or one around it, says of the request beside its headers.
+#[derive(Clone, Copy, Default)]
+struct Around<'a> {
+    method: Option<&'a str>,
+    target: Option<&'a str>,
+    query: Option<&'a str>,
+    body: Option<&'a str>,
+    is_base64: bool,
+}
+
+impl Found {
+    fn walk(&mut self, value: &Value, around: Around<'_>) {
+        match value {
+            Value::Array(values) => values.iter().for_each(|value| self.walk(value, around)),
+            Value::Object(object) => self.object(object, around),
+            _ => {}
+        }
+    }
+
+    fn object(&mut self, object: &Map<String, Value>, around: Around<'_>) {
+        if let (Some("ready"), Some(pem)) = (text(object, "event"), text(object, "public_key_pem"))
+        {
+            self.public_key_pem = Some(pem.to_owned());
+            return;
+        }
+        if let Some(attempt) = last_attempt(object) {
+            let mut capture = of_headers(attempt, Around::default().with(attempt));
+            capture.method = "POST".to_owned();
+            let failure = (text(object, "outcome") == Some("failed")).then(|| Failure {
+                ec: text(object, "ec").map(str::to_owned),
+                message: text(object, "message").unwrap_or_default().to_owned(),
+            });
+            let rank = if failure.is_some() { 2 } else { 1 };
+            capture.record = Some(Record {
+                public_key_pem: None,
+                failure,
+            });
+            return self.add(rank, capture);
+        }
+        let around = around.with(object);
+        let has_headers = object.contains_key("headers")
+            || object
+                .keys()
+                .any(|name| part(name) == Some(Part::Header("authorization")));
+        if has_headers && around.target.is_some() {
+            let capture = of_headers(object, around);
+            let rank = u8::from(capture.headers.contains_key("authorization"));
+            return self.add(rank, capture);
+        }
+        object.values().for_each(|value| self.walk(value, around));
+    }
+
+    fn add(&mut self, rank: u8, capture: Capture) {
+        if self.best.as_ref().is_none_or(|(best, _)| *best <= rank) {
+            self.best = Some((rank, capture));
+        }
+    }
+
+    fn into_best(self) -> Option<Capture> {
+        let (_, mut best) = self.best?;
+        if let Some(record) = &mut best.record {
+            record.public_key_pem = self.public_key_pem;
+        }
+        Some(best)
+    }
+}
+
+fn last_attempt(object: &Map<String, Value>) -> Option<&Map<String, Value>> {
+    object.get("attempts")?.as_array()?.last()?.as_object()
+}
+
+fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    object.get(name)?.as_str()
+}
+
+impl<'a> Around<'a> {
+    /// What the object says itself comes first.
+    fn with(mut self, object: &'a Map<String, Value>) -> Self {
+        for (name, value) in object {
+            let Some(value) = value.as_str() else {
+                continue;
+            };
+            match part(name) {
+                Some(Part::Method) if value.bytes().all(|byte| byte.is_ascii_uppercase()) => {
+                    self.method = Some(value);
+                }
+                Some(Part::Target) if value.starts_with('/') || value.contains("://") => {
+                    self.target = Some(value);
+                }
+                Some(Part::Query) => self.query = Some(value),
+                Some(Part::Body) => self.body = Some(value),
+                Some(Part::RequestLine) => {
+                    if let Some((method, target)) = request_line(value) {
+                        (self.method, self.target) = (Some(method), Some(target));
+                    }
+                }
+                _ => {}
+            }
+        }
+        // HAR has it so.
+        let post_data = object.get("postData").and_then(Value::as_object);
+        if let Some(body) = post_data.and_then(|data| text(data, "text")) {
+            self.body = Some(body);
+        }
+        let is_base64 = |name| object.get(name).and_then(Value::as_bool) == Some(true);
+        self.is_base64 |= is_base64("isBase64Encoded");
+        self
+    }
+
+    fn body(&self) -> Option<Bytes> {
+        let text = self.body?;
+        if self.is_base64 {
+            return BASE64_STANDARD.decode(text).ok().map(Bytes::from);
+        }
+        // Invalid UTF-8 was replaced where the record was written, and "-" is nginx's word for none.
+        (!text.contains('\u{fffd}') && text != "-").then(|| Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
+
+fn of_headers(object: &Map<String, Value>, around: Around<'_>) -> Capture {
+    let target = around.target.unwrap_or_default();
+    let mut capture = Capture {
+        method: around.method.unwrap_or("POST").to_owned(),
+        target: match around.query {
+            Some(query) if !query.is_empty() && !target.contains('?') => {
+                format!("{target}?{}", query.trim_start_matches('?'))
+            }
+            _ => target.to_owned(),
+        },
+        body: around.body(),
+        ..Capture::default()
+    };
+    match object.get("headers") {
+        Some(Value::Object(headers)) => {
+            for (name, value) in headers {
+                add(&mut capture, name, value);
+            }
+        }
+        Some(Value::Array(headers)) => add_list(&mut capture, headers),
+        _ => {
+            for (name, value) in object {
+                if let Some(Part::Header(name)) = part(name) {
+                    add(&mut capture, name, value);
+                }
+            }
+        }
+    }
+    capture
+}
+
+fn add(capture: &mut Capture, name: &str, value: &Value) {
+    match value {
+        Value::String(value) if value != "-" => capture.add(name, value.as_bytes()),
+        Value::Number(value) => capture.add(name, value.to_string().as_bytes()),
+        Value::Array(values) => values.iter().for_each(|value| {
+            if let Value::String(value) = value {
+                capture.add(name, value.as_bytes());
+            }
+        }),
+        _ => {}
+    }
+}
+
+/// Pairs, objects with name and value, lines, or names and values in turn.
+fn add_list(capture: &mut Capture, headers: &[Value]) {
+    let mut pending: Option<&str> = None;
+    for header in headers {
+        match header {
+            Value::Array(pair) => {
+                if let [Value::String(name), value] = pair.as_slice() {
+                    add(capture, name, value);
+                }
+            }
+            Value::Object(object) => {
+                let name = text(object, "name").or_else(|| text(object, "key"));
+                if let (Some(name), Some(value)) = (name, object.get("value")) {
+                    add(capture, name, value);
+                }
+            }
+            Value::String(text) => match (pending.take(), text.split_once(": ")) {
+                (Some(name), _) => capture.add(name, text.as_bytes()),
+                (None, Some((name, value))) => capture.add(name, value.as_bytes()),
+                (None, None) => pending = Some(text),
+            },
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callback_record_gives_the_last_attempt_and_how_it_ended() {
+        let log = r#"{"event":"ready","key_url":"https://local-oss.invalid/x.pem","public_key_pem":"PEM"}
+{"event":"upload","bucket":"b"}
+{"event":"callback","id":1,"attempts":[{"url":"http://h/1","headers":[],"body":""},{"url":"http://h/2?q","headers":[["Authorization","s"]],"body":"a=1"}],"outcome":"failed","ec":"0007-00000203","message":"Error status : 403."}
+{"event":"callback","id":2,"attempts":[{"url":"http://h/3","headers":[],"body":""}],"outcome":"answered"}
+"#;
+        let capture = read(log).unwrap();
+        assert_eq!(
+            (capture.method.as_str(), capture.target.as_str()),
+            ("POST", "http://h/2?q")
+        );
+        assert_eq!(capture.headers["authorization"], "s");
+        assert_eq!(capture.body.unwrap(), "a=1");
+        let record = capture.record.unwrap();
+        assert_eq!(record.public_key_pem.as_deref(), Some("PEM"));
+        let failure = record.failure.unwrap();
+        assert_eq!(failure.ec.as_deref(), Some("0007-00000203"));
+        assert_eq!(failure.message, "Error status : 403.");
+    }
+
+    #[test]
+    fn the_record_list_of_the_server_is_the_same() {
+        let list = r#"[ {"id":1,"attempts":[{"url":"http://h/1","headers":[["Host","h"]],"body":"x"}],"outcome":"answered"} ]"#;
+        let capture = read(list).unwrap();
+        assert_eq!(capture.record, Some(Record::default()));
+        assert_eq!(capture.headers["host"], "h");
+    }
+
+    #[test]
+    fn structured_logs_of_every_shape() {
+        for text in [
+            r#"{"level":30,"req":{"method":"POST","url":"/cb?a=1","headers":{"authorization":"s","host":"h"}},"body":"b=2"}"#,
+            r#"{"httpMethod":"POST","path":"/cb","queryString":"?a=1","headers":{"Authorization":["s"]},"body":"Yj0y","isBase64Encoded":true}"#,
+            r#"{"log":{"entries":[{"request":{"method":"POST","url":"https://x.test/cb?a=1","headers":[{"name":"Authorization","value":"s"}],"postData":{"text":"b=2"}}}]}}"#,
+            r#"{"request":"POST /cb?a=1 HTTP/1.1","http_authorization":"s","http_host":"-","request_body":"b=2"}"#,
+            r#"2024-01-01 INFO request {"method":"POST","uri":"/cb","query":"a=1","headers":["Authorization","s"],"body":"b=2"}"#,
+        ] {
+            let capture = read(text).unwrap_or_else(|| panic!("{text}"));
+            assert!(capture.target.ends_with("/cb?a=1"), "{text}");
+            assert_eq!(capture.headers["authorization"], "s", "{text}");
+            assert_eq!(capture.body.as_deref(), Some(&b"b=2"[..]), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_the_log_lost_are_no_body() {
+        for body in [r#"{"parsed":true}"#, r#""\ufffd""#, "null", r#""-""#] {
+            let text = format!(r#"{{"path":"/","headers":{{"authorization":"s"}},"body":{body}}}"#);
+            assert_eq!(read(&text).unwrap().body, None, "{body}");
+        }
+    }
+
+    #[test]
+    fn json_without_a_request_has_none() {
+        for text in ["{}", "[]", "{\"headers\":{}}", "{\"path\":\"/\"}", "{"] {
+            assert!(read(text).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Log text that holds the parts of a request somewhere: nginx's access and debug logs, dumps of header
+//! maps, `name=value` lines.
+//!
+//! 1. A part is a [known name](super::names) at the beginning of a word, then `:`, `=` or `=>`, then a
+//!    value in quotes, in brackets, or bare.
+//! 2. A bare value behind `=` ends at white space. Behind `:` it ends with the line, the quote that
+//!    opened before its name, or the next known name.
+//! 3. Escapes in quotes are undone, nginx's `\x22` among them. Bytes that a log shows so are kept.
+//! 4. The request is looked for in one line that holds both target and signature, the last such line
+//!    first; then in what follows a request line; then in the whole text. A header that occurs again is
+//!    the same one, logged again, if its value is the same.
+//! 5. Without a signature or a target there is no request here. At most [`MAX_NAMES`] of one excerpt
+//!    are looked at.
+
+use bytes::Bytes;
+
+use super::{
+    Capture,
+    names::{Part, part},
+};
+
+pub(super) fn read(text: &str) -> Option<Capture> {
+    let by_line = text
+        .lines()
+        .rev()
+        .filter(|line| line.len() > 40)
+        .find_map(excerpt);
+    by_line
+        .or_else(|| {
+            let mut sections = sections(text);
+            sections.reverse();
+            sections.into_iter().find_map(excerpt)
+        })
+        .or_else(|| excerpt(text))
+}
+
+/// The text from each request line to the next.
+fn sections(text: &str) -> Vec<&str> {
+    let starts: Vec<usize> = request_lines(text).map(|(at, ..)| at).collect();
+    let ends = starts.iter().skip(1).copied().chain([text.len()]);
+    starts
+        .iter()
+        .zip(ends)
+        .map(|(start, end)| &text[*start..end])
+        .collect()
+}
+
+fn excerpt(text: &str) -> Option<Capture> {
+    let names = names(text);
+    let mut capture = Capture {
+        method: "POST".to_owned(),
+        ..Capture::default()
+    };
+    let (mut target, mut query) = (None, None);
+    for (index, name) in names.iter().enumerate() {
+        if name.part == Part::Body && capture.body.is_some() {
+            continue;
+        }
+        let next = names.get(index + 1).map_or(text.len(), |next| next.start);
+        let value = name.value(text, next);
+        let shown = String::from_utf8_lossy(&value);
+        match name.part {
+            _ if value == b"-" => {}
+            Part::Header(header) => {
+                let known = capture.headers.get_all(header);
+                if !known
+                    .iter()
+                    .any(|known| known.as_bytes() == value.trim_ascii())
+                {
+                    capture.add(header, &value);
+                }
+            }
+            Part::Method if shown.bytes().all(|byte| byte.is_ascii_uppercase()) => {
+                capture.method = shown.into_owned();
+            }
+            Part::Target if shown.starts_with('/') || shown.contains("://") => {
+                target.get_or_insert_with(|| shown.trim().to_owned());
+            }
+            Part::Query => {
+                query.get_or_insert_with(|| shown.trim().to_owned());
+            }
+            Part::Body => capture.body = Some(Bytes::from(value)),
+            Part::Method | Part::Target | Part::RequestLine => {}
+        }
+    }
+    if !capture.headers.contains_key("authorization") {
+        return None;
+    }
+    if let Some((_, method, line_target)) = request_lines(text).next() {
+        capture.method = method.to_owned();
+        capture.target = line_target.to_owned();
+        return Some(capture);
+    }
+    capture.target = match (target?, query) {
+        (path, Some(query)) if !query.is_empty() && !path.contains('?') => {
+            format!("{path}?{}", query.trim_start_matches('?'))
+        }
+        (target, _) => target,
+    };
+    Some(capture)
+}
+
+/// Where each request line begins, its method and its target.
+fn request_lines(text: &str) -> impl Iterator<Item = (usize, &str, &str)> {
+    text.match_indices(" HTTP/").filter_map(move |(end, _)| {
+        let before = &text[..end];
+        let target_start = before.rfind([' ', '\n', '"'])? + 1;
+        let target = &before[target_start..];
+        let before = before[..target_start].strip_suffix(' ')?;
+        let letters = before
+            .bytes()
+            .rev()
+            .take_while(u8::is_ascii_uppercase)
+            .count();
+        let start = before.len() - letters;
+        let is_target = target.starts_with('/') || target.contains("://");
+        let is_word = !before[..start].ends_with(|c: char| c.is_alphanumeric());
+        ((3..=10).contains(&letters) && is_target && is_word).then_some((
+            start,
+            &before[start..],
+            target,
+        ))
+    })
+}
+
+/// A known name, and where it stands.
+struct Name {
+    part: Part,
+    start: usize,
+    end: usize,
+    /// The quote that opened right before it.
+    quote: Option<char>,
+}
+
+/// An excerpt about one request has some dozens. Values may be as long as a line, so their number
+/// bounds the work.
+const MAX_NAMES: usize = 1_000;
+
+/// The known names that a separator follows, in their order.
+fn names(text: &str) -> Vec<Name> {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let bytes = text.as_bytes();
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() && found.len() < MAX_NAMES {
+        if !is_word(bytes[at]) {
+            at += 1;
+            continue;
+        }
+        let length = bytes[at..]
+            .iter()
+            .take_while(|byte| is_word(**byte))
+            .count();
+        let (start, end) = (at, at + length);
+        at = end;
+        let before = text[..start].chars().next_back();
+        let begins = before.is_none_or(|c| c.is_whitespace() || "\"'{[(|,;$".contains(c));
+        if let (true, Some(part)) = (begins, part(&text[start..end])) {
+            let name = Name {
+                part,
+                start,
+                end,
+                quote: before.filter(|c| matches!(c, '"' | '\'')),
+            };
+            if name.separator(text).is_some() {
+                found.push(name);
+            }
+        }
+    }
+    found
+}
+
+impl Name {
+    /// What separates it from its value, where the value begins, and whether the name was quoted.
+    fn separator(&self, text: &str) -> Option<(char, usize, bool)> {
+        let rest = &text[self.end..];
+        let closed = self.quote.filter(|quote| rest.starts_with(*quote));
+        let rest = &rest[closed.map_or(0, char::len_utf8)..];
+        let rest = rest.trim_start_matches([' ', '\t']);
+        let (separator, rest) = match rest.as_bytes() {
+            [b'=', b'>', ..] => ('=', &rest[2..]),
+            [b':', ..] => (':', &rest[1..]),
+            [b'=', ..] => ('=', &rest[1..]),
+            _ => return None,
+        };
+        let rest = rest.trim_start_matches([' ', '\t']);
+        Some((separator, text.len() - rest.len(), closed.is_some()))
+    }
+
+    fn value(&self, text: &str, next: usize) -> Vec<u8> {
+        let Some((separator, start, closed)) = self.separator(text) else {
+            return Vec::new();
+        };
+        let rest = &text[start..];
+        match rest.chars().next() {
+            Some('[') => {
+                let inside = &rest[1..];
+                return match inside.chars().next() {
+                    Some(quote @ ('"' | '\'')) => quoted(&inside[1..], quote),
+                    _ => {
+                        let end = inside.find([']', '\n']).unwrap_or(inside.len());
+                        inside.as_bytes()[..end].to_vec()
+                    }
+                };
+            }
+            Some(quote @ ('"' | '\'')) => return quoted(&rest[1..], quote),
+            _ => {}
+        }
+        let line = rest.find('\n').unwrap_or(rest.len());
+        let mut end = line;
+        if self.part == Part::Body {
+            return rest[..end].trim_end_matches('\r').as_bytes().to_vec();
+        }
+        if let (Some(quote), false) = (self.quote, closed) {
+            return quoted(&rest[..end], quote);
+        }
+        if separator == '=' {
+            end = end.min(rest.find(char::is_whitespace).unwrap_or(end));
+        }
+        end = end.min(next.saturating_sub(start));
+        let value =
+            rest[..end].trim_matches(|c: char| c.is_whitespace() || "\"',;{}[]()|$".contains(c));
+        value.as_bytes().to_vec()
+    }
+}
+
+/// The text up to the quote, its escapes undone.
+fn quoted(text: &str, quote: char) -> Vec<u8> {
+    let mut value = Vec::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if c == quote || c == '\n' {
+            break;
+        }
+        let after = &rest[c.len_utf8()..];
+        if c != '\\' {
+            value.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            rest = after;
+            continue;
+        }
+        let hex = |digits: usize| u32::from_str_radix(after.get(1..=digits)?, 16).ok();
+        let (bytes, used) = match after.chars().next() {
+            Some('n') => (b"\n".to_vec(), 1),
+            Some('r') => (b"\r".to_vec(), 1),
+            Some('t') => (b"\t".to_vec(), 1),
+            Some('x') => match hex(2).and_then(|byte| u8::try_from(byte).ok()) {
+                Some(byte) => (vec![byte], 3),
+                None => (b"\\".to_vec(), 0),
+            },
+            Some('u') => match hex(4).and_then(char::from_u32) {
+                Some(c) => (c.to_string().into_bytes(), 5),
+                None => (b"\\".to_vec(), 0),
+            },
+            Some(c @ ('\\' | '"' | '\'' | '/')) => (c.to_string().into_bytes(), 1),
+            _ => (b"\\".to_vec(), 0),
+        };
+        value.extend(bytes);
+        rest = &after[used..];
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_is_whole(text: &str) {
+        let capture = read(text).unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(
+            (capture.method.as_str(), capture.target.as_str()),
+            ("POST", "/cb?id=1"),
+            "{text}"
+        );
+        assert_eq!(capture.headers["authorization"], "kKQe/+a==", "{text}");
+        assert_eq!(
+            capture.headers["x-oss-pub-key-url"], "aHR0cDovL2==",
+            "{text}"
+        );
+        assert_eq!(
+            capture.headers.get_all("authorization").iter().count(),
+            1,
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn access_logs_that_hold_the_headers() {
+        for text in [
+            r#"203.0.113.7 - - [20/May/2024:10:00:00 +0800] "POST /cb?id=1 HTTP/1.1" 403 70 authorization="kKQe/+a==" x_oss_pub_key_url="aHR0cDovL2==" body="{\x22a\x22:\x22\xE6\x96\x87\x22}""#,
+            r#"203.0.113.7 "POST /cb?id=1 HTTP/1.1" http_authorization=kKQe/+a== http_x_oss_pub_key_url=aHR0cDovL2== request_body={"a":"文"}"#,
+        ] {
+            assert_is_whole(text);
+            assert_eq!(read(text).unwrap().body.unwrap(), r#"{"a":"文"}"#);
+        }
+        let unread = r#""POST /cb?id=1 HTTP/1.1" authorization="kKQe/+a==" request_body="-""#;
+        assert_eq!(read(unread).unwrap().body, None);
+    }
+
+    #[test]
+    fn the_debug_log_of_nginx() {
+        assert_is_whole(
+            "2024/05/20 10:00:00 [debug] 7#7: *1 http request line: \"POST /cb?id=1 HTTP/1.1\"\n\
+             2024/05/20 10:00:00 [debug] 7#7: *1 http uri: \"/cb\"\n\
+             2024/05/20 10:00:00 [debug] 7#7: *1 http args: \"id=1\"\n\
+             2024/05/20 10:00:00 [debug] 7#7: *1 http header: \"Authorization: kKQe/+a==\"\n\
+             2024/05/20 10:00:00 [debug] 7#7: *1 http header: \"x-oss-pub-key-url: aHR0cDovL2==\"\n\
+             2024/05/20 10:00:00 [debug] 7#7: *1 http proxy header: \"Authorization: kKQe/+a==\"\n",
+        );
+    }
+
+    #[test]
+    fn dumps_of_header_maps() {
+        for text in [
+            // Rust's `{:?}`
+            r#"DEBUG request method=POST uri=/cb?id=1 headers={"host": "h", "authorization": "kKQe/+a==", "x-oss-pub-key-url": "aHR0cDovL2=="}"#,
+            // Python's repr
+            "INFO POST /cb?id=1 HTTP/1.1 {'Host': 'h', 'Authorization': 'kKQe/+a==', 'X-Oss-Pub-Key-Url': 'aHR0cDovL2=='}",
+            // Go's %v
+            "POST /cb?id=1 HTTP/1.1 map[Authorization:[kKQe/+a==] Host:[h] X-Oss-Pub-Key-Url:[aHR0cDovL2==]]",
+            // PHP's print_r, Ruby's inspect
+            "path => /cb?id=1\n[Authorization] \n'Authorization' => 'kKQe/+a==',\n'X-Oss-Pub-Key-Url' => 'aHR0cDovL2==',\n",
+            // Spring's
+            "POST \"/cb?id=1\" uri=/cb?id=1 headers=[Authorization:\"kKQe/+a==\", x-oss-pub-key-url:\"aHR0cDovL2==\"]",
+            // One line each
+            "10:00 path: /cb\n10:00 query: id=1\n10:00 Authorization: kKQe/+a==\n10:00 X-Oss-Pub-Key-Url: aHR0cDovL2==\n",
+            // Comma-separated
+            "uri: /cb?id=1, Authorization: kKQe/+a==, X-Oss-Pub-Key-Url: aHR0cDovL2==, Date: Mon, 20 May 2024",
+        ] {
+            assert_is_whole(text);
+        }
+    }
+
+    #[test]
+    fn a_value_with_blanks_is_kept_whole() {
+        let text = "POST /cb HTTP/1.1 handled\n10:00 Authorization: OSS id:sig\n10:00 Host: h\n";
+        assert_eq!(read(text).unwrap().headers["authorization"], "OSS id:sig");
+    }
+
+    #[test]
+    fn of_several_requests_the_last_counts() {
+        let line = |id: u8| {
+            format!(
+                "\"POST /cb?id={id} HTTP/1.1\" authorization=\"s{id}\" x_oss_pub_key_url=\"u\"\n"
+            )
+        };
+        let capture = read(&(line(1) + &line(2))).unwrap();
+        assert_eq!(capture.target, "/cb?id=2");
+        assert_eq!(capture.headers["authorization"], "s2");
+    }
+
+    #[test]
+    fn without_a_signature_or_a_target_there_is_none() {
+        for text in [
+            "203.0.113.7 - - \"POST /cb?id=1 HTTP/1.1\" 403 70 \"-\" \"aliyun-oss-callback\"",
+            "Authorization: kKQe/+a==",
+            "the authorization = is missing",
+        ] {
+            assert!(read(text).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! What a captured request can look like.
+//!
+//! 1. The form is recognised by its content, never by a file's name: [raw] HTTP, `curl -v` output
+//!    ([curl]), [json] (the local OSS's log, structured application logs, HAR), or any [log] text that
+//!    holds the headers.
+//! 2. A form only finds the parts. What they mean is the library's to say.
+//! 3. A body that the capture does not hold is [`None`]: it is asked for, and never taken for an empty
+//!    one, which would be a diagnosis.
+//! 4. Reading is bounded by [`MAX_LEN`], and no input can make it panic.
+
+mod curl;
+mod json;
+mod log;
+mod names;
+mod raw;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use oss_callback::diagnose::{CaptureError, CapturedRequest};
+
+use super::unusable::Unusable;
+
+/// The most input that is read, in bytes: a log excerpt may be much larger than a callback.
+pub(crate) const MAX_LEN: usize = 8 << 20;
+
+/// The parts of a request, as far as the capture holds them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Capture {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    /// `None` if the capture does not hold one.
+    pub(crate) body: Option<Bytes>,
+    /// What the local OSS recorded beside the request.
+    pub(crate) record: Option<Record>,
+}
+
+/// What the local OSS knows of a callback that it made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The public key that the log names, to be believed only if it fits its URL.
+    pub(crate) public_key_pem: Option<String>,
+    /// Why the uploader got 203 `CallbackFailed`; `None` if it got the application's answer.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// The service's words for a failed callback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) ec: Option<String>,
+    pub(crate) message: String,
+}
+
+/// Finds the request in a text of any form.
+///
+/// # Errors
+/// [`Unusable`], which says what was looked for.
+pub(crate) fn read(input: &[u8]) -> Result<Capture, Unusable> {
+    if input.len() > MAX_LEN {
+        return Err(Unusable::TooLarge);
+    }
+    let decoded = from_utf16(input);
+    let text = without_leading_blanks(decoded.as_deref().unwrap_or(input));
+    if text.is_empty() {
+        return Err(Unusable::Empty);
+    }
+    if let Some(capture) = curl::read(text).or_else(|| raw::read(text)) {
+        return Ok(capture);
+    }
+    // Only raw HTTP carries bytes that are not text.
+    let text = String::from_utf8_lossy(text);
+    let mut found = json::read(&text);
+    if found.is_none() {
+        found = log::read(&text);
+    }
+    found.ok_or(Unusable::NoRequest)
+}
+
+impl Capture {
+    /// The value of a header, if it is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The length that the headers declare.
+    pub(crate) fn declared_len(&self) -> Option<u64> {
+        self.header(header::CONTENT_LENGTH.as_str())?.parse().ok()
+    }
+
+    /// The request for the library, with an empty body if there is none.
+    pub(crate) fn to_request(&self) -> Result<CapturedRequest, CaptureError> {
+        let body = self.body.clone().unwrap_or_default();
+        let request = CapturedRequest::new(&self.target, self.headers.clone(), body)?;
+        Ok(request.with_method(&self.method))
+    }
+
+    /// Adds a header, unless no server would accept it.
+    fn add(&mut self, name: &str, value: &[u8]) {
+        /// More make a request that the library refuses, which then says so.
+        const MAX_HEADERS: usize = 1_000;
+        let name = HeaderName::from_bytes(name.trim().as_bytes());
+        let value = HeaderValue::from_bytes(value.trim_ascii());
+        if let (Ok(name), Ok(value), true) = (name, value, self.headers.len() < MAX_HEADERS) {
+            self.headers.append(name, value);
+        }
+    }
+}
+
+/// Method and target of a request line.
+fn request_line(line: &str) -> Option<(&str, &str)> {
+    let mut words = line.split_ascii_whitespace();
+    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+    let is_method =
+        (3..=10).contains(&method.len()) && method.bytes().all(|byte| byte.is_ascii_uppercase());
+    let is_target = target.starts_with('/') || target.contains("://");
+    (is_method && is_target && version.starts_with("HTTP/") && words.next().is_none())
+        .then_some((method, target))
+}
+
+/// Name and value of a header line.
+fn header_line(line: &[u8]) -> Option<(&str, &[u8])> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let name = std::str::from_utf8(&line[..colon]).ok()?;
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (!name.is_empty() && name.bytes().all(is_token)).then_some((name, &line[colon + 1..]))
+}
+
+/// The text of a file in UTF-16, as a redirection in Windows PowerShell writes it.
+fn from_utf16(input: &[u8]) -> Option<Vec<u8>> {
+    let (units, from_bytes): (_, fn([u8; 2]) -> u16) = match input {
+        [0xff, 0xfe, units @ ..] => (units, u16::from_le_bytes),
+        [0xfe, 0xff, units @ ..] => (units, u16::from_be_bytes),
+        _ => return None,
+    };
+    let units = units
+        .chunks_exact(2)
+        .map(|unit| from_bytes([unit[0], unit[1]]));
+    let decoded = char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER));
+    Some(decoded.collect::<String>().into_bytes())
+}
+
+fn without_leading_blanks(input: &[u8]) -> &[u8] {
+    let input = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input);
+    input.trim_ascii_start()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Pieces of every form, in any order: what a parser is most likely to stumble over.
+    fn pieces() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..40),
+            prop::sample::select(vec![
+                "POST /a?b=c HTTP/1.1\r\n",
+                "POST /a HTTP/1.0\n",
+                "> POST /a HTTP/1.1\n",
+                "> Authorization: x\n",
+                ">\n",
+                "< HTTP/1.1 200 OK\n",
+                "* note\n",
+                "Authorization: kKQe==\r\n",
+                "authorization=\"a\\x22\\u00e9\\",
+                "x-oss-pub-key-url: aHR0",
+                "\"headers\":{\"Authorization\":\"x\"}",
+                "{\"event\":\"callback\",\"attempts\":[{\"url\":\"http://a/b\",\"headers\":[[\"Authorization\",\"x\"]],\"body\":\"\"}]}",
+                "[{",
+                "request_body='",
+                "map[Authorization:[x] Host:[",
+                "\r\n\r\n",
+                "\n\n",
+                "```\n",
+                "\u{feff}",
+                "é",
+            ])
+            .prop_map(|text| text.as_bytes().to_vec()),
+        ];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn no_input_makes_it_panic(input in pieces()) {
+            if let Ok(capture) = read(&input) {
+                let _ = capture.to_request();
+            }
+        }
+    }
+
+    #[test]
+    fn a_redirection_of_windows_powershell_is_read() {
+        let text = "> POST /cb HTTP/1.1\r\n> Host: h\r\n> \r\n";
+        let units: Vec<u16> = text.encode_utf16().collect();
+        let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+        for input in [
+            [&[0xff, 0xfe], &little[..]].concat(),
+            [&[0xfe, 0xff], &big[..]].concat(),
+        ] {
+            assert_eq!(read(&input).unwrap().target, "/cb");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_or_empty_is_refused() {
+        assert_eq!(
+            read(&vec![b'x'; MAX_LEN + 1]).unwrap_err(),
+            Unusable::TooLarge
+        );
+        assert_eq!(read(b"\xef\xbb\xbf \r\n").unwrap_err(), Unusable::Empty);
+        assert_eq!(read(b"hello\n").unwrap_err(), Unusable::NoRequest);
+    }
+
+    /// A MiB of each parser's favourite are read in a time that a person waits.
+    #[test]
+    fn the_time_is_linear_in_the_input() {
+        for piece in [
+            "authorization=",
+            "> POST /a HTTP/1.1\n",
+            "{\"headers\":",
+            "POST /a HTTP/1.1\n",
+            "\"{\\",
+        ] {
+            let input = piece.repeat((1 << 20) / piece.len());
+            let begin = std::time::Instant::now();
+            let _ = read(input.as_bytes());
+            assert!(
+                begin.elapsed().as_secs() < 20,
+                "{piece}: {:?}",
+                begin.elapsed()
+            );
+        }
+    }
+}

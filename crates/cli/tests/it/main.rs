@@ -1,0 +1,12 @@
+//! The command `oss-callback`, as a process: everything but `local-oss`, which has a program of its own.
+
+#![allow(clippy::unwrap_used)]
+
+mod doctor;
+mod forms;
+mod key;
+mod manual;
+mod programs;
+mod sign;
+mod support;
+mod vectors;
