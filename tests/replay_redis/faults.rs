@@ -119,7 +119,7 @@ impl Traffic {
 
     /// The fault ends with another master, which replication has not told of everything: that is how Redis
     /// fails over. Of a callback that was under way then, both copies may run.
-    pub(crate) fn to_an_heir_that_lags(mut self) -> Self {
+    pub(crate) fn heir_may_lag(mut self) -> Self {
         self.is_forgotten_by_heir = true;
         self
     }

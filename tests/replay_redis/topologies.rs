@@ -94,7 +94,7 @@ async fn sentinels_replace_a_master_that_died() {
         .await;
     };
     Traffic::new("Sentinel: the master died", store)
-        .to_an_heir_that_lags()
+        .heir_may_lag()
         .through(|| async { master.kill() }, Duration::ZERO, || told(replica))
         .await
         .has_recovered()
@@ -115,7 +115,7 @@ async fn sentinels_replace_a_master_that_lives() {
         asked.as_deref() == Some("+OK")
     };
     Traffic::new("Sentinel: the master was demoted", trio.store())
-        .to_an_heir_that_lags()
+        .heir_may_lag()
         .through(
             || eventually(demote),
             Duration::ZERO,
@@ -364,7 +364,7 @@ async fn a_cluster_replaces_a_master_that_died() {
     cluster.nodes.swap(0, 3);
     let mut died = cluster.nodes.pop().unwrap();
     Traffic::new("Cluster: a master with a replica died", store)
-        .to_an_heir_that_lags()
+        .heir_may_lag()
         .through(
             || async { died.kill() },
             Duration::ZERO,
