@@ -131,9 +131,9 @@
 //! `look_at` names the setting, or the part of the deployment, that the cure is likely to be found in.
 //! With the feature `diagnose`, a callback that was altered on the way is diagnosed before it is warned
 //! of: `changed` is the code of the [cause](diagnose::Cause), and `diagnosis` says what would have
-//! verified and what to set, ``would verify as /api/cb: set path_prefix("/api")``. That search takes about a
-//! millisecond of the thread that answers (three with a body of 64 KiB), at most once a minute for each
-//! layer, and only if the warning is going to be written.
+//! verified and what to set, ``would verify as /api/cb: set path_prefix("/api")``. That search takes one to
+//! three milliseconds of the thread that answers, at most once a minute for each layer, and only if the
+//! warning is going to be written. Bodies of more than 4 KiB are not searched.
 //!
 //! `uploader_sees` is what OSS answers the upload with. An answer is judged as it leaves the handler and
 //! the layers inside of this one: what a layer or a proxy outside does to its length or its bytes cannot be

@@ -3,8 +3,9 @@
 //! 1. The body that did not match is kept until the request is refused. Only if a warning of it is
 //!    about to be written is anything looked for, at most once a minute for each layer.
 //! 2. The search is the [small](crate::diagnose::Effort::Small) one, and runs where the request is
-//!    answered: about a millisecond. Where the layer was told what was signed, there may be two: of
-//!    what it was told, and of what arrived, as the setting itself may be the fault.
+//!    answered: one to three milliseconds. What it costs grows with the body, so one that is longer than a
+//!    callback's ever is gets none. Where the layer was told what was signed, there may be two
+//!    searches: of what it was told, and of what arrived, as the setting itself may be the fault.
 //! 3. The path that OSS called is written [as every path](crate::log::Path) is. A query and a body are
 //!    described by what became of them, never shown: a mend that would need their text says where to
 //!    put it instead.
@@ -73,6 +74,10 @@ mod on {
         verify::CallbackHeaders,
     };
 
+    /// The longest body that is searched, in bytes. The parameters that shape a body are at most 5 KB of
+    /// base64, and most bodies have a few hundred bytes; one of 64 KiB would hold a thread for 40 ms.
+    const MAX_BODY_LEN: usize = 4 * 1024;
+
     /// The body of a callback whose signature is genuine, and over another message.
     #[derive(Clone)]
     pub(super) struct AlteredBody(pub(super) Bytes);
@@ -83,6 +88,15 @@ mod on {
         source: &TargetSource,
     ) -> Option<Finding> {
         let AlteredBody(body) = parts.extensions.remove()?;
+        if body.len() > MAX_BODY_LEN {
+            return Some(Finding {
+                changed: None,
+                text:
+                    "the body is too long to be searched here: capture the request and diagnose it \
+                       with `oss_callback::diagnose`"
+                        .to_owned(),
+            });
+        }
         let key_url = CallbackHeaders::parse(&parts.headers).ok()?.key_url();
         // By now a key that had to be fetched is known, unless it was denied meanwhile.
         let Ok(KeyLookup::Ready(key, _)) = keys.lookup(key_url) else {

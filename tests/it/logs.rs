@@ -4,7 +4,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use crate::support::{
-    app, guards, kind, layer,
+    app, guards, guide, kind, layer,
     log::Log,
     official,
     replay::{self, Effects},
@@ -281,6 +281,8 @@ async fn an_extractor_without_its_layer_is_an_error_that_names_it() {
     let log = Log::start();
     VerifiedCallback::from_extensions(&extensions).unwrap_err();
     log.assert_line("ERROR", &["OssCallbackLayer"]);
+    let line = log.line();
+    assert!(guide::quoted().contains(line.as_str()), "{line}");
 
     #[cfg(feature = "axum")]
     {

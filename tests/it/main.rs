@@ -22,6 +22,8 @@ mod callback_params;
 mod canary;
 #[cfg(feature = "diagnose")]
 mod diagnose;
+#[cfg(feature = "diagnose")]
+mod diagnose_unknown;
 #[cfg(feature = "upload")]
 mod direct_upload;
 mod docs;
@@ -68,6 +70,8 @@ mod targets;
 mod ticket_interop;
 #[cfg(feature = "ticket")]
 mod tickets;
+#[cfg(feature = "full")]
+mod troubleshooting;
 mod types;
 #[cfg(feature = "tracing")]
 mod unbound;

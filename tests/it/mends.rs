@@ -395,6 +395,27 @@ async fn what_is_not_found_and_what_cannot_be_shown_is_said_in_words() {
     }
 }
 
+/// What a search costs grows with the body, and any OSS customer can send one.
+#[tokio::test]
+async fn a_body_that_is_longer_than_callbacks_are_is_not_searched() {
+    for (length, says) in [
+        (
+            4096,
+            r#"would verify as /cb/: set signed_target(|_| "/cb/".into())"#,
+        ),
+        (4097, "the body is too long to be searched here"),
+    ] {
+        let mut request = CallbackSigner::new().form("/cb/", "a".repeat(length));
+        *request.uri_mut() = "/cb".parse().unwrap();
+        let log = Log::start();
+        assert_eq!(
+            send(&builder().build().unwrap(), request).await.status(),
+            403
+        );
+        log.assert_line("WARN", &["diagnosis=", says]);
+    }
+}
+
 #[tokio::test]
 async fn the_wire_does_not_change_with_what_the_log_says() {
     let answer = async |arrives| {

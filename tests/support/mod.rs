@@ -5,6 +5,8 @@ pub mod app;
 pub mod doubles;
 pub mod guards;
 #[cfg(feature = "tracing")]
+pub mod guide;
+#[cfg(feature = "tracing")]
 pub mod log;
 #[cfg(all(feature = "reqwest", feature = "upload"))]
 pub mod oss;
