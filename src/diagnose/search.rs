@@ -628,7 +628,7 @@ fn lengths(search: &mut Search<'_>, head: &[u8], digest: [u8; 16]) -> Option<(Ca
         .then_some(())?;
     state.update(body);
     let missing = match search.request.declared_len() {
-        Some(declared) => declared.checked_sub(body.len()).unwrap_or_default(),
+        Some(declared) => declared.saturating_sub(body.len()),
         None => 0,
     };
     for first in 0..=u8::MAX {
@@ -651,8 +651,9 @@ fn lengths(search: &mut Search<'_>, head: &[u8], digest: [u8; 16]) -> Option<(Ca
             }
         }
     }
-    // Appended: every shorter body.
-    let shortest = body.len().saturating_sub(MAX_APPENDED);
+    // Appended: every shorter body of which most is left.
+    let shortest = body.len().saturating_sub(MAX_APPENDED).max(body.len() / 2);
+    let shortest = shortest.max(1).min(body.len());
     let mut state = start.clone();
     search.spend(shortest).is_continue().then_some(())?;
     state.update(&body[..shortest]);
@@ -665,7 +666,7 @@ fn lengths(search: &mut Search<'_>, head: &[u8], digest: [u8; 16]) -> Option<(Ca
         state.update([body[length]]);
     }
     // Put in front.
-    for from in 1..=MAX_PREPENDED.min(body.len()) {
+    for from in 1..=MAX_PREPENDED.min(body.len() / 2) {
         search
             .spend(body.len() + STEP)
             .is_continue()

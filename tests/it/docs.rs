@@ -178,6 +178,24 @@ fn each_manifest_names_features_that_there_are() {
 }
 
 #[test]
+fn the_readme_lists_every_feature_and_no_other() {
+    let Some(_) = Repository::read() else { return };
+    for readme in ["README.md", "README.zh-CN.md"] {
+        let text = fs::read_to_string(root().join(readme)).unwrap();
+        let table = text.split("\n| feature |").nth(1).unwrap();
+        let table = table.split("\n\n").next().unwrap();
+        let listed: BTreeSet<_> = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+            .map(str::to_owned)
+            .collect();
+        let mut features = features();
+        features.remove("default");
+        assert_eq!(listed, features, "{readme}");
+    }
+}
+
+#[test]
 fn what_can_be_parsed_is_parsed() {
     let Some(repository) = Repository::read() else {
         return;

@@ -22,6 +22,8 @@ mod callback_params;
 mod canary;
 #[cfg(feature = "diagnose")]
 mod diagnose;
+#[cfg(feature = "diagnose")]
+mod diagnose_unknown;
 #[cfg(feature = "upload")]
 mod direct_upload;
 mod docs;

@@ -183,12 +183,18 @@ impl Traffic {
             end().await;
             let ended = Instant::now();
             sleep(RECOVERY + around).await;
+            eventually(|| async { self.is_accepted_again() }).await;
             stop.store(true, Ordering::SeqCst);
             (began, ended)
         };
         let ((), (began, ended), stalls) =
             tokio::join!(self.send_until(&stop), fault, stalls_until(&stop));
         self.finish(began, ended, &stalls).await
+    }
+
+    fn is_accepted_again(&self) -> bool {
+        let results = self.shared.results.lock().unwrap();
+        results.last().is_some_and(|last| !last.is_lost())
     }
 
     /// What came of it, once nothing is under way any more.
@@ -780,4 +786,29 @@ async fn nothing_is_sent_twice_over_a_connection_that_falls_silent() {
         assert_eq!(reserved.unwrap(), Reservation::Fresh);
     }
     assert_eq!((proxy.swallowed(), proxy.connections()), (1, 2));
+}
+
+/// A server that is down costs each callback a refusal, and the process nothing.
+#[tokio::test]
+async fn a_store_that_waits_for_its_server_keeps_no_thread_busy() {
+    const REFUSALS: usize = 40;
+    let limit = Duration::from_millis(50);
+    let nobody = store_at(([127, 0, 0, 1], 1).into()).timeout(limit);
+    let mut busy = 0;
+    for number in 0..REFUSALS as u64 {
+        let claim = claim(number, now(), MINUTE, MINUTE);
+        let mut reserving = std::pin::pin!(nobody.reserve(&claim));
+        let mut longest = Duration::ZERO;
+        let reserved = std::future::poll_fn(|cx| {
+            let polled = Instant::now();
+            let reserved = reserving.as_mut().poll(cx);
+            longest = longest.max(polled.elapsed());
+            reserved
+        });
+        assert!(reserved.await.unwrap_err().is_nothing_done());
+        busy += usize::from(longest > limit);
+        // Until the pauses between attempts are as long as they get, and in their midst.
+        sleep(limit).await;
+    }
+    assert!(busy < REFUSALS / 4, "{busy} of {REFUSALS}");
 }

@@ -1,11 +1,15 @@
 //! Sentinels, a cluster, a socket, and connections that are not the store's own.
 
+#[cfg(feature = "redis-cluster")]
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{sync::Arc, time::Duration};
 
 use oss_callback::{
     RedisFault, RedisHealth, RedisReplayStore, ReplayStore, Reservation,
     test_util::check_replay_store,
 };
+#[cfg(feature = "redis-cluster")]
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     faults::{self, Traffic},
@@ -316,6 +320,36 @@ async fn a_slot_that_moves_is_followed() {
             node.tell(&back).await;
         }
     }
+}
+
+/// A node that believes to have all slots when it is asked for the map, and sends every command to itself.
+#[cfg(feature = "redis-cluster")]
+#[tokio::test]
+async fn redirections_without_end_are_followed_in_moderation() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let commands = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&commands);
+    tokio::spawn(async move {
+        let map = format!("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:{port}\r\n");
+        let redirection = format!("-MOVED 7 127.0.0.1:{port}\r\n");
+        let mut buffer = [0; 4096];
+        let (mut client, _) = listener.accept().await.unwrap();
+        while let Ok(length @ 1..) = client.read(&mut buffer).await {
+            let is_question = String::from_utf8_lossy(&buffer[..length]).contains("SLOTS");
+            counted.fetch_add(usize::from(!is_question), Ordering::SeqCst);
+            let answer = if is_question { &map } else { &redirection };
+            client.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let store = RedisReplayStore::cluster([format!("redis://127.0.0.1:{port}/")])
+        .build()
+        .unwrap();
+    let claim = claim(1, now(), MINUTE, MINUTE);
+    let error = store.reserve(&claim).await.unwrap_err();
+    assert!(error.is_nothing_done());
+    let commands = commands.load(Ordering::SeqCst);
+    assert!((3..50).contains(&commands), "{commands}");
 }
 
 #[cfg(feature = "redis-cluster")]

@@ -1,7 +1,7 @@
 //! A request to paste into an issue: the same case with other values.
 //!
-//! 1. Values are [masked](super::mask), in what was signed and in what arrived alike. Of the headers, those stay that a
-//!    diagnosis looks at, with masked values; all others are left out.
+//! 1. Values are [masked](super::mask), in what was signed and in what arrived alike. Of the headers,
+//!    those stay that a diagnosis looks at, with masked values; all others are left out.
 //! 2. The masked text is signed again, with a [key](KEY_URL) that is printed in this command's source:
 //!    no signature of the service leaves the machine. The doctor knows that key, so whoever gets the
 //!    text can give it to `oss-callback doctor`.

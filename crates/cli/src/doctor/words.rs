@@ -194,12 +194,17 @@ pub(crate) fn evidence(lang: Lang, evidence: &Evidence) -> String {
         return evidence.to_string();
     }
     match evidence {
+        Evidence::AuthorizationCase => "签名的字母被统一成大写或小写".to_owned(),
         Evidence::AuthorizationCharacter(place) => {
             format!("签名的第 {} 个字符被改动", place + 1)
         }
+        Evidence::AuthorizationEncodedAgain => "签名又被 base64 编码了一次".to_owned(),
+        Evidence::AuthorizationEscaped => "签名中的符号按 JSON 或 HTML 转义".to_owned(),
+        Evidence::AuthorizationHexadecimal => "签名是十六进制，而不是 base64".to_owned(),
         Evidence::AuthorizationLength { expected, received } => {
             format!("签名有 {received} 字节；这把密钥的签名有 {expected} 字节")
         }
+        Evidence::AuthorizationMoved(header) => format!("签名在 {header} 里"),
         Evidence::AuthorizationNotBase64 => "该头不是 base64".to_owned(),
         Evidence::AuthorizationPercentEncoded => "该头被百分号编码".to_owned(),
         Evidence::AuthorizationPlusLost => "签名中的每个 `+` 都变成了空格".to_owned(),
@@ -207,6 +212,12 @@ pub(crate) fn evidence(lang: Lang, evidence: &Evidence) -> String {
         Evidence::AuthorizationRepeated => "签名不止一个".to_owned(),
         Evidence::AuthorizationSpaced => "签名中被插入了空白或反斜杠".to_owned(),
         Evidence::AuthorizationUrlSafe => "签名被转换成 URL 安全的 base64".to_owned(),
+        Evidence::BodyBase64 => "请求体是 OSS 所发内容的 base64".to_owned(),
+        Evidence::BodyCompressed => "请求体是压缩过的".to_owned(),
+        Evidence::JsonEndsEarly => "请求体是不完整的 JSON".to_owned(),
+        Evidence::KeyUrl => {
+            "请求指明了 OSS 的公钥：这是一个回调，但它的 Authorization 被换掉了".to_owned()
+        }
         Evidence::BodyChanged => "Content-MD5 表明请求体被改动".to_owned(),
         Evidence::BodyIntact => {
             "Content-MD5 表明请求体与 OSS 发出的一致：改动的是路径或查询串".to_owned()
@@ -284,11 +295,27 @@ pub(crate) const MADE_BY_V1: Text = text(
 );
 
 /// The Rust half of a remedy. Code is the same in both languages.
-pub(crate) fn rust_remedy(lang: Lang, cause: Cause, library: &str) -> String {
+pub(crate) fn rust_remedy(
+    lang: Lang,
+    cause: Cause,
+    evidence: &[Evidence],
+    library: &str,
+) -> String {
     if lang == Lang::En {
         return library.to_owned();
     }
+    let has = |one: Evidence| evidence.contains(&one);
     match cause {
+        Cause::BodyConverted if has(Evidence::BodyBase64) => {
+            "在 OssCallbackLayer 之前把请求体从 base64 解码：函数计算的事件在 isBase64Encoded 为 true 时就是这样给出的。"
+                .to_owned()
+        }
+        Cause::ContentDecoded if has(Evidence::BodyCompressed) => {
+            "不要让任何一层压缩请求体，或在 OssCallbackLayer 外面放一个解压请求体的中间件。".to_owned()
+        }
+        Cause::Hmac | Cause::OtherCredentials if has(Evidence::KeyUrl) => {
+            "不要让验证层前面的任何代码换掉 Authorization 头。".to_owned()
+        }
         Cause::AuthorizationMissing => "不要让验证层前面的任何代码去掉 Authorization 头。".to_owned(),
         Cause::HeaderAltered => "把 Authorization 头逐字节原样传下去。".to_owned(),
         Cause::BodyBom
@@ -518,6 +545,9 @@ pub(crate) fn step(lang: Lang, step: &'static str) -> &'static str {
         "targets that the request's headers name" => "请求头里提到的目标",
         "slashes, escapes and prefixes of the path" => "路径的斜杠、转义与前缀",
         "order, escapes and parameters of the query" => "查询串的顺序、转义与参数",
+        "pairs of changes of the path" => "路径的两处改动",
+        "a compressed body that was decompressed" => "被解压的请求体",
+        "pairs of changes of the body" => "请求体的两处改动",
         "pairs of a changed path and a changed query" => "路径与查询串同时改动",
         "two words in front of the path, and other first segments" => {
             "路径前的两个词，以及其他首段"
@@ -636,7 +666,7 @@ mod tests {
     #[test]
     fn every_remedy_is_code_or_translated() {
         for cause in Cause::ALL {
-            let remedy = rust_remedy(Lang::Zh, *cause, "OssCallbackLayer::builder()");
+            let remedy = rust_remedy(Lang::Zh, *cause, &[], "OssCallbackLayer::builder()");
             assert!(
                 is_chinese(&remedy) || remedy.starts_with("OssCallbackLayer"),
                 "{remedy}"
@@ -652,6 +682,11 @@ mod tests {
                 expected: 1,
                 received: 2,
             },
+            Evidence::AuthorizationCase,
+            Evidence::AuthorizationEncodedAgain,
+            Evidence::AuthorizationEscaped,
+            Evidence::AuthorizationHexadecimal,
+            Evidence::AuthorizationMoved("x-amzn-remapped-authorization"),
             Evidence::AuthorizationNotBase64,
             Evidence::AuthorizationPercentEncoded,
             Evidence::AuthorizationPlusLost,
@@ -659,8 +694,12 @@ mod tests {
             Evidence::AuthorizationRepeated,
             Evidence::AuthorizationSpaced,
             Evidence::AuthorizationUrlSafe,
+            Evidence::BodyBase64,
             Evidence::BodyChanged,
+            Evidence::BodyCompressed,
             Evidence::BodyIntact,
+            Evidence::JsonEndsEarly,
+            Evidence::KeyUrl,
             Evidence::ContentLength {
                 declared: 1,
                 received: 2,

@@ -125,6 +125,7 @@ fn a_template_is_filled_in_as_the_service_does() {
 
 #[test]
 fn what_is_wrong_is_said_in_one_line() {
+    let keys = Keys::new();
     for (args, says) in [
         (&["--var", "user=7"][..], "x:user"),
         (&["--var", "size=big"], "not a number"),
@@ -138,15 +139,10 @@ fn what_is_wrong_is_said_in_one_line() {
         (&["--send", "http://h/", "--curl"], "--curl"),
     ] {
         let output = run(
-            &[
-                &["sign", "--key-pem", &Keys::new().file("private.pem")],
-                args,
-            ]
-            .concat(),
+            &[&["sign", "--key-pem", &keys.file("private.pem")], args].concat(),
             b"",
         );
         let error = stderr(&output);
-        // The key's directory is gone by now for the first of them only if it was read before.
         assert!(!output.status.success(), "{args:?}");
         assert!(error.contains(says), "{args:?}: {error}");
         assert_eq!(error.lines().count(), 1, "{error}");
@@ -155,7 +151,7 @@ fn what_is_wrong_is_said_in_one_line() {
     assert!(stderr(&output).contains("/nonexistent"));
 }
 
-/// Without a key of one's own, what has to be pinned is told.
+/// Without `--key-pem`, the key to pin is printed.
 #[test]
 fn a_fresh_key_is_printed_for_pinning() {
     let output = run(&["sign"], b"");

@@ -113,11 +113,11 @@ impl Fault {
         }
     }
 
-    /// The same fault of something that was asked before the command.
-    pub(super) fn before_the_command(self) -> Self {
+    /// The same fault, met before the command was sent.
+    pub(super) fn before_the_command(self, remedy: Remedy) -> Self {
         Self {
             maybe_done: false,
-            remedy: Remedy::Reconnect,
+            remedy,
             ..self
         }
     }

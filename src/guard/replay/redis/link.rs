@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{
     connect::{Endpoint, Live, with_client},
-    fault::Fault,
+    fault::{Fault, Remedy},
     sentinel::Sentinel,
 };
 
@@ -161,10 +161,14 @@ impl Link {
             let attempt = self.begin_attempt(&mut state, failures);
             return Ok(Found::Wait(Wait::Attempt(attempt)));
         }
-        if patient && *next_attempt < deadline {
+        if !patient {
+            return Err(fault.clone().before_the_command(Remedy::Reconnect));
+        }
+        if *next_attempt < deadline {
             return Ok(Found::Wait(Wait::Until(*next_attempt)));
         }
-        Err(fault.clone())
+        // Asking again would bring the same answer at once, and so would keep a processor busy until then.
+        Err(fault.clone().before_the_command(Remedy::GiveUp))
     }
 
     fn begin_attempt(self: &Arc<Self>, state: &mut State, failures: u32) -> watch::Receiver<()> {

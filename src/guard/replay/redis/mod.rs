@@ -62,6 +62,11 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(20);
 /// Between two attempts that do not have to wait for a connection.
 const PAUSE: Duration = Duration::from_millis(25);
 
+/// How many redirections are followed without a pause. Nodes that do not agree yet who has a slot send a client
+/// to and fro.
+#[cfg(feature = "redis-cluster")]
+const REDIRECTIONS_AT_ONCE: u32 = 2;
+
 /// Where only the feature is missing.
 #[cfg(not(feature = "redis-tls-no-provider"))]
 const NO_TLS: &str = "`rediss://` needs the feature `redis-tls`";
@@ -398,6 +403,7 @@ impl RedisReplayStore {
             key: key.to_owned(),
             deadline: Instant::now() + limit.min(MAX_LIMIT),
             maybe_done: false,
+            redirections: 0,
         };
         let done = operation(&mut call).await;
         self.note_health(done.as_ref().err());
@@ -477,6 +483,8 @@ struct Call<'a> {
     deadline: Instant,
     /// Whether a command that failed may have been carried out.
     maybe_done: bool,
+    /// How often a node of a cluster said that another one has the slot.
+    redirections: u32,
 }
 
 /// What a key holds.
@@ -583,8 +591,8 @@ impl Call<'_> {
         let live = link.acquire(self.deadline, !is_one_of_many).await?;
         if live.last_sign_of_life().elapsed() > IDLE {
             let ping = Arc::new(cmd("PING"));
-            let alive = self.query(&live, &ping, false).await;
-            if let Err(fault) = alive.map_err(Fault::before_the_command) {
+            if let Err(fault) = self.query(&live, &ping, false).await {
+                let fault = fault.before_the_command(Remedy::Reconnect);
                 link.replace(&live, &fault);
                 return Err(fault);
             }
@@ -637,7 +645,7 @@ impl Call<'_> {
     }
 
     /// Does what has to be done before the next attempt.
-    async fn prepare_next(&self, remedy: Remedy) -> Remedy {
+    async fn prepare_next(&mut self, remedy: Remedy) -> Remedy {
         match &self.store.route {
             // The link sees to its own pauses.
             Route::Link(_) => {}
@@ -648,6 +656,10 @@ impl Call<'_> {
                 Remedy::Moved(node) => {
                     if let Some(node) = Address::parse(node) {
                         cluster.moved(&self.key, node);
+                    }
+                    self.redirections += 1;
+                    if self.redirections > REDIRECTIONS_AT_ONCE {
+                        sleep_until(Instant::now() + PAUSE).await;
                     }
                     return remedy;
                 }

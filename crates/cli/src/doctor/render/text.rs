@@ -220,7 +220,10 @@ impl Page {
         };
         self.heading(words::REMEDY);
         self.line(2, "Rust");
-        self.block(4, &words::rust_remedy(self.lang, cause, remedy.rust()));
+        self.block(
+            4,
+            &words::rust_remedy(self.lang, cause, diagnosis.evidence(), remedy.rust()),
+        );
         if let Some(proxy) = remedy.proxy() {
             self.line(2, "nginx");
             self.block(4, &words::proxy_remedy(self.lang, cause, proxy));
