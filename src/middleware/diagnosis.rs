@@ -75,7 +75,8 @@ mod on {
     };
 
     /// The longest body that is searched, in bytes. The parameters that shape a body are at most 5 KB of
-    /// base64, and most bodies have a few hundred bytes; one of 64 KiB would hold a thread for 40 ms.
+    /// base64, and most bodies have a few hundred bytes. The budget of a search counts what is hashed;
+    /// what is made and parsed on the way there grows with the body too.
     const MAX_BODY_LEN: usize = 4 * 1024;
 
     /// The body of a callback whose signature is genuine, and over another message.
