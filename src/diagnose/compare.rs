@@ -139,8 +139,8 @@ fn is_behind_a_prefix(rest: &[u8], whole: &[u8]) -> bool {
 fn query_changes(signed: Option<&str>, received: Option<&str>) -> Vec<Cause> {
     let (signed, received) = match (signed, received) {
         (signed, received) if signed == received => return Vec::new(),
-        (Some(_), None) => return vec![Cause::QueryLost],
-        (None, Some(_)) => return vec![Cause::QueryAdded],
+        (Some(_), None | Some("")) => return vec![Cause::QueryLost],
+        (None | Some(""), Some(_)) => return vec![Cause::QueryAdded],
         (Some(signed), Some(received)) => (signed, received),
         (None, None) => return Vec::new(),
     };

@@ -628,7 +628,7 @@ fn lengths(search: &mut Search<'_>, head: &[u8], digest: [u8; 16]) -> Option<(Ca
         .then_some(())?;
     state.update(body);
     let missing = match search.request.declared_len() {
-        Some(declared) => declared.checked_sub(body.len()).unwrap_or_default(),
+        Some(declared) => declared.saturating_sub(body.len()),
         None => 0,
     };
     for first in 0..=u8::MAX {
