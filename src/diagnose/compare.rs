@@ -144,10 +144,6 @@ fn query_changes(signed: Option<&str>, received: Option<&str>) -> Vec<Cause> {
         (Some(signed), Some(received)) => (signed, received),
         (None, None) => return Vec::new(),
     };
-    let parts = |query: &str| query.split('&').map(ToOwned::to_owned).collect();
-    if let Some(causes) = part_changes(parts(signed), parts(received)) {
-        return causes;
-    }
     let pairs = |query: &str| -> Vec<String> {
         let parts = query.split(['&', ';']).filter(|part| !part.is_empty());
         let plain = parts.map(|part| {
@@ -161,6 +157,10 @@ fn query_changes(signed: Option<&str>, received: Option<&str>) -> Vec<Cause> {
         signed_pairs == received_pairs || plain(signed.as_bytes()) == plain(received.as_bytes());
     if is_encoding {
         return vec![Cause::QueryReencoded];
+    }
+    let parts = |query: &str| query.split('&').map(ToOwned::to_owned).collect();
+    if let Some(causes) = part_changes(parts(signed), parts(received)) {
+        return causes;
     }
     let mut causes = part_changes(signed_pairs, received_pairs).unwrap_or_default();
     let at = match causes.first() {
