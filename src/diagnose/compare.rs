@@ -139,15 +139,11 @@ fn is_behind_a_prefix(rest: &[u8], whole: &[u8]) -> bool {
 fn query_changes(signed: Option<&str>, received: Option<&str>) -> Vec<Cause> {
     let (signed, received) = match (signed, received) {
         (signed, received) if signed == received => return Vec::new(),
-        (Some(_), None) => return vec![Cause::QueryLost],
-        (None, Some(_)) => return vec![Cause::QueryAdded],
+        (Some(_), None | Some("")) => return vec![Cause::QueryLost],
+        (None | Some(""), Some(_)) => return vec![Cause::QueryAdded],
         (Some(signed), Some(received)) => (signed, received),
         (None, None) => return Vec::new(),
     };
-    let parts = |query: &str| query.split('&').map(ToOwned::to_owned).collect();
-    if let Some(causes) = part_changes(parts(signed), parts(received)) {
-        return causes;
-    }
     let pairs = |query: &str| -> Vec<String> {
         let parts = query.split(['&', ';']).filter(|part| !part.is_empty());
         let plain = parts.map(|part| {
@@ -161,6 +157,10 @@ fn query_changes(signed: Option<&str>, received: Option<&str>) -> Vec<Cause> {
         signed_pairs == received_pairs || plain(signed.as_bytes()) == plain(received.as_bytes());
     if is_encoding {
         return vec![Cause::QueryReencoded];
+    }
+    let parts = |query: &str| query.split('&').map(ToOwned::to_owned).collect();
+    if let Some(causes) = part_changes(parts(signed), parts(received)) {
+        return causes;
     }
     let mut causes = part_changes(signed_pairs, received_pairs).unwrap_or_default();
     let at = match causes.first() {

@@ -191,11 +191,15 @@ fn candidates(text: &str) -> Vec<(Evidence, Vec<u8>)> {
     let stripped: String = plain.chars().filter(letters).collect();
     add(Evidence::AuthorizationSpaced, &stripped);
     // Base64 once more, and hexadecimal digits in its place.
-    if let Some(inner) = lenient_bytes(&plain).and_then(|bytes| String::from_utf8(bytes).ok()) {
-        // HTTP Basic puts a name and a colon in front.
-        let inner = inner.trim().trim_matches(':');
-        let inner = inner.rsplit(':').next().unwrap_or(inner);
-        add(Evidence::AuthorizationEncodedAgain, inner);
+    let behind_a_word = trimmed.split_once(' ').map_or("", |(_, rest)| rest.trim());
+    for text in [plain.as_str(), behind_a_word] {
+        let inner = lenient_bytes(text).and_then(|bytes| String::from_utf8(bytes).ok());
+        if let Some(inner) = inner {
+            // HTTP Basic puts a name and a colon in front.
+            let inner = inner.trim().trim_matches(':');
+            let inner = inner.rsplit(':').next().unwrap_or(inner);
+            add(Evidence::AuthorizationEncodedAgain, inner);
+        }
     }
     if let Some(bytes) = hexadecimal(&plain) {
         found.push((Evidence::AuthorizationHexadecimal, bytes));

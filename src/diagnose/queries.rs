@@ -44,6 +44,7 @@ pub(super) fn changed(
     let parts: Vec<&str> = query.split('&').collect();
     added(&parts, visit)?;
     visit(None)?;
+    visit(Some(""))?;
     // Parameters that occurred twice.
     for (at, part) in parts.iter().enumerate().take(MAX_PARTS) {
         let mut parts = parts.clone();

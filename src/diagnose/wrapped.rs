@@ -152,7 +152,7 @@ mod tests {
 
     fn holds(received: &[u8], signed: &[u8]) -> Option<Cause> {
         let mut found = None;
-        let _ = unwrapped(received, &mut |cause, body| {
+        let _ = unwrapped(received, &mut |cause, body: &[u8]| {
             if body == signed {
                 found = Some(cause);
                 return ControlFlow::Break(());

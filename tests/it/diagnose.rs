@@ -82,6 +82,16 @@ fn changes_of_the_target_are_named() {
         ("/cb?a", "/cb?a=", QueryReencoded),
         ("/cb?a=1", "/cb?a=1&utm=2", QueryAdded),
         ("/cb", "/cb?trace=1", QueryAdded),
+        ("/api/cb", "//cb", PathPrefixRemoved),
+        ("/prod/oss/cb?a=1", "/cb?a=1", PathPrefixRemoved),
+        ("/cb", "/cb/index.php", PathRewritten),
+        ("/oss/cb", "/index.php?s=/oss/cb", PathRewritten),
+        ("/a%2Bb", "/a%20b", PathReencoded),
+        ("/%E5%9B%BE", "/%CD%BC", PathReencoded),
+        ("/cb?", "/cb?x=1", QueryAdded),
+        ("/cb?a=1&", "/cb?a=1", QueryReencoded),
+        ("/cb?u=x%3Fa%3D1%26b%3D2", "/cb?u=x?a=1&b=2", QueryReencoded),
+        ("/cb?u=a%2520b", "/cb?u=a%20b", QueryReencoded),
     ];
     for (sent, received, cause) in rows {
         for body in [FORM, JSON, ""] {
@@ -276,6 +286,18 @@ fn credentials_that_are_no_callback_signature_are_told_apart() {
         (&BASE64_STANDARD.encode([7; 32]), Cause::Hmac),
         (&BASE64_STANDARD.encode([7; 256]), Cause::WrongKey),
         (&BASE64_STANDARD.encode([7; 64]), Cause::WrongKey),
+        (&"7f".repeat(20), Cause::Hmac),
+        ("Bearer opaque-token", Cause::OtherCredentials),
+        (
+            "APPCODE 83359fd73fe94948385f570e3c139105",
+            Cause::OtherCredentials,
+        ),
+        (
+            "Unheard-Of keyId=\"a\",signature=\"b\"",
+            Cause::OtherCredentials,
+        ),
+        ("", Cause::AuthorizationMissing),
+        (&signature.to_lowercase(), Cause::HeaderAltered),
         (&signature[..40], Cause::HeaderAltered),
         ("not base64 at all!", Cause::HeaderAltered),
     ];
@@ -297,6 +319,21 @@ fn credentials_that_are_no_callback_signature_are_told_apart() {
             .replace('+', "%2B")
             .replace('=', "%3D"),
         String::from_utf8(other).unwrap(),
+        format!("{}{}", &signature[..17], &signature[18..]),
+        format!("{}A{}", &signature[..17], &signature[17..]),
+        signature[..signature.len() - 4].to_owned(),
+        signature.replace('+', " "),
+        format!("RSA {}", signature.replace('+', " ")),
+        format!("Signature=\"{signature}\""),
+        signature.replace('/', "\\/").replace('=', "\\u003d"),
+        signature.replace('+', "&#43;").replace('=', "&#61;"),
+        format!("{} {}", &signature[..76], &signature[76..]),
+        BASE64_STANDARD.encode(&signature),
+        format!(
+            "Basic {}",
+            BASE64_STANDARD.encode(format!("oss:{signature}"))
+        ),
+        bytes.iter().map(|byte| format!("{byte:02X}")).collect(),
     ];
     for authorization in repaired {
         let diagnosis = arrived(("/cb", FORM), ("/cb", FORM.as_bytes()), |headers| {
@@ -312,7 +349,14 @@ fn credentials_that_are_no_callback_signature_are_told_apart() {
             "{authorization}"
         );
     }
-    assert_ne!(bytes.len(), 0);
+    let moved = arrived(("/cb", FORM), ("/cb", FORM.as_bytes()), |headers| {
+        let signature = headers.remove("authorization").unwrap();
+        headers.insert("x-amzn-remapped-authorization", signature);
+    });
+    assert_eq!(moved.verdict(), Verdict::Changed);
+    assert_eq!(moved.cause(), Some(Cause::AuthorizationMissing));
+    let place = Evidence::AuthorizationMoved("x-amzn-remapped-authorization");
+    assert!(moved.evidence().contains(&place), "{moved:?}");
     let missing = arrived(("/cb", FORM), ("/cb", FORM.as_bytes()), |headers| {
         headers.remove("authorization");
     });
