@@ -115,7 +115,7 @@ impl fmt::Display for Evidence {
             }
             Self::JsonEndsEarly => f.write_str("the body is JSON that ends early"),
             Self::KeyUrl => f.write_str(
-                "the request names a public key of OSS: it is a callback whose Authorization was replaced",
+                "the request names a public key, as callbacks do: its Authorization was replaced, or made with another key",
             ),
             Self::Method => f.write_str("the method is not POST, which OSS always uses"),
             Self::PassedThrough(header) => write!(f, "the request carries {header}"),

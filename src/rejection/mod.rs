@@ -375,12 +375,15 @@ mod tests {
     }
 
     #[test]
-    fn the_table_in_the_readme_lists_every_kind_with_its_status() {
+    fn the_table_in_the_guide_lists_every_kind_with_its_status() {
         let kinds: BTreeSet<_> = all()
             .into_iter()
             .map(|(kind, status)| (status, Rejection::from(kind).code().to_owned()))
             .collect();
-        assert_eq!(documented(include_str!("../../README.md")), kinds);
+        assert_eq!(
+            documented(include_str!("../../docs/guide/answer.md")),
+            kinds
+        );
     }
 
     #[test]

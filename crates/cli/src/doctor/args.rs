@@ -55,7 +55,7 @@ Examples:
                    'body=\"$request_body\"';
     tail -1 oss.log | oss-callback doctor
 
-  A callback of the local OSS:
+  A callback as the local OSS sent it (capture there what your application got):
     curl -s http://127.0.0.1:9000/_oss/key.pem -o key.pem
     curl -s http://127.0.0.1:9000/_oss/callbacks | oss-callback doctor --key key.pem
 

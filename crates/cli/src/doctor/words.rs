@@ -216,7 +216,7 @@ pub(crate) fn evidence(lang: Lang, evidence: &Evidence) -> String {
         Evidence::BodyCompressed => "请求体是压缩过的".to_owned(),
         Evidence::JsonEndsEarly => "请求体是不完整的 JSON".to_owned(),
         Evidence::KeyUrl => {
-            "请求指明了 OSS 的公钥：这是一个回调，但它的 Authorization 被换掉了".to_owned()
+            "请求像回调一样指明了公钥：它的 Authorization 被换掉了，或是用另一把密钥签的".to_owned()
         }
         Evidence::BodyChanged => "Content-MD5 表明请求体被改动".to_owned(),
         Evidence::BodyIntact => {

@@ -61,6 +61,12 @@ The layer of the application that is called back (never in production):
       .pin_key("{key_url}", PublicKey::from_pem(PEM)?) // PEM: GET {endpoint}/_oss/key.pem
       .build()?
 
+Authorizations in Rust:
+  DirectUpload::builder()
+      .bucket("{bucket}")
+      .endpoint(OssEndpoint::new("cn-hangzhou", "{endpoint}")?)
+      .credentials(Credentials::new("{id}", "{secret}"))
+
 Python, oss2:
   bucket = oss2.Bucket(oss2.Auth("{id}", "{secret}"), "{endpoint}", "{bucket}")
 
@@ -146,7 +152,12 @@ fn why(callback: &Callback) -> String {
         Some(answer) if !answer.body.is_empty() => {
             let text = String::from_utf8_lossy(&answer.body);
             let text: String = text.chars().take(200).collect();
-            format!("; the application answered {}", shown(&text))
+            let hint = if text.contains("KeyUrlNotAllowed") {
+                "; does its layer pin this server's key?"
+            } else {
+                ""
+            };
+            format!("; the application answered {}{hint}", shown(&text))
         }
         _ => String::new(),
     }
