@@ -1,51 +1,86 @@
-//! Compares the public API of `oss-callback` with the text that is kept of it.
+//! Compares the public API of a library with the text that is kept of it.
 //!
 //! 1. The text has a line for each public item, with its whole signature; trait implementations too,
 //!    but for those that every type has. A change of the API is a change of the text, so a review sees it.
 //! 2. Foreign types in the API tie the crate's version to theirs, so each crate that they come from is
-//!    in [`FOREIGN`], with the reason.
+//!    in [`LIBRARIES`], with the reason.
 //!
 //! ```text
 //! .ci/public-api          compares
 //! .ci/public-api --keep   keeps what the API is now
 //! ```
 
-use std::{collections::BTreeSet, env, error::Error, fs, process::ExitCode};
+use std::{
+    collections::BTreeSet,
+    env,
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use public_api::{PublicApi, tokens::Token};
 
-const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/oss-callback.txt");
+/// A library, and the crates whose items its API may name.
+struct Library {
+    name: &'static str,
+    foreign: &'static [(&'static str, &'static str)],
+}
 
-/// The crates whose items the API may name.
-const FOREIGN: [(&str, &str); 12] = [
-    ("axum_core", "feature `axum`: extractors and answers"),
-    ("bytes", "1.x: bodies"),
-    ("http", "1.x: requests, responses, headers"),
-    ("http_body", "1.x: any body is taken"),
-    (
-        "pin_project_lite",
-        "in the bounds of `Unpin` that its macro writes",
-    ),
-    ("redis", "1.x, feature `redis`: the application's client"),
-    (
-        "rustls",
-        "feature `redis`: its TLS; before 1.0, so another version of it breaks ours",
-    ),
-    ("serde_core", "1.x: variables and answers are of any type"),
-    (
-        "tower",
-        "its `BoxError`, another name for a type of the standard library",
-    ),
-    ("tower_layer", "the layer implements its trait"),
-    ("tower_service", "the service implements its trait"),
-    ("warp", "feature `warp`: filters and answers"),
+const LIBRARIES: [Library; 2] = [
+    Library {
+        name: "oss_callback",
+        foreign: &[
+            ("axum_core", "feature `axum`: extractors and answers"),
+            ("bytes", "1.x: bodies"),
+            ("http", "1.x: requests, responses, headers"),
+            ("http_body", "1.x: any body is taken"),
+            (
+                "pin_project_lite",
+                "in the bounds of `Unpin` that its macro writes",
+            ),
+            ("redis", "1.x, feature `redis`: the application's client"),
+            (
+                "rustls",
+                "feature `redis`: its TLS; before 1.0, so another version of it breaks ours",
+            ),
+            ("serde_core", "1.x: variables and answers are of any type"),
+            (
+                "tower",
+                "its `BoxError`, another name for a type of the standard library",
+            ),
+            ("tower_layer", "the layer implements its trait"),
+            ("tower_service", "the service implements its trait"),
+            ("warp", "feature `warp`: filters and answers"),
+        ],
+    },
+    Library {
+        name: "oss_callback_local",
+        foreign: &[
+            ("bytes", "1.x: bodies of callbacks and answers"),
+            ("http", "1.x: headers of a callback to deliver"),
+            (
+                "oss_callback",
+                "the layer and the key store that trust its key",
+            ),
+            (
+                "serde_core",
+                "1.x: what the journal keeps is written as JSON",
+            ),
+        ],
+    },
 ];
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
-    let json = arguments
-        .next()
-        .ok_or("usage: public-api-text JSON [--keep]")?;
+    let json = PathBuf::from(arguments.next().ok_or("usage: JSON [--keep]")?);
+    let library = LIBRARIES
+        .iter()
+        .find(|library| json.file_stem().is_some_and(|stem| stem == library.name))
+        .ok_or("there is no such library")?;
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(library.name.replace('_', "-"))
+        .with_extension("txt");
     let keep = match arguments.next().as_deref() {
         None => false,
         Some("--keep") => true,
@@ -57,11 +92,11 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         .omit_blanket_impls(true)
         .build()?;
     let now: Vec<String> = api.items().map(ToString::to_string).collect();
-    let mut holds = foreign_crates_are_allowed(&api);
+    let mut holds = foreign_crates_are_allowed(&api, library);
     if keep {
-        fs::write(KEPT, now.join("\n") + "\n")?;
+        fs::write(&kept, now.join("\n") + "\n")?;
     } else {
-        let kept = fs::read_to_string(KEPT)?;
+        let kept = fs::read_to_string(&kept)?;
         holds &= is_as_kept(&kept.lines().collect(), &now);
     }
     Ok(if holds {
@@ -87,18 +122,19 @@ fn is_as_kept(kept: &BTreeSet<&str>, now: &[String]) -> bool {
     *kept == now
 }
 
-fn foreign_crates_are_allowed(api: &PublicApi) -> bool {
+fn foreign_crates_are_allowed(api: &PublicApi, library: &Library) -> bool {
+    let own = [library.name, "alloc", "core", "std"];
     let named: BTreeSet<&str> = api
         .items()
         .flat_map(|item| roots(item.tokens().collect()))
-        .filter(|root| !["oss_callback", "alloc", "core", "std"].contains(root))
+        .filter(|root| !own.contains(root))
         .collect();
-    let allowed: BTreeSet<&str> = FOREIGN.iter().map(|(name, _)| *name).collect();
+    let allowed: BTreeSet<&str> = library.foreign.iter().map(|(name, _)| *name).collect();
     for name in named.difference(&allowed) {
-        println!("the public API names `{name}`, which is not among the crates that it may name");
+        println!("its public API names `{name}`, which is not among the crates that it may name");
     }
     for name in allowed.difference(&named) {
-        println!("the public API no longer names `{name}`: strike it from the list");
+        println!("its public API no longer names `{name}`: strike it from the list");
     }
     named == allowed
 }
