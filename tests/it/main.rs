@@ -57,6 +57,7 @@ mod placements;
 mod properties;
 #[cfg(feature = "axum")]
 mod rejections;
+mod remedies;
 #[cfg(feature = "test-util")]
 mod replay;
 #[cfg(feature = "test-util")]
