@@ -5,6 +5,8 @@
 //! 3. Both halves are compared as written first, and then with what encoders are free to choose taken
 //!    out: escapes, repeated slashes, the slash at the end.
 
+use std::cmp::Ordering;
+
 use percent_encoding::percent_decode;
 
 use super::{Cause, charsets::converted};
@@ -62,13 +64,13 @@ fn path_changes(signed: &str, received: &str) -> Vec<Cause> {
     if bare_received.is_empty() {
         return vec![Cause::PathPrefixRemoved];
     }
-    if is_behind_a_prefix(&bare_received, &bare_signed) {
-        let mut causes = vec![Cause::PathPrefixRemoved];
+    if let Some(prefix) = bare_signed.strip_suffix(bare_received.as_slice()) {
+        let mut causes = vec![prefix_change(prefix, Cause::PathPrefixRemoved)];
         causes.extend(tail_changes(&raw_signed, &raw_received));
         return causes;
     }
-    if bare_signed.is_empty() || is_behind_a_prefix(&bare_signed, &bare_received) {
-        let mut causes = vec![Cause::PathPrefixAdded];
+    if let Some(prefix) = bare_received.strip_suffix(bare_signed.as_slice()) {
+        let mut causes = vec![prefix_change(prefix, Cause::PathPrefixAdded)];
         if !bare_signed.is_empty() {
             causes.extend(tail_changes(&raw_received, &raw_signed));
         }
@@ -81,6 +83,23 @@ fn path_changes(signed: &str, received: &str) -> Vec<Cause> {
     }]
 }
 
+/// What a prefix that came or went is called. Segments that lead nowhere are another spelling of what
+/// stands behind them, and no prefix: `/./cb`, `/x/../cb`.
+fn prefix_change(prefix: &[u8], named: Cause) -> Cause {
+    let mut depth = 0_usize;
+    for segment in prefix.split(|byte| *byte == b'/') {
+        match segment {
+            b"" | b"." => {}
+            b".." => depth = depth.saturating_sub(1),
+            _ => depth += 1,
+        }
+    }
+    match depth {
+        0 => Cause::PathRewritten,
+        _ => named,
+    }
+}
+
 /// The names of changes that leave the words of a path as they are.
 fn spelling_changes(signed: &[u8], received: &[u8]) -> Vec<Cause> {
     let mut causes = Vec::new();
@@ -88,15 +107,16 @@ fn spelling_changes(signed: &[u8], received: &[u8]) -> Vec<Cause> {
     let trailing = |path: &[u8]| path.len() > 1 && path.ends_with(b"/");
     let (merged_signed, merged_received) = (merged(&plain_signed), merged(&plain_received));
     let slashes = |path: &[u8]| path.windows(2).filter(|pair| *pair == b"//").count();
-    match slashes(&plain_signed).cmp(&slashes(&plain_received)) {
-        std::cmp::Ordering::Greater => causes.push(Cause::SlashesMerged),
-        std::cmp::Ordering::Less if plain_received.starts_with(b"//") => {
-            causes.push(Cause::PathPrefixAdded);
-        }
-        std::cmp::Ordering::Less => causes.push(Cause::PathRewritten),
-        std::cmp::Ordering::Equal => {}
+    let (in_signed, in_received) = (slashes(&plain_signed), slashes(&plain_received));
+    // Those that came at the end are slashes at the end.
+    let added_at_the_end = in_signed < in_received
+        && slashes(without_end(&plain_signed)) == slashes(without_end(&plain_received));
+    match in_signed.cmp(&in_received) {
+        Ordering::Greater => causes.push(Cause::SlashesMerged),
+        Ordering::Less if !added_at_the_end => causes.push(Cause::PathRewritten),
+        Ordering::Less | Ordering::Equal => {}
     }
-    if trailing(&merged_signed) != trailing(&merged_received) {
+    if added_at_the_end || trailing(&merged_signed) != trailing(&merged_received) {
         causes.push(Cause::TrailingSlash);
     }
     let escapes = |path: &[u8]| path.iter().filter(|byte| **byte == b'%').count();
@@ -132,10 +152,6 @@ fn tail_changes(longer: &[u8], shorter: &[u8]) -> Option<Cause> {
     }
 }
 
-fn is_behind_a_prefix(rest: &[u8], whole: &[u8]) -> bool {
-    whole.ends_with(rest)
-}
-
 fn query_changes(signed: Option<&str>, received: Option<&str>) -> Vec<Cause> {
     let (signed, received) = match (signed, received) {
         (signed, received) if signed == received => return Vec::new(),
@@ -145,6 +161,8 @@ fn query_changes(signed: Option<&str>, received: Option<&str>) -> Vec<Cause> {
         (None, None) => return Vec::new(),
     };
     let pairs = |query: &str| -> Vec<String> {
+        // A page that was escaped as HTML has `&amp;` between two parameters.
+        let query = query.replace("&amp;", "&");
         let parts = query.split(['&', ';']).filter(|part| !part.is_empty());
         let plain = parts.map(|part| {
             let part = plain(part.as_bytes());
@@ -229,6 +247,12 @@ fn plain(text: &[u8]) -> Vec<u8> {
     text
 }
 
+/// Without the slashes at the end.
+fn without_end(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/');
+    &path[..end.map_or(0, |last| last + 1)]
+}
+
 fn merged(path: &[u8]) -> Vec<u8> {
     let mut path = path.to_vec();
     path.dedup_by(|byte, before| *byte == b'/' && *before == b'/');
@@ -275,11 +299,25 @@ mod tests {
             ("/api/a//b", "/a/b", &[PathPrefixRemoved, SlashesMerged]),
             ("/cb", "/x/cb", &[PathPrefixAdded]),
             ("/", "/x", &[PathPrefixAdded]),
-            ("/cb", "//cb", &[PathPrefixAdded]),
+            ("/", "/x/y", &[PathPrefixAdded]),
+            ("/cb", "/x/./cb", &[PathPrefixAdded]),
+            ("/cb", "//cb", &[PathRewritten]),
+            ("/index.php", "//index.php", &[PathRewritten]),
+            ("/cb", "/./cb", &[PathRewritten]),
+            ("/cb", "/x/../cb", &[PathRewritten]),
+            ("/cb", "/../cb", &[PathRewritten]),
+            ("/cb", "/./cb/", &[PathRewritten, TrailingSlash]),
+            ("/./cb", "/cb", &[PathRewritten]),
+            ("/x/../cb", "/cb", &[PathRewritten]),
             ("/cb", "/x/cb/", &[PathPrefixAdded, TrailingSlash]),
             ("/xcb", "/cb", &[PathRewritten]),
             ("/a/b", "/a//b", &[PathRewritten]),
             ("/cb", "/cb/", &[TrailingSlash]),
+            ("/cb/", "/cb//", &[TrailingSlash]),
+            ("/cb", "/cb//", &[TrailingSlash]),
+            ("/", "//", &[TrailingSlash]),
+            ("/cb/", "//cb/", &[PathRewritten]),
+            ("/cb/", "//cb", &[PathRewritten, TrailingSlash]),
             ("/a//b/", "/a/b", &[SlashesMerged, TrailingSlash]),
             ("/a%2541", "/a%41", &[PathDecoded]),
             ("/a%41", "/a%2541", &[PathReencoded]),
@@ -300,6 +338,13 @@ mod tests {
             ),
             ("/cb?a=x%20y", "/cb?a=x+y", &[QueryReencoded]),
             ("/cb?a", "/cb?a=", &[QueryReencoded]),
+            ("/cb?id=1&x=2", "/cb?id=1&amp;x=2", &[QueryReencoded]),
+            ("/cb?id=1&amp;x=2", "/cb?id=1&x=2", &[QueryReencoded]),
+            (
+                "/cb?a=1&b=2",
+                "/cb?a=1&amp;b=2&amp;u=3",
+                &[QueryAdded, QueryReencoded],
+            ),
             ("/cb?a=1", "/cb?a=%31&u=2", &[QueryAdded, QueryReencoded]),
             ("/p/cb?a=1", "/cb?a=1&u=2", &[PathPrefixRemoved, QueryAdded]),
         ];

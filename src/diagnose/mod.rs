@@ -59,6 +59,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+#[cfg(feature = "tracing")]
+pub(crate) use self::remedy::{prefix_removed, signed_path_call};
 pub use self::{
     capture::{CaptureError, CapturedRequest},
     cause::{Cause, Verdict},

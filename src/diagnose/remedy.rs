@@ -1,8 +1,12 @@
 //! What to change, as text to paste.
 //!
-//! The Rust half applies to the layer; the proxy half is nginx's language, which others' users read
-//! too. A change that the layer can be told of has both; one that cannot be undone, as the original is
-//! gone, has to be stopped where it is made.
+//! 1. The Rust half applies to the layer; the proxy half is nginx's language, which others' users read
+//!    too.
+//! 2. A change that the layer can be told of has both; one that cannot be undone, as the original is
+//!    gone, has to be stopped where it is made.
+//! 3. No remedy names a query. A constant one would be verified in the place of whatever arrives: any
+//!    callback that was once captured would pass with any query, and the next upload's would not.
+//! 4. Rust is printed only if it compiles as it stands.
 
 use super::{Cause, Evidence, Message};
 
@@ -35,11 +39,9 @@ impl Remedy {
         use Cause::*;
         let has = |one: Evidence| evidence.contains(&one);
         let (rust, proxy) = match cause {
-            PathPrefixRemoved => (prefix_removed(received, signed), Some(PASS_THE_TARGET)),
-            PathPrefixAdded | PathRewritten | TrailingSlash | SlashesMerged | PathDecoded
-            | PathReencoded | QueryAdded | QueryLost | QueryReencoded | QueryReordered => {
-                (signed_target(received, signed), Some(PASS_THE_TARGET))
-            }
+            PathPrefixRemoved | PathPrefixAdded | PathRewritten | TrailingSlash | SlashesMerged
+            | PathDecoded | PathReencoded | QueryAdded | QueryLost | QueryReencoded
+            | QueryReordered => (signed_target(received, signed), Some(PASS_THE_TARGET)),
             AuthorizationMissing => (
                 "Let nothing in front of the layer remove the Authorization header.".to_owned(),
                 Some(PASS_THE_HEADER),
@@ -121,43 +123,42 @@ const BASE64_BODY: &str = "Decode the body from base64 before OssCallbackLayer: 
 const COMPRESSED_BODY: &str = "Let nothing compress the request body, or put a layer that decompresses it \
                                outside OssCallbackLayer.";
 
-/// `path_prefix`, where that is the whole difference: the layer puts it in front of what it gets.
-fn prefix_removed(received: &Message, signed: Option<&Message>) -> String {
-    let prefix = signed.and_then(|signed| {
-        let prefix = signed.target().strip_suffix(&received.target())?.to_owned();
-        (prefix.starts_with('/') && !prefix.ends_with('/')).then_some(prefix)
-    });
-    match prefix {
+/// What no setting of the layer mends: the query of a callback is in no other place than its target.
+const PASS_THE_QUERY: &str = "\
+Let everything in front of the layer hand on the target as OSS sent it: no setting brings back a query.
+If that cannot be, note the original target down in a place that only your proxy writes, never in a
+header that a client can send, and let signed_target read it there. Handlers must then read
+VerifiedCallback::query(), as the query of the request is not what was verified.";
+
+/// A rule for the path, as the query needs none.
+fn signed_target(received: &Message, signed: Option<&Message>) -> String {
+    let signed = signed.filter(|signed| signed.query == received.query);
+    let Some(signed) = signed else {
+        return PASS_THE_QUERY.to_owned();
+    };
+    match prefix_removed(received, signed) {
         Some(prefix) => format!("OssCallbackLayer::builder().path_prefix({prefix:?})"),
-        None => signed_target(received, signed),
+        None => format!(
+            "OssCallbackLayer::builder().{}",
+            signed_path_call(&signed.path).join("\n")
+        ),
     }
 }
 
-/// The general remedy: say what was signed.
-fn signed_target(received: &Message, signed: Option<&Message>) -> String {
-    let Some(signed) = signed else {
-        return "OssCallbackLayer::builder().signed_target(|parts| ..) with the target that OSS called"
-            .to_owned();
-    };
-    // A rule for the path where the query is kept, the whole target where it is not.
-    if signed.query == received.query {
-        format!(
-            "OssCallbackLayer::builder().signed_target(|parts| match parts.uri.query() {{\n    \
-             Some(query) => format!(\"{}?{{query}}\").into(),\n    \
-             None => {:?}.into(),\n\
-             }})",
-            signed
-                .path
-                .escape_default()
-                .to_string()
-                .replace('{', "{{")
-                .replace('}', "}}"),
-            signed.path,
-        )
-    } else {
-        format!(
-            "OssCallbackLayer::builder().signed_target(|_| {:?}.into())",
-            signed.target()
-        )
-    }
+/// What `path_prefix` puts back in front, where that is the whole difference of the paths.
+pub(crate) fn prefix_removed<'a>(received: &Message, signed: &'a Message) -> Option<&'a str> {
+    let prefix = signed.path.strip_suffix(received.path.as_str())?;
+    (prefix.starts_with('/') && !prefix.ends_with('/')).then_some(prefix)
+}
+
+/// The lines of the call that says which path was signed, and leaves the query as it arrived.
+pub(crate) fn signed_path_call(path: &str) -> [String; 4] {
+    // Braces are doubled before the literal is escaped, as `\u{..}` has some of its own.
+    let format = format!("{}?{{query}}", path.replace('{', "{{").replace('}', "}}"));
+    [
+        "signed_target(|parts| match parts.uri.query() {".to_owned(),
+        format!("    Some(query) => format!({format:?}).into(),"),
+        format!("    None => {path:?}.into()"),
+        "})".to_owned(),
+    ]
 }

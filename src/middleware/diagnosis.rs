@@ -7,8 +7,8 @@
 //!    callback's ever is gets none. Where the layer was told what was signed, there may be two
 //!    searches: of what it was told, and of what arrived, as the setting itself may be the fault.
 //! 3. The path that OSS called is written [as every path](crate::log::Path) is. A query and a body are
-//!    described by what became of them, never shown: a mend that would need their text says where to
-//!    put it instead.
+//!    described by what became of them, never shown. No mend needs their text: a setting is only said of
+//!    the path, and leaves the query as it arrived.
 //! 4. Without the features `diagnose` and `tracing`, nothing is kept and nothing is looked for.
 
 use http::{Extensions, request::Parts};
@@ -68,7 +68,10 @@ mod on {
     };
     use crate::{
         KeyStore, PublicKey,
-        diagnose::{CapturedRequest, Cause, Diagnosis, Effort, Message, Verdict, diagnose_with},
+        diagnose::{
+            CapturedRequest, Cause, Diagnosis, Effort, Message, Verdict, diagnose_with,
+            prefix_removed, signed_path_call,
+        },
         keys::KeyLookup,
         log::{Path, is_written_whole},
         verify::CallbackHeaders,
@@ -173,7 +176,7 @@ mod on {
         let mut mends = Vec::new();
         if other_query {
             mends.push(
-                "pass the target on as it was sent, or set signed_target to what OSS calls".into(),
+                "pass the target on as it was sent, as no setting brings back a query".into(),
             );
         } else if signed.path() != received.path() {
             mends.push(mend_of_path(received, signed, setting));
@@ -190,11 +193,11 @@ mod on {
 
     /// A setting that can be copied, if nothing of it has to be left out.
     fn mend_of_path(received: &Message, signed: &Message, setting: Option<&str>) -> String {
-        let (mended, mend) = match prefix(received, signed) {
+        let (mended, mend) = match prefix_removed(received, signed) {
             Some(prefix) if is_written_whole(prefix) => {
                 ("path_prefix", format!("set path_prefix({prefix:?})"))
             }
-            _ => ("signed_target", signed_target(signed)),
+            _ => ("signed_target", signed_target(signed.path())),
         };
         match setting {
             Some(other) if other != mended => format!("{mend} in place of {other}"),
@@ -202,27 +205,14 @@ mod on {
         }
     }
 
-    fn prefix<'a>(received: &Message, signed: &'a Message) -> Option<&'a str> {
-        let prefix = signed.path().strip_suffix(received.path())?;
-        (prefix.starts_with('/') && !prefix.ends_with('/')).then_some(prefix)
-    }
-
-    fn signed_target(signed: &Message) -> String {
-        let path = signed.path();
+    /// One line, which can be pasted.
+    fn signed_target(path: &str) -> String {
         if !is_written_whole(path) {
-            return "set signed_target to what OSS calls".to_owned();
+            return "set signed_target to the path that OSS calls and the query that arrives"
+                .to_owned();
         }
-        if signed.query().is_none() {
-            return format!("set signed_target(|_| {path:?}.into())");
-        }
-        let literal = format!(
-            "{path}?{{}}",
-            path = path.replace('{', "{{").replace('}', "}}")
-        );
-        format!(
-            "set signed_target(|parts| format!({literal:?}, \
-             parts.uri.query().unwrap_or_default()).into())"
-        )
+        let call = signed_path_call(path);
+        format!("set {}", call.each_ref().map(|line| line.trim()).join(" "))
     }
 
     fn leave_bodies(cause: Cause) -> &'static str {

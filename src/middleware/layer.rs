@@ -262,7 +262,8 @@ impl<R, M> OssCallbackLayerBuilder<R, M> {
     /// use tower::{Layer, util::MapRequestLayer};
     /// use tower_http::normalize_path::NormalizePathLayer;
     ///
-    /// // 1. nginx rewrites: `rewrite ^/upload-notify$ /oss/callback;`. It keeps the query.
+    /// // 1. nginx rewrites: `rewrite ^/upload-notify$ /oss/callback;`. It keeps the query, so what
+    /// // arrived of that is what is verified.
     /// let rewritten = OssCallbackLayer::builder().signed_target(|parts| match parts.uri.query() {
     ///     None => "/upload-notify".into(),
     ///     Some(query) => format!("/upload-notify?{query}").into(),
@@ -270,7 +271,10 @@ impl<R, M> OssCallbackLayerBuilder<R, M> {
     ///
     /// // 2. nginx merges slashes (`merge_slashes on` is its default), and the callback URL has two:
     /// // `https://example.com//oss/callback`. One that has none is the better cure.
-    /// let merged = OssCallbackLayer::builder().signed_target(|_| "//oss/callback".into());
+    /// let merged = OssCallbackLayer::builder().signed_target(|parts| match parts.uri.query() {
+    ///     None => "//oss/callback".into(),
+    ///     Some(query) => format!("//oss/callback?{query}").into(),
+    /// });
     ///
     /// // 3. A layer of this server trims slashes, and OSS calls `/oss/callback/`. Outside of that
     /// // layer the target is still as it was sent.
@@ -295,8 +299,15 @@ impl<R, M> OssCallbackLayerBuilder<R, M> {
     /// # Ok::<(), oss_callback::ConfigError>(())
     /// ```
     ///
-    /// It must not depend on a header that a client can send: a client that chooses what is verified
-    /// can have a callback for one URL pass at another.
+    /// What it returns is verified *in the place* of what arrived, so:
+    ///
+    /// 1. It must not depend on a header that a client can send: a client that chooses what is verified
+    ///    can have a callback for one URL pass at another.
+    /// 2. It must not leave out the query. With `|_| "/oss/callback/".into()`, a captured callback passes
+    ///    at `/oss/callback?admin=1`.
+    /// 3. Handlers must read the verified query, [`VerifiedCallback::query`](crate::VerifiedCallback::query),
+    ///    and not that of the request, as axum's `Query` and `RawQuery` do: the two may differ.
+    /// 4. A constant path is that of one route. Give each such route a layer of its own.
     pub fn signed_target(
         mut self,
         target: impl Fn(&Parts) -> Cow<'_, str> + Send + Sync + 'static,

@@ -57,6 +57,8 @@ mod placements;
 mod properties;
 #[cfg(feature = "axum")]
 mod rejections;
+#[cfg(feature = "diagnose")]
+mod remedies;
 #[cfg(feature = "test-util")]
 mod replay;
 #[cfg(feature = "test-util")]

@@ -87,6 +87,21 @@ impl Row {
     }
 }
 
+/// The line that sets another path, and leaves the query as it arrived.
+macro_rules! set_path {
+    ($path:literal) => {
+        concat!(
+            "would verify as ",
+            $path,
+            ": set signed_target(|parts| match parts.uri.query() { Some(query) => format!(\"",
+            $path,
+            "?{query}\").into(), None => \"",
+            $path,
+            "\".into() })"
+        )
+    };
+}
+
 /// Deployments that break callbacks.
 fn broken() -> Vec<Row> {
     let rewrites = "let nothing in front of the layer read and rewrite the body";
@@ -109,7 +124,7 @@ fn broken() -> Vec<Row> {
         ),
         target("a router normalises a slash away", "/cb/", "/cb").says(
             "trailing-slash",
-            r#"would verify as /cb/: set signed_target(|_| "/cb/".into())"#,
+            set_path!("/cb/"),
         ),
         target(
             "and keeps the query",
@@ -118,20 +133,19 @@ fn broken() -> Vec<Row> {
         )
         .says(
             "trailing-slash",
-            "would verify as /cb/: set signed_target(|parts| format!(\"/cb/?{}\", \
-             parts.uri.query().unwrap_or_default()).into())",
+            set_path!("/cb/"),
         ),
         target("nginx merges slashes", "//oss//cb", "/oss/cb").says(
             "slashes-merged",
-            r#"would verify as //oss//cb: set signed_target(|_| "//oss//cb".into())"#,
+            set_path!("//oss//cb"),
         ),
         target("a proxy decodes the path", "/a%2541/cb", "/a%41/cb").says(
             "path-decoded",
-            r#"would verify as /a%2541/cb: set signed_target(|_| "/a%2541/cb".into())"#,
+            set_path!("/a%2541/cb"),
         ),
         target("a gateway puts its stage in front", "/cb", "/Prod/cb").says(
             "path-prefix-added",
-            r#"would verify as /cb: set signed_target(|_| "/cb".into())"#,
+            set_path!("/cb"),
         ),
         target(
             "a rewrite, and its header",
@@ -144,8 +158,7 @@ fn broken() -> Vec<Row> {
         })
         .says(
             "path-rewritten",
-            "would verify as /upload-notify: set signed_target(|parts| \
-             format!(\"/upload-notify?{}\", parts.uri.query().unwrap_or_default()).into())",
+            set_path!("/upload-notify"),
         ),
         target("a rewrite loses the query", "/cb?token=secret", "/cb")
             .with(|headers| {
@@ -154,8 +167,8 @@ fn broken() -> Vec<Row> {
             })
             .says(
                 "query-lost",
-                "would verify as /cb with another query: pass the target on as it was sent, or set \
-                 signed_target to what OSS calls",
+                "would verify as /cb with another query: pass the target on as it was sent, as no \
+                 setting brings back a query",
             ),
         target(
             "a CDN sorts the query",
@@ -164,8 +177,8 @@ fn broken() -> Vec<Row> {
         )
         .says(
             "query-reordered",
-            "would verify as /cb with another query: pass the target on as it was sent, or set \
-             signed_target to what OSS calls",
+            "would verify as /cb with another query: pass the target on as it was sent, as no setting \
+             brings back a query",
         ),
         body("something reads the body", FORM, "").says(
             "body-empty",
@@ -252,17 +265,15 @@ fn mended(log: &str, row: &Row) -> (OssCallbackLayer, Request<CallbackBody>) {
     let mut builder = builder();
     if let Some(prefix) = between(log, "set path_prefix(\"", "\")") {
         builder = builder.path_prefix(prefix);
-    } else if let Some(path) = between(log, "set signed_target(|_| \"", "\".into())") {
-        let path = path.to_owned();
-        builder = builder.signed_target(move |_| path.clone().into());
-    } else if let Some(path) = between(
-        log,
-        "set signed_target(|parts| format!(\"",
-        "?{}\", parts.uri.query().unwrap_or_default()).into())",
-    ) {
-        let path = path.to_owned();
-        builder = builder.signed_target(move |parts| {
-            format!("{path}?{}", parts.uri.query().unwrap_or_default()).into()
+    } else if let Some(closure) = between(log, "set signed_target(", " })") {
+        let (with_query, path) = closure.split_once("\").into(), None => \"").unwrap();
+        let path = path.strip_suffix("\".into()").unwrap().to_owned();
+        let same =
+            format!("|parts| match parts.uri.query() {{ Some(query) => format!(\"{path}?{{query}}");
+        assert_eq!(with_query, same, "both arms are of one path");
+        builder = builder.signed_target(move |parts| match parts.uri.query() {
+            Some(query) => format!("{path}?{query}").into(),
+            None => path.clone().into(),
         });
     }
     let mut arrives = row.arrives;
@@ -296,6 +307,13 @@ async fn the_warning_names_what_would_have_verified_and_doing_so_mends_it() {
         let (layer, request) = mended(&line, &row);
         let passed = send(&layer, request).await;
         assert_eq!(passed.status(), 200, "{}: {line}", row.name);
+
+        // A copy of it, with a query that OSS never signed.
+        let (layer, mut request) = mended(&line, &row);
+        let admin = format!("{}?admin=1", request.uri().path());
+        *request.uri_mut() = admin.parse().unwrap();
+        let refused = send(&layer, request).await;
+        assert_eq!(refused.status(), 403, "{}: {line}", row.name);
     }
 }
 
@@ -324,7 +342,7 @@ async fn a_setting_that_is_wrong_is_named() {
             "/cb/",
             "/cb",
             builder().path_prefix("/api"),
-            "would verify as /cb/: set signed_target(|_| \"/cb/\".into()) in place of path_prefix",
+            concat!(set_path!("/cb/"), " in place of path_prefix"),
         ),
     ];
     for (sent, arrives, builder, diagnosis) in rows {
@@ -379,7 +397,7 @@ async fn what_is_not_found_and_what_cannot_be_shown_is_said_in_words() {
         (
             format!("/{}/end/", "a".repeat(200)),
             format!("/{}/end", "a".repeat(200)),
-            "...: set signed_target to what OSS calls",
+            "...: set signed_target to the path that OSS calls and the query that arrives",
         ),
     ];
     for (sent, arrives, says) in cases {
@@ -399,10 +417,7 @@ async fn what_is_not_found_and_what_cannot_be_shown_is_said_in_words() {
 #[tokio::test]
 async fn a_body_that_is_longer_than_callbacks_are_is_not_searched() {
     for (length, says) in [
-        (
-            4096,
-            r#"would verify as /cb/: set signed_target(|_| "/cb/".into())"#,
-        ),
+        (4096, set_path!("/cb/")),
         (4097, "the body is too long to be searched here"),
     ] {
         let mut request = CallbackSigner::new().form("/cb/", "a".repeat(length));

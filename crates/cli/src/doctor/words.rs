@@ -306,6 +306,25 @@ pub(crate) fn rust_remedy(
     }
     let has = |one: Evidence| evidence.contains(&one);
     match cause {
+        Cause::PathPrefixAdded
+        | Cause::PathPrefixRemoved
+        | Cause::PathRewritten
+        | Cause::TrailingSlash
+        | Cause::SlashesMerged
+        | Cause::PathDecoded
+        | Cause::PathReencoded
+        | Cause::QueryAdded
+        | Cause::QueryLost
+        | Cause::QueryReencoded
+        | Cause::QueryReordered
+            if !library.starts_with("OssCallbackLayer") =>
+        {
+            "让验证层前面的一切把请求目标按 OSS 发出的原样传下去：没有任何设置能找回查询串。\n\
+             如果做不到，就把原始目标记在只有你的代理能写的地方（绝不能是客户端能发送的请求头），\n\
+             由 signed_target 从那里读取；此时处理函数必须读 VerifiedCallback::query()，\n\
+             因为请求自身的查询串没有经过验证。"
+                .to_owned()
+        }
         Cause::BodyConverted if has(Evidence::BodyBase64) => {
             "在 OssCallbackLayer 之前把请求体从 base64 解码：函数计算的事件在 isBase64Encoded 为 true 时就是这样给出的。"
                 .to_owned()
@@ -671,6 +690,8 @@ mod tests {
                 is_chinese(&remedy) || remedy.starts_with("OssCallbackLayer"),
                 "{remedy}"
             );
+            let words = rust_remedy(Lang::Zh, *cause, &[], "English words.");
+            assert!(is_chinese(&words), "{words}");
         }
     }
 

@@ -75,7 +75,6 @@ impl Application {
         let layer = match self.rule.lock().unwrap().clone() {
             Rule::AsReceived => builder,
             Rule::Prefix(prefix) => builder.path_prefix(&prefix),
-            Rule::Target(target) => builder.signed_target(move |_| target.clone().into()),
             Rule::Path(path) => builder.signed_target(move |parts| match parts.uri.query() {
                 Some(query) => format!("{path}?{query}").into(),
                 None => path.clone().into(),

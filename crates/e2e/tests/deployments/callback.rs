@@ -39,6 +39,13 @@ impl Callback {
         }
     }
 
+    /// A copy of it, to the same path with a query that OSS did not sign.
+    pub fn with_other_query(mut self) -> Self {
+        let path = self.target.split('?').next().unwrap_or_default();
+        self.target = format!("{path}?admin=1");
+        self
+    }
+
     pub fn request(&self) -> Request<Body> {
         let mut request = Request::post(&self.target)
             .body(Body::from(self.body.clone()))

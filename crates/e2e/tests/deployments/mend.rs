@@ -9,8 +9,6 @@ pub enum Rule {
     AsReceived,
     /// `path_prefix("/api")`
     Prefix(String),
-    /// `signed_target(|_| "/cb?a=1".into())`
-    Target(String),
     /// `signed_target` with another path and the query that arrived.
     Path(String),
 }
@@ -20,9 +18,6 @@ pub fn rule(remedy: &Remedy) -> Option<Rule> {
     let call = remedy.rust().strip_prefix("OssCallbackLayer::builder().")?;
     if let Some(arguments) = call.strip_prefix("path_prefix(") {
         return Some(Rule::Prefix(literal(arguments)?));
-    }
-    if let Some(closure) = call.strip_prefix("signed_target(|_| ") {
-        return Some(Rule::Target(literal(closure)?));
     }
     let closure = call.strip_prefix("signed_target(|parts| match parts.uri.query() {")?;
     let (with_query, without) = closure.split_once("None => ")?;

@@ -170,7 +170,7 @@ fn deployments() -> Vec<Deployment> {
             &["proxy_pass http://app/srv/app-17/;"],
         ),
         deployment(
-            Row::new("one slash too many", CB, FORM, "path-prefix-added"),
+            Row::new("one slash too many", CB, FORM, "path-rewritten"),
             "/",
             &["proxy_pass http://app/$request_uri;"],
         ),
@@ -416,6 +416,11 @@ async fn what_nginx_breaks_is_named_and_mended() {
                 200,
                 "{name}: {remedy:?}"
             );
+            assert_eq!(
+                row.callback().with_other_query().send(broken.address).await,
+                403,
+                "{name}: {remedy:?}"
+            );
             application.follow(Rule::AsReceived);
         }
         let mut mended = mend::mended(lines, remedy);
@@ -440,7 +445,8 @@ async fn what_nginx_breaks_is_named_and_mended() {
         );
     }
     println!("behind nginx: {pasted} mended by its directives, {called} of them by a call as well");
-    assert!(pasted >= 30 && called >= 20, "{pasted} {called}");
+    // Where the query changed there is no call.
+    assert!(pasted >= 30 && called >= 19, "{pasted} {called}");
 }
 
 fn is_of_target(cause: &str) -> bool {

@@ -273,6 +273,8 @@ async fn check(program: Program) {
         let status = match mend::rule(remedy) {
             Some(rule) => {
                 application.follow(rule);
+                let other = row.callback().with_other_query();
+                assert_eq!(other.send(broken.address).await, 403, "{}", row.name);
                 row.callback().send(broken.address).await
             }
             None => row.callback().send(start(without).address).await,

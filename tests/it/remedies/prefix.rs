@@ -1,0 +1,1 @@
+OssCallbackLayer::builder().path_prefix("/api")
