@@ -334,3 +334,17 @@ fn a_reproduction_of_a_refused_request_is_refused_alike_or_has_no_signature() {
         }
     }
 }
+
+/// Programs are told, too, that an editor may have added a line end.
+#[test]
+fn an_editors_line_end_is_noted_for_programs() {
+    let signed = Request::form("/cb", "size=7");
+    let note = |request: &Request| {
+        let (_, report) = diagnose(&["--key", public_key_file()], &request.raw("\n"));
+        report["note"].as_str().map(str::to_owned)
+    };
+    let added = note(&signed.clone().body(b"size=7\n")).unwrap();
+    assert!(added.contains("an editor or a clipboard"), "{added}");
+    let arrived = signed.header("Content-Length", "7").body(b"size=7\n");
+    assert_eq!(note(&arrived), None);
+}

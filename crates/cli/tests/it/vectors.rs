@@ -111,3 +111,15 @@ fn structured_logs() {
         assert_genuine(&[], format!("2024-05-20 WARN {inside}\n").as_bytes());
     }
 }
+
+/// What `Follow TCP stream` saves: the answer, or the next request, stands right behind the body.
+#[test]
+fn a_whole_connection() {
+    for request in vectors() {
+        let length = request.body.len().to_string();
+        let raw = request.header("Content-Length", &length).raw("\r\n");
+        let answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}";
+        assert_genuine(&[], &[&raw[..], answer].concat());
+        assert_genuine(&[], &[&raw[..], &raw[..]].concat());
+    }
+}
