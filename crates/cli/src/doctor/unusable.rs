@@ -13,6 +13,10 @@ pub(crate) enum Unusable {
     TooLarge,
     /// None of the forms fits.
     NoRequest,
+    /// The target has a blank in it, which no target has that a server took.
+    BlankInTarget,
+    /// The query is there only as parameters: its order and encoding, which were signed, are lost.
+    QueryParsed,
     /// The signature is the key's, and there is no body to go on with.
     BodyMissing,
     /// The library does not take the request.

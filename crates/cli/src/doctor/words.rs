@@ -585,6 +585,18 @@ pub(crate) fn unusable(lang: Lang, unusable: &Unusable) -> String {
                 "没有找到请求；查找的是{forms}"
             )
         }
+        Unusable::BlankInTarget => say!(
+            lang,
+            "the request target in the input has a blank in it, so it is not as it arrived; looked for one \
+             such as /path?a=b%20c",
+            "输入中的请求目标含有空白，因此不是收到时的原样；需要的是 /path?a=b%20c 这样的目标"
+        ),
+        Unusable::QueryParsed => say!(
+            lang,
+            "the input holds the parameters of the query without their order and encoding, which are signed; \
+             looked for the query as it arrived (a target with `?`, or rawQueryString)",
+            "输入中只有解析后的查询参数，缺少被签名的顺序与编码；需要的是收到时的原始查询串（带 `?` 的目标，或 rawQueryString）"
+        ),
         Unusable::BodyMissing => say!(
             lang,
             "the capture holds no body; looked for one behind the headers: give it with --body FILE",
