@@ -25,6 +25,8 @@ pub(crate) enum Unusable {
     LocalKeyNeeded,
     /// The key that was given, or that the request names, is not there.
     Key(KeyError),
+    /// Standard input was to be more than one of the request, its body and the key.
+    StandardInputTwice,
     /// A file that cannot be read.
     Unreadable { file: String, error: String },
 }

@@ -614,6 +614,11 @@ pub(crate) fn unusable(lang: Lang, unusable: &Unusable) -> String {
             "请求指明的是本地 OSS 的公钥，它没有公开发布；在输入的 ready 行中查找过：请用 --key FILE 给出（GET /_oss/key.pem，或 local-oss --key-pem）"
         ),
         Unusable::Key(error) => key_error(lang, error),
+        Unusable::StandardInputTwice => say!(
+            lang,
+            "standard input can be only one of the request, --body and --key: give the others as files",
+            "标准输入只能用作请求、--body 与 --key 之一：其余请用文件给出"
+        ),
         Unusable::Unreadable { file, error } => say!(
             lang,
             "cannot read {file}: {error}",
