@@ -105,14 +105,19 @@ impl Found {
             }
         }
         let around = around.with(object);
-        let has_headers = object.contains_key("headers")
+        let has_headers = object
+            .get("headers")
+            .is_some_and(|headers| !headers.is_null())
             || object
                 .keys()
                 .any(|name| part(name) == Some(Part::Header("authorization")));
         if has_headers && around.target.is_some() {
             let capture = of_headers(object, around);
             let rank = u8::from(capture.headers.contains_key("authorization"));
-            return self.add(rank, capture);
+            // A text without a header in it is no map of headers.
+            if !capture.headers.is_empty() || text(object, "headers").is_none() {
+                return self.add(rank, capture);
+            }
         }
         object.values().for_each(|value| self.walk(value, around));
     }
@@ -156,11 +161,10 @@ impl<'a> Around<'a> {
                 Some(Part::Method) if value.bytes().all(|byte| byte.is_ascii_uppercase()) => {
                     self.method = Some(value);
                 }
+                // A path may stand beside the whole target.
+                Some(Part::Target) if own_target.is_some_and(|own| own.contains('?')) => {}
                 Some(Part::Target) if value.starts_with('/') || value.contains("://") => {
-                    // A path may stand beside the whole target.
-                    if !own_target.is_some_and(|own| own.contains('?')) {
-                        own_target = Some(value);
-                    }
+                    own_target = Some(value);
                 }
                 Some(Part::Query) => self.query = Some(value),
                 Some(Part::Body) => self.body = Some(value),
@@ -213,7 +217,9 @@ fn of_headers(object: &Map<String, Value>, around: Around<'_>) -> Capture {
             _ => target.to_owned(),
         },
         body: around.body(),
-        is_query_parsed: around.has_parameters && around.query.is_none() && !target.contains('?'),
+        is_query_parsed: around.has_parameters
+            && around.query.is_none_or(str::is_empty)
+            && !target.contains('?'),
         ..Capture::default()
     };
     match object.get("headers") {
@@ -379,6 +385,7 @@ mod tests {
             (r#""queryStringParameters":{"id":"1"}"#, true),
             (r#""multiValueQueryStringParameters":{"id":["1"]}"#, true),
             (r#""query":{"id":"1"}"#, true),
+            (r#""query":"","queryStringParameters":{"id":"1"}"#, true),
             (r#""queryStringParameters":null"#, false),
             (
                 r#""queryStringParameters":{"id":"1"},"rawQueryString":"id=1""#,
@@ -405,7 +412,15 @@ mod tests {
 
     #[test]
     fn json_without_a_request_has_none() {
-        for text in ["{}", "[]", "{\"headers\":{}}", "{\"path\":\"/\"}", "{"] {
+        for text in [
+            "{\"path\":\"/\",\"headers\":\"3 of them\"}",
+            "{}",
+            "[]",
+            "{\"headers\":{}}",
+            "{\"path\":\"/\"}",
+            "{\"path\":\"/\",\"headers\":null}",
+            "{",
+        ] {
             assert!(read(text).is_none(), "{text}");
         }
     }
