@@ -4,14 +4,13 @@
 //!    URL that is missing, malformed or foreign is a finding of its own, the published v1 key.
 //! 2. The key in a log of the local OSS counts if its fingerprint is the one in the key URL.
 //! 3. The library diagnoses. What its [`Verifier`] refuses besides (a second header, a method, another
-//!    signature version) is told from what was changed.
-//!    What a [`KeyStore`] says of a malformed or foreign key URL comes before what the signature is.
+//!    signature version) is told from what was changed. What a [`KeyStore`] says of a malformed or
+//!    foreign key URL comes before what the signature is.
 //! 4. A key URL that is missing is not held against a genuine signature: captures leave headers out. It
 //!    is said, as the layer asks for one.
 //! 5. Without a body, only what the headers alone decide is a diagnosis.
 
 use std::{
-    future::Future,
     pin::pin,
     task::{Context, Poll, Waker},
 };
