@@ -2,7 +2,6 @@
 
 use std::{
     error::Error,
-    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -36,7 +35,7 @@ pub(crate) enum Command {
     ///
     /// The exit status is 0 if it is, and 1 if it is not.
     Check {
-        /// A PEM file
+        /// A PEM file; - is standard input
         file: PathBuf,
     },
 }
@@ -61,16 +60,16 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn check(file: &Path) -> Result<ExitCode, Box<dyn Error>> {
-    match public_keys::from_file(file) {
+    let text = public_keys::read(file)?;
+    match public_keys::from_text(file, &text) {
         Ok(key) => {
             output::print(&format!("{}{}", facts(&key), relation(&key)))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(error @ KeyError::Unsuitable { .. }) => {
-            let what = fs::read_to_string(file)
-                .ok()
-                .and_then(|text| what_it_is(&text));
-            let what = what.map(|what| format!(" ({what})")).unwrap_or_default();
+            let what = what_it_is(&text)
+                .map(|what| format!(" ({what})"))
+                .unwrap_or_default();
             Err(format!("{error}{what}").into())
         }
         Err(error) => Err(error.into()),

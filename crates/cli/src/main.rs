@@ -79,8 +79,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
         Err(help) => {
-            print!("{help}");
-            return ExitCode::SUCCESS;
+            return match output::print(&help.to_string()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            };
         }
     };
     let result = match cli.command {

@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -71,8 +71,10 @@ pub(crate) fn man(args: &ManArgs, mut command: Command) -> Result<ExitCode, Box<
 }
 
 fn write_pages(dir: &Path, command: &Command, name: &str) -> Result<(), Box<dyn Error>> {
-    fs::create_dir_all(dir)?;
-    fs::write(dir.join(format!("{name}.1")), page(command, name)?)?;
+    let named = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    fs::create_dir_all(dir).map_err(|error| named(dir, error))?;
+    let file = dir.join(format!("{name}.1"));
+    fs::write(&file, page(command, name)?).map_err(|error| named(&file, error))?;
     for subcommand in command
         .get_subcommands()
         .filter(|subcommand| subcommand.get_name() != "help")

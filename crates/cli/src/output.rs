@@ -9,10 +9,16 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
 
 /// Prints what need not be text.
 pub(crate) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+    print_if_read(bytes).map(drop)
+}
+
+/// Prints, and says whether anyone still reads: without a reader, there is nothing to go on for.
+pub(crate) fn print_if_read(bytes: &[u8]) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

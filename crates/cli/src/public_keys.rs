@@ -4,7 +4,11 @@
 //! 2. A URL must be on the library's allowlist, the file one that the library reads.
 //! 3. The published v1 key is built in: its URL needs no network here, except for `key fetch`.
 
-use std::{fmt, fs, io::Read, path::Path};
+use std::{
+    fmt, fs,
+    io::{self, Read},
+    path::Path,
+};
 
 use oss_callback::{ConfigError, KeyUrl, KeyUrlPolicy, PublicKey};
 
@@ -47,17 +51,43 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
-/// Reads a key from a file.
+/// Reads a key from a file; `-` is standard input.
 pub(crate) fn from_file(file: &Path) -> Result<PublicKey, KeyError> {
-    let from = file.display().to_string();
+    from_text(file, &read(file)?)
+}
+
+/// The text of a file; `-` is standard input.
+pub(crate) fn read(file: &Path) -> Result<String, KeyError> {
     let mut text = String::new();
-    fs::File::open(file)
-        .and_then(|open| open.take(MAX_FILE_LEN).read_to_string(&mut text))
-        .map_err(|error| KeyError::Unreadable {
-            file: from.clone(),
-            error: error.to_string(),
-        })?;
-    PublicKey::from_pem(&text).map_err(|error| KeyError::Unsuitable { from, error })
+    let read = match file == Path::new("-") {
+        true => io::stdin()
+            .lock()
+            .take(MAX_FILE_LEN)
+            .read_to_string(&mut text),
+        false => {
+            fs::File::open(file).and_then(|open| open.take(MAX_FILE_LEN).read_to_string(&mut text))
+        }
+    };
+    read.map_err(|error| KeyError::Unreadable {
+        file: name(file),
+        error: error.to_string(),
+    })?;
+    Ok(text)
+}
+
+/// The key that a file holds.
+pub(crate) fn from_text(file: &Path, text: &str) -> Result<PublicKey, KeyError> {
+    PublicKey::from_pem(text).map_err(|error| KeyError::Unsuitable {
+        from: name(file),
+        error,
+    })
+}
+
+fn name(file: &Path) -> String {
+    match file == Path::new("-") {
+        true => "standard input".to_owned(),
+        false => file.display().to_string(),
+    }
 }
 
 /// The key URL in canonical form, if the allowlist has it.

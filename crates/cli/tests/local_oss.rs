@@ -349,3 +349,27 @@ fn upload_until_killed(
     }
     unreachable!("the server is killed")
 }
+
+/// `local-oss | head`: whoever reads no more ends it, without a complaint.
+#[test]
+fn it_ends_quietly_when_its_reader_is_gone() {
+    let mut child = command(&["--port", "0", "--json", "--open"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut ready = String::new();
+    lines.read_line(&mut ready).unwrap();
+    drop(lines);
+    let ready: Value = serde_json::from_str(&ready).unwrap();
+    let address = ready["endpoint"].as_str().unwrap();
+    let address = address.strip_prefix("http://").unwrap();
+    // An event, whose line nobody reads.
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = "PUT /bucket-1/a.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx";
+    stream.write_all(head.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

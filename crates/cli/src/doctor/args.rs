@@ -16,11 +16,11 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 
-    /// The request's body, byte for byte, if the capture does not hold it
+    /// The request's body, byte for byte, if the capture does not hold it; - is standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) body: Option<PathBuf>,
 
-    /// Public key: a PEM file, or an allowlisted URL
+    /// Public key: a PEM file (- is standard input), or an allowlisted URL
     ///
     /// Without it, the key that the request names: built in for the published v1 key, fetched for other
     /// versions of it. A key of the local OSS has to be given, `GET /_oss/key.pem`, unless its log's ready
@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE|URL")]
     pub(crate) key: Option<String>,
 
-    /// One JSON object instead of text
+    /// One JSON object instead of text; what is wrong with the flags is said in text
     #[arg(long)]
     pub(crate) json: bool,
 

@@ -4,16 +4,22 @@
 //!    URL that is missing, malformed or foreign is a finding of its own, the published v1 key.
 //! 2. The key in a log of the local OSS counts if its fingerprint is the one in the key URL.
 //! 3. The library diagnoses. What its [`Verifier`] refuses besides (a second header, a method, another
-//!    signature version) is told from what was changed.
+//!    signature version) is told from what was changed. What a [`KeyStore`] says of a malformed or
+//!    foreign key URL comes before what the signature is.
 //! 4. A key URL that is missing is not held against a genuine signature: captures leave headers out. It
 //!    is said, as the layer asks for one.
 //! 5. Without a body, only what the headers alone decide is a diagnosis.
+
+use std::{
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue};
 use md5::{Digest, Md5};
 use oss_callback::{
-    PublicKey, Verifier,
+    KeyStore, PublicKey, Rejection, RejectionKind, Verifier,
     diagnose::{Cause, Diagnosis, Evidence, Message, Verdict, diagnose},
 };
 
@@ -233,20 +239,42 @@ fn refusal(capture: &Capture, diagnosis: &Diagnosis, key: &UsedKey) -> Option<Re
         );
     }
     let verified = Verifier::new(key.key.clone()).verify(&target, &headers, body);
-    match verified {
-        Err(rejection) => Some(Refusal {
-            status: rejection.status().as_u16(),
-            code: rejection.code().to_owned(),
-            message: rejection.message().to_owned(),
-        }),
-        Ok(_) if key.origin == KeyOrigin::Assumed && key.named != NamedUrl::Missing => {
-            Some(Refusal {
-                status: 403,
-                code: "KeyUrlNotAllowed".to_owned(),
-                message: "the public key URL is not allowed".to_owned(),
-            })
-        }
-        Ok(_) => None,
+    // A layer looks the key up before it opens the signature.
+    let rejection = match verified.err() {
+        Some(rejection) if !is_of_signature(&rejection) => Some(rejection),
+        rejection => key_url_rejection(&headers, key).or(rejection),
+    };
+    rejection.map(|rejection| Refusal {
+        status: rejection.status().as_u16(),
+        code: rejection.code().to_owned(),
+        message: rejection.message().to_owned(),
+    })
+}
+
+fn is_of_signature(rejection: &Rejection) -> bool {
+    matches!(
+        rejection.kind(),
+        RejectionKind::InvalidSignature(_) | RejectionKind::InvalidHeader("authorization")
+    )
+}
+
+/// What a layer says of a key URL that leads to no key. A foreign one may be pinned there, and is if its
+/// key was given; no layer can pin a malformed one.
+fn key_url_rejection(headers: &HeaderMap, key: &UsedKey) -> Option<Rejection> {
+    match key.named {
+        NamedUrl::Malformed => {}
+        NamedUrl::Foreign(_) if key.origin == KeyOrigin::Assumed => {}
+        _ => return None,
+    }
+    let store = KeyStore::builder().build().ok()?;
+    // Such a URL is refused without waiting for anything.
+    let mut answer = pin!(store.resolve(headers));
+    match answer
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Ready(answer) => answer.err(),
+        Poll::Pending => None,
     }
 }
 

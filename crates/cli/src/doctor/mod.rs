@@ -66,14 +66,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn examine(args: &Args, lang: Lang) -> Result<Examination, Unusable> {
-    let file = args.file.as_deref().filter(|file| *file != Path::new("-"));
-    let input = match file {
-        Some(file) => read_file(file)?,
-        None => read_stdin(lang)?,
-    };
-    let mut capture = input::read(&input)?;
+    let dash = Path::new("-");
+    let file = args.file.as_deref().unwrap_or(dash);
+    let key_file = args.key.as_deref().map(Path::new);
+    let read_from = [Some(file), args.body.as_deref(), key_file];
+    if read_from.iter().filter(|from| **from == Some(dash)).count() > 1 {
+        return Err(Unusable::StandardInputTwice);
+    }
+    let mut capture = input::read(&read(file, lang)?)?;
     if let Some(file) = &args.body {
-        capture.body = Some(read_file(file)?.into());
+        capture.body = Some(read(file, lang)?.into());
     }
     let key = args.key.as_deref().map(given_key).transpose()?;
     Examination::new(capture, key)
@@ -85,6 +87,14 @@ fn given_key(key: &str) -> Result<PublicKey, Unusable> {
         false => public_keys::from_file(Path::new(key)),
     }
     .map_err(Unusable::Key)
+}
+
+/// A file, or standard input for `-`.
+fn read(file: &Path, lang: Lang) -> Result<Vec<u8>, Unusable> {
+    match file == Path::new("-") {
+        true => read_stdin(lang),
+        false => read_file(file),
+    }
 }
 
 /// Says to people at a terminal that they are waited for.

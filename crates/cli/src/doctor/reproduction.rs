@@ -5,8 +5,9 @@
 //! 2. The masked text is signed again, with a [key](KEY_URL) that is printed in this command's source:
 //!    no signature of the service leaves the machine. The doctor knows that key, so whoever gets the
 //!    text can give it to `oss-callback doctor`.
-//! 3. It is [faithful](Reproduction::is_faithful) only if its diagnosis is that of the original. If it
-//!    is not, or what was signed is not known, the signature is left out.
+//! 3. It is [faithful](Reproduction::is_faithful) only if the doctor says the same of it as of the
+//!    original: diagnosis and refusal. If it does not, or what was signed is not known, the signature is
+//!    left out. The reproduction has a key URL of its own, so a refusal of the original's is lost.
 
 use std::fmt::Write;
 
@@ -14,11 +15,11 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use md5::{Digest, Md5};
 use oss_callback::{
     PublicKey,
-    diagnose::{CapturedRequest, Diagnosis, Evidence, Message, diagnose},
+    diagnose::{Diagnosis, Evidence, Message},
     test_util::CallbackSigner,
 };
 
-use super::{examination::Examination, mask};
+use super::{examination::Examination, input, mask};
 
 /// Nothing can be fetched from it, and no layer has it on its allowlist.
 pub(crate) const KEY_URL: &str = "https://oss-callback-reproduction.invalid/key.pem";
@@ -73,7 +74,7 @@ impl Reproduction {
         if let (Some(received), Some(signed)) = (&received, &signed) {
             let authorization = authorization(signed, &examination.diagnosis);
             let text = render(examination, received, Some(signed), &authorization, KEY_URL);
-            if is_same(&text, &examination.diagnosis) {
+            if is_same(&text, examination) {
                 return Self {
                     text,
                     is_faithful: true,
@@ -200,7 +201,11 @@ fn render(
         line("Authorization", value);
     }
     if signed.is_some() {
-        line("x-oss-pub-key-url", &BASE64_STANDARD.encode(key_url));
+        // Twice if it was twice, and once if the capture left it out.
+        let times = capture.headers.get_all("x-oss-pub-key-url").iter().count();
+        for _ in 0..times.max(1) {
+            line("x-oss-pub-key-url", &BASE64_STANDARD.encode(key_url));
+        }
     }
     if let Some(length) = capture.header("content-length") {
         line("Content-Length", length);
@@ -209,7 +214,8 @@ fn render(
         line("Content-MD5", &md5);
     }
     for name in KEPT {
-        if let Some(value) = capture.header(name) {
+        let values = capture.headers.get_all(name).iter();
+        for value in values.filter_map(|value| value.to_str().ok()) {
             line(name, value);
         }
     }
@@ -251,12 +257,14 @@ fn content_md5(
     Some(BASE64_STANDARD.encode(Md5::digest(body)))
 }
 
-fn is_same(text: &str, original: &Diagnosis) -> bool {
-    let Ok(request) = CapturedRequest::parse(text.as_bytes()) else {
+fn is_same(text: &str, original: &Examination) -> bool {
+    let masked = input::read(text.as_bytes()).and_then(|capture| Examination::new(capture, None));
+    let Ok(masked) = masked else {
         return false;
     };
-    let masked = diagnose(&request, &public_key());
-    masked.verdict() == original.verdict()
-        && masked.cause() == original.cause()
-        && masked.also() == original.also()
+    let code = |of: &Examination| of.refusal.as_ref().map(|refusal| refusal.code.clone());
+    masked.diagnosis.verdict() == original.diagnosis.verdict()
+        && masked.diagnosis.cause() == original.diagnosis.cause()
+        && masked.diagnosis.also() == original.diagnosis.also()
+        && code(&masked) == code(original)
 }

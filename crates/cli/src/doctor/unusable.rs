@@ -13,6 +13,10 @@ pub(crate) enum Unusable {
     TooLarge,
     /// None of the forms fits.
     NoRequest,
+    /// The target has a blank in it, which no target has that a server took.
+    BlankInTarget,
+    /// The query is there only as parameters: its order and encoding, which were signed, are lost.
+    QueryParsed,
     /// The signature is the key's, and there is no body to go on with.
     BodyMissing,
     /// The library does not take the request.
@@ -21,6 +25,8 @@ pub(crate) enum Unusable {
     LocalKeyNeeded,
     /// The key that was given, or that the request names, is not there.
     Key(KeyError),
+    /// Standard input was to be more than one of the request, its body and the key.
+    StandardInputTwice,
     /// A file that cannot be read.
     Unreadable { file: String, error: String },
 }

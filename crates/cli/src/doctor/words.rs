@@ -604,6 +604,18 @@ pub(crate) fn unusable(lang: Lang, unusable: &Unusable) -> String {
                 "没有找到请求；查找的是{forms}"
             )
         }
+        Unusable::BlankInTarget => say!(
+            lang,
+            "the request target in the input has a blank in it, so it is not as it arrived; looked for one \
+             such as /path?a=b%20c",
+            "输入中的请求目标含有空白，因此不是收到时的原样；需要的是 /path?a=b%20c 这样的目标"
+        ),
+        Unusable::QueryParsed => say!(
+            lang,
+            "the input holds the parameters of the query without their order and encoding, which are signed; \
+             looked for the query as it arrived (a target with `?`, or rawQueryString)",
+            "输入中只有解析后的查询参数，缺少被签名的顺序与编码；需要的是收到时的原始查询串（带 `?` 的目标，或 rawQueryString）"
+        ),
         Unusable::BodyMissing => say!(
             lang,
             "the capture holds no body; looked for one behind the headers: give it with --body FILE",
@@ -621,6 +633,11 @@ pub(crate) fn unusable(lang: Lang, unusable: &Unusable) -> String {
             "请求指明的是本地 OSS 的公钥，它没有公开发布；在输入的 ready 行中查找过：请用 --key FILE 给出（GET /_oss/key.pem，或 local-oss --key-pem）"
         ),
         Unusable::Key(error) => key_error(lang, error),
+        Unusable::StandardInputTwice => say!(
+            lang,
+            "standard input can be only one of the request, --body and --key: give the others as files",
+            "标准输入只能用作请求、--body 与 --key 之一：其余请用文件给出"
+        ),
         Unusable::Unreadable { file, error } => say!(
             lang,
             "cannot read {file}: {error}",

@@ -76,7 +76,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FAULT")]
     fault: Option<Fault>,
 
-    /// One JSON object a line
+    /// One JSON object a line; what is wrong with the flags is said in text
     #[arg(long)]
     pub(crate) json: bool,
 

@@ -4,14 +4,12 @@ mod args;
 mod choices;
 mod print;
 
-use std::{
-    error::Error,
-    io::{self, Write},
-};
+use std::{error::Error, io};
 
 pub(crate) use self::args::Args;
+use crate::output;
 
-/// Runs until a signal stops it.
+/// Runs until a signal stops it, or the reader of its lines is gone.
 pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -29,16 +27,16 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     } else {
         print::ready_text(&oss, &args)
     };
-    line(&ready)?;
+    let mut is_read = line(&ready)?;
     if args.print_key {
-        line(&if args.json {
+        is_read &= line(&if args.json {
             print::private_key_json(oss.key())
         } else {
             oss.key().to_private_pem()
         })?;
     }
     tokio::pin!(stop);
-    loop {
+    while is_read {
         let event = tokio::select! {
             event = events.next() => event,
             () = &mut stop => break,
@@ -49,17 +47,15 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
         } else {
             print::event_text(&event)
         };
-        line(&text)?;
+        is_read = line(&text)?;
     }
     oss.shutdown().await;
     Ok(())
 }
 
-/// Writes and flushes a line: the reader of a pipe may be waiting for it.
-fn line(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
-    out.flush()
+/// Writes and flushes a line: the reader of a pipe may be waiting for it, or may be gone.
+fn line(text: &str) -> io::Result<bool> {
+    output::print_if_read(format!("{text}\n").as_bytes())
 }
 
 /// Completes on Ctrl-C, or on the SIGTERM of an init system or a container runtime. The handlers are

@@ -149,7 +149,12 @@ fn a_foreign_key_url_is_refused_though_the_signature_may_be_genuine() {
     let official = "POST /index.php?id=1&index=2 HTTP/1.1\n\
         Authorization: kKQeGTRccDKyHB3H9vF+xYMSrmhMZjzzl2/kdD1ktNVgbWEfYTQG0G2SU/RaHBovRCE8OkQDjC3uG33esH2txA==\n";
     for (line, code) in [
-        ("x-oss-pub-key-url: ***\n".to_owned(), "KeyUrlNotAllowed"),
+        ("x-oss-pub-key-url: !!\n".to_owned(), "InvalidHeader"),
+        // Base64 without its `=`.
+        ("x-oss-pub-key-url: aHR0cDo\n".to_owned(), "InvalidHeader"),
+        // Base64 of nothing, and of what is no text.
+        ("x-oss-pub-key-url:\n".to_owned(), "KeyUrlNotAllowed"),
+        ("x-oss-pub-key-url: /w==\n".to_owned(), "KeyUrlNotAllowed"),
         (
             format!(
                 "x-oss-pub-key-url: {}\n",
@@ -167,6 +172,12 @@ fn a_foreign_key_url_is_refused_though_the_signature_may_be_genuine() {
             "{report}"
         );
         assert_eq!(report["key"]["origin"], "assumed");
+        let status = if code == "InvalidHeader" { 400 } else { 403 };
+        assert_eq!(report["refusal"]["status"], status, "{report}");
+        assert_eq!(
+            report["uploader"]["message"],
+            format!("Error status : {status}.")
+        );
     }
     // A capture may have left it out.
     let text = format!("{official}\nbucket=yonghu-test");
@@ -275,4 +286,65 @@ fn a_reproduction_never_shows_the_signature_of_the_request() {
         let reproduction = text.split_once("```http\n").unwrap().1;
         assert!(!reproduction.contains(&signature.1), "{reproduction}");
     }
+}
+
+/// The doctor says the same of a reproduction, the refusal too, or it does not claim so.
+#[test]
+fn a_reproduction_of_a_refused_request_is_refused_alike_or_has_no_signature() {
+    let genuine = Request::form("/cb", "size=7");
+    let repeated = |name: &str, value: &str| {
+        let mut request = genuine.clone();
+        request.headers.push((name.to_owned(), value.to_owned()));
+        request
+    };
+    let key_url = genuine.headers[5].1.clone();
+    for (request, code, is_faithful) in [
+        (
+            repeated("x-oss-pub-key-url", &key_url),
+            "DuplicateHeader",
+            true,
+        ),
+        (
+            repeated("Content-Type", "text/plain"),
+            "DuplicateHeader",
+            true,
+        ),
+        (
+            genuine.clone().header("Content-Encoding", "gzip"),
+            "UnsupportedMediaType",
+            true,
+        ),
+        (
+            genuine.clone().header("x-oss-pub-key-url", "!!"),
+            "InvalidHeader",
+            false,
+        ),
+    ] {
+        let (status, here) = diagnose(&["--key", public_key_file()], &request.raw("\n"));
+        assert_eq!((status, &here["refusal"]["code"]), (1, &code.into()));
+        let page = page(&[], &request);
+        let claims = page.contains("says the same of it as of the original");
+        assert_eq!(claims, is_faithful, "{page}");
+        let pasted = page.split_once("```http\n").unwrap().1;
+        assert_eq!(pasted.contains("<redacted, "), !is_faithful, "{page}");
+        if is_faithful {
+            let (status, there) = diagnose(&[], page.as_bytes());
+            assert_eq!((status, &there["verdict"]), (1, &here["verdict"]), "{page}");
+            assert_eq!(there["refusal"]["code"], code, "{page}");
+        }
+    }
+}
+
+/// Programs are told, too, that an editor may have added a line end.
+#[test]
+fn an_editors_line_end_is_noted_for_programs() {
+    let signed = Request::form("/cb", "size=7");
+    let note = |request: &Request| {
+        let (_, report) = diagnose(&["--key", public_key_file()], &request.raw("\n"));
+        report["note"].as_str().map(str::to_owned)
+    };
+    let added = note(&signed.clone().body(b"size=7\n")).unwrap();
+    assert!(added.contains("an editor or a clipboard"), "{added}");
+    let arrived = signed.header("Content-Length", "7").body(b"size=7\n");
+    assert_eq!(note(&arrived), None);
 }

@@ -140,6 +140,39 @@ fn a_body_file_replaces_the_captured_body() {
     assert_eq!(diagnose(&args[..2], &pasted).1["cause"], "body-newline");
 }
 
+#[test]
+fn a_dash_is_standard_input_for_the_body_and_the_key_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("request.http");
+    let file = file.to_str().unwrap();
+    let request = Request::form("/cb", "size=7");
+    fs::write(file, request.clone().body(b"size=8").raw("\n")).unwrap();
+    let key = public_key_file();
+    let body = [file, "--key", key, "--body", "-"];
+    assert_eq!(diagnose(&body, b"size=7").0, 0);
+    assert_eq!(diagnose(&body, b"size=6").0, 1);
+    fs::write(file, request.raw("\n")).unwrap();
+    let pem = fs::read(key).unwrap();
+    assert_eq!(diagnose(&[file, "--key", "-"], &pem).0, 0);
+    let no_key = diagnose(&[file, "--key", "-"], b"x").1;
+    let message = no_key["message"].as_str().unwrap();
+    assert!(message.contains("standard input"), "{message}");
+
+    for twice in [
+        &["--body", "-"][..],
+        &["-", "--key", "-"],
+        &[file, "--body", "-", "--key", "-"],
+    ] {
+        let (status, report) = diagnose(twice, &request.raw("\n"));
+        let message = report["message"].as_str().unwrap();
+        assert_eq!(status, 2, "{report}");
+        assert!(
+            message.contains("standard input can be only one"),
+            "{message}"
+        );
+    }
+}
+
 /// A local OSS calls an application that refuses. Its log has the key, the request, and the end of it.
 #[test]
 fn the_log_of_the_local_oss() {

@@ -65,6 +65,14 @@ fn a_file_is_checked() {
         assert!(error.contains(says) && error.contains("key.pem"), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
+    let output = run(&["key", "check", "-"], v1.as_bytes());
+    assert!(stdout(&output).contains("It is the published v1 key"));
+    let output = run(&["key", "check", "-"], b"<html>");
+    let error = stderr(&output);
+    assert!(
+        error.contains("standard input") && error.contains("web page"),
+        "{error}"
+    );
     let output = run(&["key", "check", "/nonexistent"], b"");
     assert_eq!(output.status.code(), Some(1));
 }

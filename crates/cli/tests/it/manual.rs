@@ -74,6 +74,13 @@ fn every_subcommand_has_a_man_page() {
     );
     assert!(page.contains(".TH oss-callback-key-fetch 1"), "{page}");
 
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let not_a_directory = file.join("man1").display().to_string();
+    let output = run(&["man", "--out-dir", &not_a_directory], b"");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains(&not_a_directory), "{output:?}");
+
     let output = run(&["man", "nonsense"], b"");
     assert!(!output.status.success() && stderr(&output).contains("nonsense"));
 }

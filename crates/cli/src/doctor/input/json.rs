@@ -5,15 +5,19 @@
 //!    it ended; a `ready` line gives the key.
 //! 3. Any other object counts that has `headers`, or has them among its own fields as access logs do.
 //!    Method, target and body may stand beside them, or in an object around it.
-//! 4. Of several, the last that failed counts, then the last with an `Authorization`, then the last.
-//! 5. A body that was parsed into an object is none: its bytes are lost.
+//! 4. Headers that were logged as a string are read as [log text](super::log).
+//! 5. Of several, the last that failed counts, then the last with an `Authorization`, then the last.
+//! 6. A body that was parsed into an object is none: its bytes are lost. A query that was parsed is
+//!    [marked](Capture::is_query_parsed).
+//! 7. Without a request that has a signature, the texts that the documents wrap (a container's `log`, a
+//!    logger's `message` or `msg`) are read as if they stood alone: in any form.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::{
-    Capture, Failure, Record,
+    Capture, Failure, Record, log,
     names::{Part, part},
     request_line,
 };
@@ -34,12 +38,19 @@ pub(super) fn read(text: &str) -> Option<Capture> {
             found.walk(&document, Around::default());
         }
     }
-    found.into_best()
+    match &found.best {
+        Some((1.., _)) => found.into_best(),
+        _ if found.wrapped.is_empty() => found.into_best(),
+        // What is wrapped is shorter than what wraps it, so this ends.
+        _ => super::find(found.wrapped.as_bytes()).or_else(|| found.into_best()),
+    }
 }
 
 #[derive(Default)]
 struct Found {
     best: Option<(u8, Capture)>,
+    /// The texts of log messages, one after the other.
+    wrapped: String,
     /// Of the `ready` line.
     public_key_pem: Option<String>,
 }
@@ -52,6 +63,8 @@ struct Around<'a> {
     query: Option<&'a str>,
     body: Option<&'a str>,
     is_base64: bool,
+    /// Whether the query's parameters are there.
+    has_parameters: bool,
 }
 
 impl Found {
@@ -83,15 +96,28 @@ impl Found {
             });
             return self.add(rank, capture);
         }
+        for name in ["log", "message", "msg"] {
+            if let Some(wrapped) = text(object, name) {
+                self.wrapped.push_str(wrapped);
+                if !wrapped.ends_with('\n') {
+                    self.wrapped.push('\n');
+                }
+            }
+        }
         let around = around.with(object);
-        let has_headers = object.contains_key("headers")
+        let has_headers = object
+            .get("headers")
+            .is_some_and(|headers| !headers.is_null())
             || object
                 .keys()
                 .any(|name| part(name) == Some(Part::Header("authorization")));
         if has_headers && around.target.is_some() {
             let capture = of_headers(object, around);
             let rank = u8::from(capture.headers.contains_key("authorization"));
-            return self.add(rank, capture);
+            // A text without a header in it is no map of headers.
+            if !capture.headers.is_empty() || text(object, "headers").is_none() {
+                return self.add(rank, capture);
+            }
         }
         object.values().for_each(|value| self.walk(value, around));
     }
@@ -122,27 +148,35 @@ fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 impl<'a> Around<'a> {
     /// What the object says itself comes first.
     fn with(mut self, object: &'a Map<String, Value>) -> Self {
+        let mut own_target: Option<&str> = None;
         for (name, value) in object {
             let Some(value) = value.as_str() else {
+                let is_query = part(name) == Some(Part::Query)
+                    || ["queryStringParameters", "multiValueQueryStringParameters"]
+                        .contains(&name.as_str());
+                self.has_parameters |= is_query && !is_empty(value);
                 continue;
             };
             match part(name) {
                 Some(Part::Method) if value.bytes().all(|byte| byte.is_ascii_uppercase()) => {
                     self.method = Some(value);
                 }
+                // A path may stand beside the whole target.
+                Some(Part::Target) if own_target.is_some_and(|own| own.contains('?')) => {}
                 Some(Part::Target) if value.starts_with('/') || value.contains("://") => {
-                    self.target = Some(value);
+                    own_target = Some(value);
                 }
                 Some(Part::Query) => self.query = Some(value),
                 Some(Part::Body) => self.body = Some(value),
                 Some(Part::RequestLine) => {
                     if let Some((method, target)) = request_line(value) {
-                        (self.method, self.target) = (Some(method), Some(target));
+                        (self.method, own_target) = (Some(method), Some(target));
                     }
                 }
                 _ => {}
             }
         }
+        self.target = own_target.or(self.target);
         // HAR has it so.
         let post_data = object.get("postData").and_then(Value::as_object);
         if let Some(body) = post_data.and_then(|data| text(data, "text")) {
@@ -163,6 +197,15 @@ impl<'a> Around<'a> {
     }
 }
 
+/// Whether a value holds nothing, as `null` and `{}` do.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Object(object) => object.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        _ => true,
+    }
+}
+
 fn of_headers(object: &Map<String, Value>, around: Around<'_>) -> Capture {
     let target = around.target.unwrap_or_default();
     let mut capture = Capture {
@@ -174,6 +217,9 @@ fn of_headers(object: &Map<String, Value>, around: Around<'_>) -> Capture {
             _ => target.to_owned(),
         },
         body: around.body(),
+        is_query_parsed: around.has_parameters
+            && around.query.is_none_or(str::is_empty)
+            && !target.contains('?'),
         ..Capture::default()
     };
     match object.get("headers") {
@@ -183,6 +229,7 @@ fn of_headers(object: &Map<String, Value>, around: Around<'_>) -> Capture {
             }
         }
         Some(Value::Array(headers)) => add_list(&mut capture, headers),
+        Some(Value::String(headers)) => log::add_headers(headers, &mut capture),
         _ => {
             for (name, value) in object {
                 if let Some(Part::Header(name)) = part(name) {
@@ -283,6 +330,79 @@ mod tests {
     }
 
     #[test]
+    fn headers_in_a_string_are_read_as_log_text() {
+        for headers in [
+            r#"{\"authorization\": \"s\", \"host\": \"h\"}"#,
+            "map[Authorization:[s] Host:[h]]",
+            r"Authorization: s\nHost: h",
+        ] {
+            let text = format!(
+                r#"{{"span":{{"method":"POST","uri":"/cb?a=1","headers":"{headers}"}},"fields":{{"message":"hi"}}}}"#
+            );
+            let capture = read(&text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(capture.target, "/cb?a=1", "{text}");
+            assert_eq!(capture.headers["authorization"], "s", "{text}");
+            assert_eq!(capture.headers["host"], "h", "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrapped_text_is_read_in_any_form() {
+        let json = r#"{"req":{"url":"/cb?a=1","headers":{"authorization":"s"}}}"#;
+        for lines in [
+            &["\"POST /cb?a=1 HTTP/1.1\" authorization=\"s\"\n"][..],
+            &["POST /cb?a=1 HTTP/1.1\n", "Authorization: s\n", "\n", "b=2"],
+            &[
+                "> POST /cb?a=1 HTTP/1.1\r\n",
+                "> Authorization: s\r\n",
+                "> \r\n",
+            ],
+            &["10:00 path: /cb?a=1", "10:00 authorization: s"],
+            &[json],
+            &[&serde_json::json!({ "msg": json }).to_string()],
+        ] {
+            for name in ["log", "message", "msg"] {
+                let text: String = lines
+                    .iter()
+                    .map(|line| {
+                        format!(
+                            "{}\n",
+                            serde_json::json!({ name: line, "stream": "stdout" })
+                        )
+                    })
+                    .collect();
+                let capture = read(&text).unwrap_or_else(|| panic!("{text}"));
+                assert_eq!(capture.target, "/cb?a=1", "{text}");
+                assert_eq!(capture.headers["authorization"], "s", "{text}");
+            }
+        }
+        assert!(read(r#"{"log":"hello\n","message":""}"#).is_none());
+    }
+
+    #[test]
+    fn a_query_that_was_parsed_is_no_query() {
+        for (query, is_parsed) in [
+            (r#""queryStringParameters":{"id":"1"}"#, true),
+            (r#""multiValueQueryStringParameters":{"id":["1"]}"#, true),
+            (r#""query":{"id":"1"}"#, true),
+            (r#""query":"","queryStringParameters":{"id":"1"}"#, true),
+            (r#""queryStringParameters":null"#, false),
+            (
+                r#""queryStringParameters":{"id":"1"},"rawQueryString":"id=1""#,
+                false,
+            ),
+            (r#""query":{"id":"1"},"originalUrl":"/cb?id=1""#, false),
+        ] {
+            let text = format!(r#"{{"path":"/cb","headers":{{"authorization":"s"}},{query}}}"#);
+            let capture = read(&text).unwrap();
+            assert_eq!(capture.is_query_parsed, is_parsed, "{text}");
+            if query.contains("id=1") {
+                assert_eq!(capture.target, "/cb?id=1", "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn bytes_that_the_log_lost_are_no_body() {
         for body in [r#"{"parsed":true}"#, r#""\ufffd""#, "null", r#""-""#] {
             let text = format!(r#"{{"path":"/","headers":{{"authorization":"s"}},"body":{body}}}"#);
@@ -292,7 +412,15 @@ mod tests {
 
     #[test]
     fn json_without_a_request_has_none() {
-        for text in ["{}", "[]", "{\"headers\":{}}", "{\"path\":\"/\"}", "{"] {
+        for text in [
+            "{\"path\":\"/\",\"headers\":\"3 of them\"}",
+            "{}",
+            "[]",
+            "{\"headers\":{}}",
+            "{\"path\":\"/\"}",
+            "{\"path\":\"/\",\"headers\":null}",
+            "{",
+        ] {
             assert!(read(text).is_none(), "{text}");
         }
     }

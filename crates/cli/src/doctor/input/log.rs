@@ -4,15 +4,20 @@
 //! 1. A part is a [known name](super::names) at the beginning of a word, then `:`, `=` or `=>`, then a
 //!    value in quotes, in brackets, or bare.
 //! 2. A bare value behind `=` ends at white space. Behind `:` it ends with the line, the quote that
-//!    opened before its name, or the next known name.
-//! 3. Escapes in quotes are undone, nginx's `\x22` among them. Bytes that a log shows so are kept.
-//! 4. The request is looked for in one line that holds both target and signature, the last such line
+//!    opened before its name, or the next known name. A bare method, target or query has no blank in
+//!    it, and ends at the first, without the comma before it.
+//! 3. A bare body ends with its line. One with a blank in it, or with another name behind it, may be
+//!    more than the body, and one like `Body(..)`, `0xc000` or `{}` is a program's name for it: those
+//!    are none. JSON is known by its beginning.
+//! 4. Escapes in quotes are undone, nginx's `\x22` among them. Bytes that a log shows so are kept.
+//! 5. The request is looked for in one line that holds both target and signature, the last such line
 //!    first; then in what follows a request line; then in the whole text. A header that occurs again is
 //!    the same one, logged again, if its value is the same.
-//! 5. Without a signature or a target there is no request here. At most [`MAX_NAMES`] of one excerpt
+//! 6. Without a signature or a target there is no request here. At most [`MAX_NAMES`] of one excerpt
 //!    are looked at.
 
 use bytes::Bytes;
+use oss_callback::MAX_TARGET_LEN;
 
 use super::{
     Capture,
@@ -57,19 +62,13 @@ fn excerpt(text: &str) -> Option<Capture> {
             continue;
         }
         let next = names.get(index + 1).map_or(text.len(), |next| next.start);
-        let value = name.value(text, next);
+        let Some(value) = name.value(text, next) else {
+            continue;
+        };
         let shown = String::from_utf8_lossy(&value);
         match name.part {
             _ if value == b"-" => {}
-            Part::Header(header) => {
-                let known = capture.headers.get_all(header);
-                if !known
-                    .iter()
-                    .any(|known| known.as_bytes() == value.trim_ascii())
-                {
-                    capture.add(header, &value);
-                }
-            }
+            Part::Header(header) => add_once(&mut capture, header, &value),
             Part::Method if shown.bytes().all(|byte| byte.is_ascii_uppercase()) => {
                 capture.method = shown.into_owned();
             }
@@ -98,6 +97,28 @@ fn excerpt(text: &str) -> Option<Capture> {
         (target, _) => target,
     };
     Some(capture)
+}
+
+/// Adds the headers of a map that was logged as text.
+pub(super) fn add_headers(text: &str, capture: &mut Capture) {
+    let names = names(text);
+    for (index, name) in names.iter().enumerate() {
+        let next = names.get(index + 1).map_or(text.len(), |next| next.start);
+        if let (Part::Header(header), Some(value)) = (name.part, name.value(text, next)) {
+            add_once(capture, header, &value);
+        }
+    }
+}
+
+fn add_once(capture: &mut Capture, header: &'static str, value: &[u8]) {
+    // What Rust's `{:?}` shows instead of a value that is marked so.
+    if value == b"Sensitive" {
+        return;
+    }
+    let mut known = capture.headers.get_all(header).iter();
+    if !known.any(|known| known.as_bytes() == value.trim_ascii()) {
+        capture.add(header, value);
+    }
 }
 
 /// Where each request line begins, its method and its target.
@@ -187,41 +208,89 @@ impl Name {
         Some((separator, text.len() - rest.len(), closed.is_some()))
     }
 
-    fn value(&self, text: &str, next: usize) -> Vec<u8> {
-        let Some((separator, start, closed)) = self.separator(text) else {
-            return Vec::new();
-        };
+    /// `None` if what stands there is not the value.
+    fn value(&self, text: &str, next: usize) -> Option<Vec<u8>> {
+        let (separator, start, closed) = self.separator(text)?;
         let rest = &text[start..];
+        // Rust's `{:?}` of bytes.
+        let rest = match rest.strip_prefix("b\"") {
+            Some(_) if self.part == Part::Body => &rest[1..],
+            _ => rest,
+        };
         match rest.chars().next() {
             Some('[') => {
                 let inside = &rest[1..];
-                return match inside.chars().next() {
+                return Some(match inside.chars().next() {
                     Some(quote @ ('"' | '\'')) => quoted(&inside[1..], quote),
                     _ => {
                         let end = inside.find([']', '\n']).unwrap_or(inside.len());
                         inside.as_bytes()[..end].to_vec()
                     }
-                };
+                });
             }
-            Some(quote @ ('"' | '\'')) => return quoted(&rest[1..], quote),
+            Some(quote @ ('"' | '\'')) => return Some(quoted(&rest[1..], quote)),
             _ => {}
         }
         let line = rest.find('\n').unwrap_or(rest.len());
         let mut end = line;
         if self.part == Part::Body {
-            return rest[..end].trim_end_matches('\r').as_bytes().to_vec();
+            let body = rest[..end].trim_end_matches('\r');
+            let is_last = next.saturating_sub(start) >= end;
+            return is_body(body, is_last).then(|| body.as_bytes().to_vec());
         }
         if let (Some(quote), false) = (self.quote, closed) {
-            return quoted(&rest[..end], quote);
+            return Some(quoted(&rest[..end], quote));
+        }
+        let has_no_blank = matches!(self.part, Part::Method | Part::Target | Part::Query);
+        // A target may well have a name in its query.
+        if separator != '=' || !has_no_blank {
+            end = end.min(next.saturating_sub(start));
+        }
+        if has_no_blank {
+            // Longer ones are not looked through, as there may be many.
+            let mut shown = rest[..end].char_indices().take(MAX_TARGET_LEN + 1);
+            let end = match shown.find(|(_, c)| c.is_whitespace()) {
+                Some((blank, _)) => blank,
+                None if end <= MAX_TARGET_LEN => end,
+                None => return None,
+            };
+            return Some(without_closers(&rest[..end]).as_bytes().to_vec());
         }
         if separator == '=' {
-            end = end.min(rest.find(char::is_whitespace).unwrap_or(end));
+            end = rest[..end].find(char::is_whitespace).unwrap_or(end);
         }
-        end = end.min(next.saturating_sub(start));
         let value =
             rest[..end].trim_matches(|c: char| c.is_whitespace() || "\"',;{}[]()|$".contains(c));
-        value.as_bytes().to_vec()
+        Some(value.as_bytes().to_vec())
     }
+}
+
+/// Whether a bare text is a body as it was sent, and nothing else.
+fn is_body(text: &str, is_last: bool) -> bool {
+    if let Some(inside) = text.strip_prefix('{') {
+        return inside.trim_start().starts_with('"');
+    }
+    let is_name = || text.starts_with("0x") || text.contains(['(', '<']) && !text.contains('=');
+    is_last && !text.contains(char::is_whitespace) && !is_name()
+}
+
+/// A target or the like without what separates it from the rest, and without the brackets that close
+/// around it: those that it opened are its own.
+fn without_closers(text: &str) -> &str {
+    let mut text = text.trim_matches(['"', '\'']);
+    let count = |of: char| text.chars().filter(|c| *c == of).count();
+    let mut foreign = [('(', ')'), ('[', ']'), ('{', '}')]
+        .map(|(open, close)| (close, count(close).saturating_sub(count(open))));
+    while let Some(last) = text.chars().next_back() {
+        let bracket = foreign.iter_mut().find(|(close, _)| *close == last);
+        match bracket {
+            Some((_, count @ 1..)) => *count -= 1,
+            None if matches!(last, ',' | ';' | '|' | '"' | '\'') => {}
+            _ => break,
+        }
+        text = &text[..text.len() - 1];
+    }
+    text
 }
 
 /// The text up to the quote, its escapes undone.
@@ -331,6 +400,53 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_target_ends_where_the_next_part_begins() {
+        for (text, target) in [
+            (
+                "Request { method: POST, uri: /cb?id=1, version: HTTP/1.1, headers: {\"authorization\": \"s\"} }",
+                "/cb?id=1",
+            ),
+            (
+                "&{Method:POST URL:/cb Proto:HTTP/1.1 Header:map[Authorization:[s]] Body:0xc0 Host:h}",
+                "/cb",
+            ),
+            ("{uri:/cb} {authorization:s}", "/cb"),
+            ("uri=/cb?x=(1) authorization=s", "/cb?x=(1)"),
+            ("(uri=/cb?x=a[0]) authorization=s", "/cb?x=a[0]"),
+            ("uri=/cb?x=a,host=b, authorization=s", "/cb?x=a,host=b"),
+        ] {
+            let capture = read(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(capture.target, target, "{text}");
+            assert_eq!(capture.headers["authorization"], "s", "{text}");
+            assert_eq!(capture.body, None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bare_body_is_one_only_if_it_is_nothing_else() {
+        for (line, body) in [
+            ("body=a=1&b=(2)", Some("a=1&b=(2)")),
+            (
+                r#"body: {"a": 1, "host": "h"}"#,
+                Some(r#"{"a": 1, "host": "h"}"#),
+            ),
+            (r#"body: b"a=\x31", host: h"#, Some("a=1")),
+            ("body: word", Some("word")),
+            ("body: a=1, host: h", None),
+            ("body: a=1 b=2", None),
+            ("body: Body(UnsyncBoxBody) }", None),
+            ("body: Body(Streaming)", None),
+            ("Body:0xc000124040", None),
+            ("Body:{}", None),
+            ("body: <Incoming>", None),
+        ] {
+            let text = format!("POST /cb HTTP/1.1 authorization=s {line}\n");
+            let read = read(&text).unwrap().body;
+            assert_eq!(read.as_deref(), body.map(str::as_bytes), "{line}");
+        }
+    }
+
+    #[test]
     fn a_value_with_blanks_is_kept_whole() {
         let text = "POST /cb HTTP/1.1 handled\n10:00 Authorization: OSS id:sig\n10:00 Host: h\n";
         assert_eq!(read(text).unwrap().headers["authorization"], "OSS id:sig");
@@ -353,6 +469,7 @@ mod tests {
         for text in [
             "203.0.113.7 - - \"POST /cb?id=1 HTTP/1.1\" 403 70 \"-\" \"aliyun-oss-callback\"",
             "Authorization: kKQe/+a==",
+            "Request { method: POST, uri: /cb, headers: {\"authorization\": Sensitive} }",
             "the authorization = is missing",
         ] {
             assert!(read(text).is_none(), "{text}");

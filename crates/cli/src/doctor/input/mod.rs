@@ -6,13 +6,17 @@
 //! 2. A form only finds the parts. What they mean is the library's to say.
 //! 3. A body that the capture does not hold is [`None`]: it is asked for, and never taken for an empty
 //!    one, which would be a diagnosis.
-//! 4. Reading is bounded by [`MAX_LEN`], and no input can make it panic.
+//! 4. A target that cannot be the one that arrived, with a blank in it or with its query parsed and lost,
+//!    is said to be so, and never diagnosed.
+//! 5. Reading is bounded by [`MAX_LEN`], and no input can make it panic.
 
 mod curl;
 mod json;
 mod log;
 mod names;
 mod raw;
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -31,6 +35,8 @@ pub(crate) struct Capture {
     pub(crate) headers: HeaderMap,
     /// `None` if the capture does not hold one.
     pub(crate) body: Option<Bytes>,
+    /// Whether only the parameters of the query are there, in whatever order.
+    pub(crate) is_query_parsed: bool,
     /// What the local OSS recorded beside the request.
     pub(crate) record: Option<Record>,
 }
@@ -64,16 +70,41 @@ pub(crate) fn read(input: &[u8]) -> Result<Capture, Unusable> {
     if text.is_empty() {
         return Err(Unusable::Empty);
     }
-    if let Some(capture) = curl::read(text).or_else(|| raw::read(text)) {
-        return Ok(capture);
+    let capture = find(text).ok_or(Unusable::NoRequest)?;
+    if capture.target.contains(char::is_whitespace) {
+        return Err(Unusable::BlankInTarget);
     }
-    // Only raw HTTP carries bytes that are not text.
-    let text = String::from_utf8_lossy(text);
-    let mut found = json::read(&text);
-    if found.is_none() {
-        found = log::read(&text);
+    if capture.is_query_parsed {
+        return Err(Unusable::QueryParsed);
     }
-    found.ok_or(Unusable::NoRequest)
+    Ok(capture)
+}
+
+fn find(text: &[u8]) -> Option<Capture> {
+    curl::read(text).or_else(|| raw::read(text)).or_else(|| {
+        // Only raw HTTP carries bytes that are not text.
+        let text = String::from_utf8_lossy(text);
+        let text = without_colours(&text);
+        json::read(&text).or_else(|| log::read(&text))
+    })
+}
+
+/// Log text without the escape sequences that colour it in a terminal.
+fn without_colours(text: &str) -> Cow<'_, str> {
+    let mut parts = text.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default();
+    if first.len() == text.len() {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = first.to_owned();
+    for part in parts {
+        let parameters = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        match parameters.strip_prefix(|c: char| c.is_ascii_alphabetic()) {
+            Some(shown) => plain.push_str(shown),
+            None => plain.extend(["\u{1b}[", part]),
+        }
+    }
+    Cow::Owned(plain)
 }
 
 impl Capture {
@@ -169,6 +200,10 @@ mod tests {
                 "{\"event\":\"callback\",\"attempts\":[{\"url\":\"http://a/b\",\"headers\":[[\"Authorization\",\"x\"]],\"body\":\"\"}]}",
                 "[{",
                 "request_body='",
+                "{\"log\":\"{\\\"msg\\\":\\\"POST /a HTTP/1.1\\\"}\\n\"}\n",
+                "\"queryStringParameters\":{\"a\":\"b\"},",
+                "Request { method: POST, uri: /a?b=c, headers: {",
+                "\u{1b}[2m",
                 "map[Authorization:[x] Host:[",
                 "\r\n\r\n",
                 "\n\n",
@@ -207,6 +242,29 @@ mod tests {
     }
 
     #[test]
+    fn colours_are_no_part_of_a_log() {
+        let text = "\u{1b}[2m10:00\u{1b}[0m \u{1b}[32m INFO\u{1b}[0m request: \u{1b}[3mmethod\u{1b}[0m\u{1b}[2m=\u{1b}[0mPOST \
+            \u{1b}[3muri\u{1b}[0m\u{1b}[2m=\u{1b}[0m/cb?id=1 \u{1b}[01;31m\u{1b}[Kauthorization\u{1b}[m\u{1b}[K\u{1b}[2m=\u{1b}[0m\"s\"\n";
+        let capture = read(text.as_bytes()).unwrap();
+        assert_eq!(capture.target, "/cb?id=1");
+        assert_eq!(capture.headers["authorization"], "s");
+        assert_eq!(without_colours("a\u{1b}[2;\u{1b}[é"), "a\u{1b}[2;\u{1b}[é");
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_the_one_that_arrived_is_not_diagnosed() {
+        for text in [
+            r#"uri="/cb?id=1, version: HTTP/1.1" authorization=s"#,
+            r#"{"url":"/cb?id=1 2","headers":{"authorization":"s"}}"#,
+        ] {
+            assert_eq!(read(text.as_bytes()).unwrap_err(), Unusable::BlankInTarget);
+        }
+        let event =
+            r#"{"path":"/cb","headers":{"authorization":"s"},"queryStringParameters":{"id":"1"}}"#;
+        assert_eq!(read(event.as_bytes()).unwrap_err(), Unusable::QueryParsed);
+    }
+
+    #[test]
     fn what_is_too_large_or_empty_is_refused() {
         assert_eq!(
             read(&vec![b'x'; MAX_LEN + 1]).unwrap_err(),
@@ -225,8 +283,15 @@ mod tests {
             "{\"headers\":",
             "POST /a HTTP/1.1\n",
             "\"{\\",
+            "{\"log\":\"a\"}\n",
+            "\u{1b}[",
+            ",uri=)",
+            "uri=/",
         ] {
-            let input = piece.repeat((1 << 20) / piece.len());
+            let input = match piece {
+                "uri=/" => piece.to_owned() + &")".repeat(oss_callback::MAX_TARGET_LEN - 1),
+                _ => piece.repeat((1 << 20) / piece.len()),
+            };
             let begin = std::time::Instant::now();
             let _ = read(input.as_bytes());
             assert!(

@@ -6,6 +6,9 @@
 //! 3. Without the empty line there are headers alone, and no body.
 //! 4. A body in chunks, as it is on the wire, is put together. One that only says so was put together
 //!    before it was captured.
+//! 5. Where an answer or another request begins behind the declared length, the capture is of a whole
+//!    connection, and the body ends there. Other bytes behind that length are the body's: something
+//!    may have added them.
 
 use bytes::Bytes;
 
@@ -34,6 +37,12 @@ pub(super) fn read(text: &[u8]) -> Option<Capture> {
         if capture.header("transfer-encoding").is_some_and(is_chunked) {
             let whole = capture.body.as_deref().and_then(without_chunks);
             capture.body = whole.or(capture.body);
+        }
+        let declared = capture.declared_len().map(usize::try_from);
+        if let (Some(body), Some(Ok(declared))) = (&mut capture.body, declared)
+            && body.get(declared..).is_some_and(begins_a_message)
+        {
+            body.truncate(declared);
         }
         return Some(capture);
     }
@@ -64,6 +73,17 @@ fn body(rest: &[u8], fenced: bool) -> Bytes {
     Bytes::copy_from_slice(body)
 }
 
+/// Whether an answer or a request begins here.
+fn begins_a_message(rest: &[u8]) -> bool {
+    let rest = rest.trim_ascii_start();
+    let line = Lines(rest).next().unwrap_or_default();
+    rest.starts_with(b"HTTP/1.")
+        || std::str::from_utf8(line)
+            .ok()
+            .and_then(request_line)
+            .is_some()
+}
+
 /// The body that these chunks make, if they are chunks to the last byte.
 fn without_chunks(mut rest: &[u8]) -> Option<Bytes> {
     let mut whole = Vec::new();
@@ -74,7 +94,9 @@ fn without_chunks(mut rest: &[u8]) -> Option<Bytes> {
         let size = usize::from_str_radix(size, 16).ok()?;
         rest = &rest[end + 2..];
         if size == 0 {
-            let is_end = rest == b"\r\n" || rest.ends_with(b"\r\n\r\n");
+            let is_end = rest == b"\r\n"
+                || rest.ends_with(b"\r\n\r\n")
+                || rest.strip_prefix(b"\r\n").is_some_and(begins_a_message);
             return is_end.then(|| whole.into());
         }
         whole.extend_from_slice(rest.get(..size)?);
@@ -158,6 +180,33 @@ mod tests {
         ] {
             assert_eq!(read(not_chunks), not_chunks);
         }
+    }
+
+    #[test]
+    fn what_follows_on_the_connection_is_no_part_of_the_body() {
+        let read = |rest: &str| {
+            let head = "POST /cb HTTP/1.1\r\nContent-Length: 3\r\n\r\na=1";
+            read(format!("{head}{rest}").as_bytes())
+                .unwrap()
+                .body
+                .unwrap()
+        };
+        for next in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+            "\r\nHTTP/1.0 403 Forbidden\r\n\r\n",
+            "POST /other HTTP/1.1\r\nHost: h\r\n\r\nb=2",
+        ] {
+            assert_eq!(read(next), "a=1", "{next}");
+        }
+        for added in ["\n", "&b=HTTP/1.1", "POST /other", "HTTP/2"] {
+            assert_eq!(read(added), format!("a=1{added}"));
+        }
+        let chunked = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\
+            3\r\na=1\r\n0\r\n\r\nHTTP/1.1 204 No Content\r\n";
+        assert_eq!(
+            super::read(chunked.as_bytes()).unwrap().body.unwrap(),
+            "a=1"
+        );
     }
 
     #[test]

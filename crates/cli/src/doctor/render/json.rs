@@ -24,6 +24,8 @@ struct Report<'a> {
     /// The verdict and the cause in a sentence.
     message: String,
     evidence: Vec<String>,
+    /// How nothing may be wrong with the request, but with its capture.
+    note: Option<&'static str>,
     signed: Option<Sent<'a>>,
     received: Option<Sent<'a>>,
     /// What is known of the body: `intact`, `changed`, `likely-intact`, `likely-changed`, `unknown`.
@@ -98,6 +100,9 @@ pub(crate) fn render(examination: &Examination) -> String {
             refusal,
         ),
         evidence: evidence(examination),
+        note: examination
+            .may_be_an_editors_line_end
+            .then(|| words::EDITORS_LINE_END.get(Lang::En)),
         signed: diagnosis.signed().map(Sent::of),
         received: Some(Sent::of(diagnosis.received())),
         body: Some(match examination.body {
@@ -132,6 +137,7 @@ pub(crate) fn render_unusable(unusable: &Unusable) -> String {
         also: None,
         evidence: vec![message.clone()],
         message,
+        note: None,
         signed: None,
         received: None,
         body: None,
