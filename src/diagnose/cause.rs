@@ -70,7 +70,7 @@ macro_rules! causes {
 causes! {
     /// The header that carries the signature did not arrive.
     AuthorizationMissing = "authorization-missing",
-        "the Authorization header did not arrive: something in front of the application dropped it";
+        "the Authorization header did not arrive";
     /// The body had a byte order mark, or got one.
     BodyBom = "body-bom",
         "a byte order mark was added to the body, or taken from it";

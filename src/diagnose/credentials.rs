@@ -11,11 +11,15 @@
 //!    if its form shows it.
 //! 5. What is left was made by another key.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+
 use super::{
     CapturedRequest, Cause, Effort, Evidence,
-    header_repair::{hexadecimal, lenient_bytes, open_canonical, repair, repair_one_character},
+    header_repair::{
+        hexadecimal, is_searched, lenient_bytes, open_canonical, repair, repair_one_character,
+    },
 };
-use crate::PublicKey;
+use crate::{PublicKey, verify::names::KEY_URL};
 
 /// Headers to which gateways and web servers move credentials that they replace.
 const MOVED_TO: [&str; 9] = [
@@ -90,10 +94,61 @@ pub(super) fn judge(request: &CapturedRequest, key: &PublicKey, effort: Effort) 
         }
     }
     let (cause, evidence) = own.unwrap_or((Cause::AuthorizationMissing, None));
+    let searched = effort == Effort::Full && is_searched(key);
+    let (cause, further) = match cause {
+        Cause::AuthorizationMissing => {
+            let is_callback = is_like_a_callback(request);
+            (
+                cause,
+                [(!is_callback).then_some(Evidence::NoCallback), None],
+            )
+        }
+        // Its length is another key's: there is nothing to search for.
+        Cause::WrongKey if searched || evidence.is_some() => (
+            cause,
+            [names(request, key).then_some(Evidence::OwnKeyUrl), None],
+        ),
+        Cause::WrongKey if names(request, key) => (
+            Cause::HeaderAltered,
+            [
+                Some(Evidence::OwnKeyUrl),
+                Some(Evidence::AuthorizationNotSearched),
+            ],
+        ),
+        Cause::WrongKey => (cause, [Some(Evidence::AuthorizationNotSearched), None]),
+        _ => (cause, [None, None]),
+    };
     Judgement::Foreign {
         cause,
-        evidence: evidence.into_iter().collect(),
+        evidence: evidence
+            .into_iter()
+            .chain(further.into_iter().flatten())
+            .collect(),
     }
+}
+
+/// Whether the key URL is one of a local OSS and names this key.
+fn names(request: &CapturedRequest, key: &PublicKey) -> bool {
+    let url = request
+        .header(KEY_URL)
+        .and_then(|text| BASE64_STANDARD.decode(text.trim()).ok());
+    url.is_some_and(|url| {
+        let fingerprint = url
+            .strip_prefix(b"https://local-oss.invalid/")
+            .and_then(|rest| rest.strip_suffix(b".pem"));
+        fingerprint.is_some_and(|text| text == key.fingerprint().as_bytes())
+    })
+}
+
+/// Whether anything but the signature shows that OSS sent this.
+fn is_like_a_callback(request: &CapturedRequest) -> bool {
+    let mut names = request.headers().keys();
+    if names.any(|name| name.as_str().starts_with("x-oss-")) {
+        return true;
+    }
+    let agent = request.header("user-agent").unwrap_or_default().trim();
+    let agents = ["aliyun-oss-callback", "http-client/", "ehttp-client/"];
+    agents.into_iter().any(|known| agent.starts_with(known))
 }
 
 fn altered(cause: Cause, digest: [u8; 16], evidence: Evidence) -> Judgement {

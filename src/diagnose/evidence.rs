@@ -33,6 +33,9 @@ pub enum Evidence {
     AuthorizationNotBase64,
     /// The header is percent-encoded.
     AuthorizationPercentEncoded,
+    /// No changed character was searched for in the signature: it is too long for that, or the
+    /// [effort](super::Effort) is too small.
+    AuthorizationNotSearched,
     /// Each `+` of the signature became a space.
     AuthorizationPlusLost,
     /// Something stands in front of the signature, a scheme say.
@@ -64,6 +67,10 @@ pub enum Evidence {
     KeyUrl,
     /// The method is not POST.
     Method,
+    /// Nothing shows that the request is a callback: no header of OSS, nor its user agent.
+    NoCallback,
+    /// The key URL is a local OSS's, and names the key that the signature was tried with.
+    OwnKeyUrl,
     /// A header that a proxy or gateway adds.
     PassedThrough(&'static str),
     /// The scheme of the credentials.
@@ -95,6 +102,9 @@ impl fmt::Display for Evidence {
             Self::AuthorizationMoved(header) => write!(f, "the signature is in {header}"),
             Self::AuthorizationNotBase64 => f.write_str("the header is not base64"),
             Self::AuthorizationPercentEncoded => f.write_str("the header is percent-encoded"),
+            Self::AuthorizationNotSearched => {
+                f.write_str("a changed character of the signature was not searched for")
+            }
             Self::AuthorizationPlusLost => f.write_str("each `+` of the signature became a space"),
             Self::AuthorizationPrefixed => f.write_str("a word was put in front of the signature"),
             Self::AuthorizationRepeated => f.write_str("there is more than one signature"),
@@ -118,6 +128,12 @@ impl fmt::Display for Evidence {
                 "the request names a public key, as callbacks do: its Authorization was replaced, or made with another key",
             ),
             Self::Method => f.write_str("the method is not POST, which OSS always uses"),
+            Self::NoCallback => f.write_str(
+                "nothing shows that this is a callback: it has no header of OSS, nor its user agent",
+            ),
+            Self::OwnKeyUrl => f.write_str(
+                "the key URL names this very key, whose signature would open unless it was damaged",
+            ),
             Self::PassedThrough(header) => write!(f, "the request carries {header}"),
             Self::Scheme(scheme) => write!(f, "the credentials are {scheme}"),
         }

@@ -142,7 +142,7 @@ impl Diagnosis {
         mut evidence: Vec<Evidence>,
         received: Message,
     ) -> Self {
-        if request.headers().contains_key(KEY_URL) {
+        if request.headers().contains_key(KEY_URL) && !evidence.contains(&Evidence::OwnKeyUrl) {
             evidence.push(Evidence::KeyUrl);
         }
         Self {

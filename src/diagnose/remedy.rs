@@ -42,6 +42,12 @@ impl Remedy {
             PathPrefixRemoved | PathPrefixAdded | PathRewritten | TrailingSlash | SlashesMerged
             | PathDecoded | PathReencoded | QueryAdded | QueryLost | QueryReencoded
             | QueryReordered => (signed_target(received, signed), Some(PASS_THE_TARGET)),
+            AuthorizationMissing if has(Evidence::NoCallback) => (
+                "None, if another client sent this. A callback of OSS has Authorization and \
+                 x-oss-pub-key-url: if it was one, something in front of the layer removed both."
+                    .to_owned(),
+                None,
+            ),
             AuthorizationMissing => (
                 "Let nothing in front of the layer remove the Authorization header.".to_owned(),
                 Some(PASS_THE_HEADER),
@@ -58,6 +64,12 @@ impl Remedy {
             ContentDecoded => (
                 "Put OssCallbackLayer outside the layer that decompresses request bodies, or keep \
                  that layer off this route."
+                    .to_owned(),
+                None,
+            ),
+            WrongKey if has(Evidence::OwnKeyUrl) => (
+                "None, if somebody forged this. Else compare the Authorization header with the one \
+                 that was sent: more than one character of it differs."
                     .to_owned(),
                 None,
             ),

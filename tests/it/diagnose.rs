@@ -5,7 +5,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use oss_callback::{
     PublicKey,
-    diagnose::{CapturedRequest, Cause, Diagnosis, Evidence, Verdict, diagnose},
+    diagnose::{
+        CapturedRequest, Cause, Diagnosis, Effort, Evidence, Verdict, diagnose, diagnose_with,
+    },
     test_util::CallbackSigner,
 };
 
@@ -366,6 +368,106 @@ fn credentials_that_are_no_callback_signature_are_told_apart() {
         headers.remove("authorization");
     });
     assert_eq!(missing.cause(), Some(Cause::AuthorizationMissing));
+}
+
+/// A callback with a key of this length, in whose signature each of the characters at these places is
+/// another one; with the key URL of a local OSS, or one that says nothing of the key.
+fn damaged(bits: usize, is_local: bool, places: &[usize], effort: Effort) -> Diagnosis {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = directory.join(format!("tests/keys/throwaway-{bits}.pem"));
+    let signer = CallbackSigner::from_pem(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let key = signer.public_key();
+    let signer = match is_local {
+        true => signer.with_key_url(format!(
+            "https://local-oss.invalid/{}.pem",
+            key.fingerprint()
+        )),
+        false => signer,
+    };
+    let mut headers = signer.form("/cb", FORM).headers().clone();
+    let mut text = headers["authorization"].as_bytes().to_vec();
+    for place in places {
+        text[*place] = match text[*place] {
+            b'A' => b'B',
+            _ => b'A',
+        };
+    }
+    headers.insert("authorization", HeaderValue::from_bytes(&text).unwrap());
+    diagnose_with(
+        &CapturedRequest::new("/cb", headers, FORM).unwrap(),
+        &key,
+        effort,
+    )
+}
+
+#[test]
+fn one_character_of_a_longer_signature_is_found_too() {
+    for place in [0, 40, 169] {
+        for is_local in [true, false] {
+            let diagnosis = damaged(1024, is_local, &[place], Effort::Full);
+            assert_eq!(diagnosis.verdict(), Verdict::Changed, "{place}");
+            assert_eq!(diagnosis.cause(), Some(Cause::HeaderAltered), "{place}");
+            let character = Evidence::AuthorizationCharacter(place);
+            assert!(diagnosis.evidence().contains(&character), "{diagnosis:?}");
+        }
+    }
+}
+
+#[test]
+fn damage_that_is_not_searched_for_is_another_key_only_if_the_key_url_does_not_name_this_one() {
+    for (bits, effort) in [(2048, Effort::Full), (1024, Effort::Small)] {
+        let local = damaged(bits, true, &[40], effort);
+        assert_eq!(local.verdict(), Verdict::NotFromKey);
+        assert_eq!(local.cause(), Some(Cause::HeaderAltered), "{local:?}");
+        let said = [Evidence::OwnKeyUrl, Evidence::AuthorizationNotSearched];
+        assert_eq!(local.evidence(), said);
+
+        let unnamed = damaged(bits, false, &[40], effort);
+        assert_eq!(unnamed.cause(), Some(Cause::WrongKey));
+        let said = [Evidence::AuthorizationNotSearched, Evidence::KeyUrl];
+        assert_eq!(unnamed.evidence(), said);
+    }
+    // Searched, and not found: a forgery, or more damage than one character.
+    let forged = damaged(1024, true, &[40, 90], Effort::Full);
+    assert_eq!(forged.cause(), Some(Cause::WrongKey));
+    assert_eq!(forged.evidence(), [Evidence::OwnKeyUrl]);
+    let remedy = forged.remedy().unwrap();
+    assert!(!remedy.rust().contains("pin_key"), "{remedy:?}");
+}
+
+#[test]
+fn a_request_without_a_signature_is_a_callback_only_if_something_else_shows_it() {
+    let judge = |head: &str| {
+        let request = format!("{head}\r\n\r\n");
+        let request = CapturedRequest::parse(request.as_bytes()).unwrap();
+        diagnose(&request, &CallbackSigner::new().public_key())
+    };
+    for head in [
+        "GET / HTTP/1.1\r\nHost: a",
+        "POST /login HTTP/1.1\r\nHost: a\r\nUser-Agent: curl/8.0\r\nAuthorization:",
+    ] {
+        let diagnosis = judge(head);
+        assert_eq!(diagnosis.verdict(), Verdict::NotFromKey, "{head}");
+        assert_eq!(diagnosis.cause(), Some(Cause::AuthorizationMissing));
+        assert_eq!(diagnosis.evidence(), [Evidence::NoCallback], "{head}");
+        let remedy = diagnosis.remedy().unwrap();
+        assert!(remedy.rust().contains("another client"), "{remedy:?}");
+        assert_eq!(remedy.proxy(), None);
+    }
+    for head in [
+        "POST / HTTP/1.1\r\nx-oss-request-id: 5F9A",
+        "POST / HTTP/1.1\r\nUser-Agent: aliyun-oss-callback",
+        "POST / HTTP/1.1\r\nUser-Agent: http-client/0.0.1",
+        "POST / HTTP/1.1\r\nUser-Agent: ehttp-client/0.0.1",
+    ] {
+        let diagnosis = judge(head);
+        assert_eq!(diagnosis.cause(), Some(Cause::AuthorizationMissing));
+        assert!(
+            !diagnosis.evidence().contains(&Evidence::NoCallback),
+            "{head}"
+        );
+        assert!(diagnosis.remedy().unwrap().proxy().is_some(), "{head}");
+    }
 }
 
 #[test]

@@ -11,14 +11,19 @@
 //! | `GET /_oss/events` | server-sent events |
 //! | `GET /_oss/` | the page |
 //!
-//! Endpoints that change something refuse requests from pages of other sites, which browsers mark with
-//! `Origin`.
+//! Pages of other sites get none of it:
+//!
+//! 1. `Host` is an address, `localhost`, or a name without a dot, as the services of a compose file have.
+//!    A site can have its own name resolve to this machine, and is then of the same origin.
+//! 2. `Origin`, if a browser sends it, is the server's own.
+//! 3. `Sec-Fetch-Site` is not `cross-site`, unless somebody follows a link to a page.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::{Path, Request, State},
+    middleware::{Next, from_fn},
     response::{
         Html, IntoResponse, Response,
         sse::{self, KeepAlive, Sse},
@@ -26,11 +31,11 @@ use axum::{
     routing::{get, post},
 };
 use futures_util::{Stream, stream};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header, uri::Authority};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{callback, error::OssError, server::Shared};
+use crate::{callback, error::OssError, server::Shared, service};
 
 pub(crate) fn router() -> Router<Arc<Shared>> {
     Router::new()
@@ -43,6 +48,20 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/_oss/callbacks", get(callbacks))
         .route("/_oss/callbacks/{id}/replay", post(replay))
         .route("/_oss/events", get(events))
+        .layer(from_fn(refuse_foreign))
+}
+
+async fn refuse_foreign(request: Request, next: Next) -> Response {
+    let host = service::host(request.headers(), request.uri());
+    let message = if !is_own_name(&host) {
+        "The host is not a name of this server's: use an IP address, localhost, or a name without a dot."
+    } else if is_foreign(request.method(), request.headers(), &host) {
+        "Not from another site's page."
+    } else {
+        return next.run(request).await;
+    };
+    let body = Json(json!({ "code": "AccessDenied", "message": message }));
+    (StatusCode::FORBIDDEN, body).into_response()
 }
 
 async fn page() -> Html<&'static str> {
@@ -53,10 +72,7 @@ async fn health(State(shared): State<Arc<Shared>>) -> Response {
     Json(json!({ "status": "ok", "key_url": shared.key.url() })).into_response()
 }
 
-async fn reset(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
-    if is_foreign(&headers) {
-        return foreign();
-    }
+async fn reset(State(shared): State<Arc<Shared>>) -> Response {
     match shared.reset().await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => failed(&error),
@@ -102,14 +118,7 @@ async fn callbacks(State(shared): State<Arc<Shared>>) -> Response {
     Json(shared.journal.all()).into_response()
 }
 
-async fn replay(
-    State(shared): State<Arc<Shared>>,
-    Path(id): Path<u64>,
-    headers: HeaderMap,
-) -> Response {
-    if is_foreign(&headers) {
-        return foreign();
-    }
+async fn replay(State(shared): State<Arc<Shared>>, Path(id): Path<u64>) -> Response {
     match callback::replay(&shared, id).await {
         Ok(callback) => Json(callback).into_response(),
         Err(error) => failed(&error),
@@ -128,19 +137,36 @@ async fn events(
     Sse::new(events).keep_alive(KeepAlive::default())
 }
 
-/// Whether a browser says that the request comes from a page of another site.
-fn is_foreign(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    match (text(header::ORIGIN), text(header::HOST)) {
-        (Some(origin), Some(host)) => origin.strip_prefix("http://") != Some(host),
-        (Some(_), None) => true,
-        (None, _) => false,
+/// Whether no site of the internet can have this name. A request without one is not a browser's.
+fn is_own_name(host: &str) -> bool {
+    if host.is_empty() {
+        return true;
     }
+    let Ok(authority) = host.parse::<Authority>() else {
+        return false;
+    };
+    let name = authority.host().trim_end_matches('.');
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    address.parse::<IpAddr>().is_ok()
+        || !name.contains('.')
+        || name.ends_with(".localhost")
+        || CONTAINERS_HOSTS.contains(&name)
 }
 
-fn foreign() -> Response {
-    let body = Json(json!({ "code": "AccessDenied", "message": "Not from another site's page." }));
-    (StatusCode::FORBIDDEN, body).into_response()
+/// The machine itself, as containers call it.
+const CONTAINERS_HOSTS: [&str; 2] = ["host.docker.internal", "host.containers.internal"];
+
+/// Whether a browser says that the request comes from a page of another site.
+fn is_foreign(method: &Method, headers: &HeaderMap, host: &str) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_link = method == Method::GET && text("sec-fetch-dest") == Some("document");
+    if text("sec-fetch-site") == Some("cross-site") && !is_link {
+        return true;
+    }
+    headers.get(header::ORIGIN).is_some_and(|origin| {
+        let origin = origin.to_str().ok();
+        origin.and_then(|origin| origin.strip_prefix("http://")) != Some(host)
+    })
 }
 
 fn failed(error: &OssError) -> Response {

@@ -269,7 +269,7 @@ impl Context {
 
 /// The host that the client addressed. Answers never contain the listening address, which may be wrong
 /// behind a container's port mapping.
-fn host(headers: &HeaderMap, uri: &Uri) -> String {
+pub(crate) fn host(headers: &HeaderMap, uri: &Uri) -> String {
     headers
         .get(header::HOST)
         .and_then(|value| value.to_str().ok())

@@ -88,8 +88,25 @@ async fn uploaded(OssCallback(upload): OssCallback<Upload>) -> Result<CallbackAn
     CallbackAnswer::json(&serde_json::json!({ "stored": upload.object }))
 }
 
+type Error = Box<dyn std::error::Error>;
+
+async fn listen(address: &str) -> Result<TcpListener, Error> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|error| format!("it cannot listen on {address} ({error})").into())
+}
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> std::process::ExitCode {
+    match run().await {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("This cannot start: {error}.");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Error> {
     tracing_subscriber::fmt().init();
     let prometheus = record()?;
     let upkeep = prometheus.clone();
@@ -100,8 +117,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             upkeep.run_upkeep();
         }
     });
-    let callbacks = TcpListener::bind("127.0.0.1:3000").await?;
-    let metrics = TcpListener::bind("127.0.0.1:9100").await?;
+    let callbacks = listen("127.0.0.1:3000").await?;
+    let metrics = listen("127.0.0.1:9100").await?;
     println!("callbacks: http://{}", callbacks.local_addr()?);
     println!("metrics:   http://{}/metrics", metrics.local_addr()?);
     tokio::try_join!(

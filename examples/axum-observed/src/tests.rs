@@ -303,3 +303,11 @@ fn the_dashboard_names_what_exists_and_shows_every_metric() {
 fn every_metric() -> BTreeSet<&'static str> {
     Metric::ALL.iter().map(|metric| metric.name()).collect()
 }
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let error = listen(&address).await.unwrap_err().to_string();
+    assert!(error.contains(&address), "{error}");
+}

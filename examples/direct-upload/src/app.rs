@@ -3,7 +3,9 @@
 use oss_callback::upload::{DirectUpload, ObjectClient};
 use tokio::sync::{Semaphore, watch};
 
-use crate::{attack::Mallory, events::Feeds, ledger::Ledger, oss::Oss, refusals::Refusals};
+use crate::{
+    attack::Mallory, events::Feeds, ledger::Ledger, oss::Oss, refusals::Refusals, session::Sessions,
+};
 
 /// Questions to OSS at one time, beside those of callbacks.
 const MAX_QUESTIONS: usize = 8;
@@ -16,6 +18,7 @@ pub(crate) struct App {
     pub(crate) uploads: DirectUpload,
     pub(crate) objects: ObjectClient,
     pub(crate) ledger: Ledger,
+    pub(crate) sessions: Sessions,
     pub(crate) feeds: Feeds,
     pub(crate) refusals: Refusals,
     /// With a local OSS only.
@@ -34,6 +37,7 @@ impl App {
         objects: ObjectClient,
         mallory: Option<Mallory>,
         callback_url: String,
+        sessions: Sessions,
         feeds: Feeds,
         stopping: watch::Receiver<bool>,
     ) -> Self {
@@ -41,7 +45,8 @@ impl App {
             oss,
             uploads,
             objects,
-            ledger: Ledger::new(),
+            ledger: Ledger::default(),
+            sessions,
             feeds,
             refusals: Refusals::default(),
             mallory,

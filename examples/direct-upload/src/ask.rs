@@ -60,6 +60,7 @@ pub(crate) async fn ask(
             ];
             let record = app.ledger.record(
                 &upload,
+                &user,
                 Record {
                     object: stored.object,
                     size: stored.size,

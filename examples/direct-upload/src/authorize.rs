@@ -91,6 +91,10 @@ pub(crate) async fn authorize(
         let body = json!({ "code": "TooLarge", "message": "Files have 100 MiB at most." });
         return Err((StatusCode::PAYLOAD_TOO_LARGE, Json(body)).into_response());
     }
+    if !app.ledger.has_room() {
+        let body = json!({ "code": "Full", "message": "No more uploads can be recorded." });
+        return Err((StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response());
+    }
     let granted = grant(&app, user, &wanted.content_type, extension(&wanted.name));
     granted.map(Json).map_err(IntoResponse::into_response)
 }

@@ -17,7 +17,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{app::App, authorize::MAX_SIZE, faults::FAULTS, session};
+use crate::{app::App, authorize::MAX_SIZE, faults::FAULTS, session::Sessions};
 
 const PAGE: &str = include_str!("page.html");
 
@@ -58,10 +58,11 @@ impl Headers {
 
 /// The page, and a session for a browser that has none.
 pub(crate) async fn page(
-    State(headers): State<Headers>,
+    State((headers, sessions)): State<(Headers, Sessions)>,
     request: HeaderMap,
 ) -> Result<Response, StatusCode> {
-    let cookie = session::new_cookie(&request).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    let cookie = sessions.new_cookie(&request);
+    let cookie = cookie.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     let mut response = (headers.0, Html(PAGE)).into_response();
     if let Some(cookie) = cookie {
         response.headers_mut().insert(header::SET_COOKIE, cookie);

@@ -16,9 +16,3 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
         text
     })
 }
-
-/// Whether a text is what [`random_name`] makes.
-pub(crate) fn is_random_name(text: &str) -> bool {
-    let is_digit = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
-    text.len() == 32 && text.bytes().all(is_digit)
-}

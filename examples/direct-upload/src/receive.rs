@@ -105,7 +105,7 @@ async fn uploaded(
         etag: stored.etag,
         by: RecordedBy::Callback,
     };
-    let record = app.ledger.record(ticket.id(), record);
+    let record = app.ledger.record(ticket.id(), &ticket.user, record);
     let event = Event::Verified {
         upload: ticket.id().to_owned(),
         request_id: upload.req_id.clone(),

@@ -19,13 +19,6 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         }
     }
 
-    pub(crate) fn get(&mut self, key: &K) -> Option<&mut V> {
-        self.uses += 1;
-        let (used, value) = self.entries.get_mut(key)?;
-        *used = self.uses;
-        Some(value)
-    }
-
     /// The entry, which is made if there is none.
     pub(crate) fn get_or_insert_with(&mut self, key: &K, make: impl FnOnce() -> V) -> &mut V {
         if !self.entries.contains_key(key) && self.entries.len() >= self.limit {
@@ -54,10 +47,10 @@ mod tests {
         let mut recent = Recent::new(2);
         recent.get_or_insert_with(&"a", || 1);
         recent.get_or_insert_with(&"b", || 2);
-        assert_eq!(recent.get(&"a"), Some(&mut 1));
+        assert_eq!(recent.get_or_insert_with(&"a", || 4), &1);
         recent.get_or_insert_with(&"c", || 3);
-        assert_eq!(recent.get(&"b"), None);
-        assert_eq!(recent.get(&"a"), Some(&mut 1));
+        assert!(!recent.entries.contains_key("b"));
+        assert_eq!(recent.get_or_insert_with(&"a", || 4), &1);
         assert_eq!(recent.entries.len(), 2);
     }
 }

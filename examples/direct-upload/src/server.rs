@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     app::App, ask, attack, attack::Mallory, authorize, config::Config, events, events::Feeds,
-    faults, oss::Oss, page, receive, watch_oss,
+    faults, oss::Oss, page, receive, session::Sessions, watch_oss,
 };
 
 /// What can go wrong at the start.
@@ -61,6 +61,7 @@ impl Server {
             None => Oss::local().await?,
             Some(real) => Oss::real(real)?,
         };
+        let sessions = Sessions::new(config.ticket_key.as_deref())?;
         let key = match config.ticket_key {
             None => TicketKey::generate()?,
             Some(text) => TicketKey::from_base64(text)?,
@@ -84,6 +85,7 @@ impl Server {
             objects,
             mallory,
             callback_url,
+            sessions,
             feeds,
             stopping,
         );
@@ -172,7 +174,7 @@ fn router(app: &Arc<App>, key: TicketKey) -> Result<Router, Error> {
     let sample = app
         .uploads
         .authorize(&oss_callback::TicketClaims::object("a"))?;
-    let page = get(page::page).with_state(page::Headers::new(sample.url()));
+    let page = (page::Headers::new(sample.url()), app.sessions.clone());
     Ok(Router::new()
         .route("/config", get(page::config))
         .route("/uploads", post(authorize::authorize))
@@ -184,7 +186,7 @@ fn router(app: &Arc<App>, key: TicketKey) -> Result<Router, Error> {
         // It has a limit of its own, on what is verified.
         .route(CALLBACK_PATH, receive::route(app, key)?)
         .with_state(app.clone())
-        .route("/", page))
+        .route("/", get(page::page).with_state(page)))
 }
 
 /// The address for a client on this machine.

@@ -1,21 +1,27 @@
 //! Whose browser it is. It stands for the application's accounts.
 //!
-//! 1. A browser gets a random cookie with the page. Scripts cannot read it, and other sites' pages cannot
-//!    have it sent.
-//! 2. The user's id is a hash of the cookie: ids are in tickets, which travel through OSS and its logs,
+//! 1. A browser gets a random name with the page, as a cookie. Scripts cannot read it, and other sites'
+//!    pages cannot have it sent.
+//! 2. The cookie is signed: a name that was made up is no session, and the server keeps no list of them.
+//! 3. The user's id is a hash of the name: ids are in tickets, which travel through OSS and its logs,
 //!    and nobody becomes a user by knowing their id.
-//! 3. Nothing is kept for a session that only looks at the page.
+//! 4. Nothing is kept for a session that only looks at the page.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
 };
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use hmac::{Hmac, Mac, digest::Key};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::random::{hexadecimal, is_random_name, random_name};
+use crate::{
+    app::App,
+    random::{hexadecimal, random_name},
+};
 
 const COOKIE: &str = "direct_upload_session";
 
@@ -29,8 +35,8 @@ impl User {
         Self(name.to_owned())
     }
 
-    fn of_cookie(cookie: &str) -> Self {
-        Self(hexadecimal(&Sha256::digest(cookie)[..8]))
+    fn of_session(name: &str) -> Self {
+        Self(hexadecimal(&Sha256::digest(name)[..8]))
     }
 }
 
@@ -41,65 +47,125 @@ impl fmt::Display for User {
 }
 
 /// 401 without a session.
-impl<S: Send + Sync> FromRequestParts<S> for User {
+impl FromRequestParts<Arc<App>> for User {
     type Rejection = (StatusCode, &'static str);
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        let cookie = cookie(&parts.headers);
-        cookie.map(Self::of_cookie).ok_or((
+    async fn from_request_parts(
+        parts: &mut Parts,
+        app: &Arc<App>,
+    ) -> Result<Self, Self::Rejection> {
+        let name = app.sessions.name(&parts.headers);
+        name.map(Self::of_session).ok_or((
             StatusCode::UNAUTHORIZED,
             "There is no session: load the page first.",
         ))
     }
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE && is_random_name(value)).then_some(value))
-}
+/// What signs the cookies.
+#[derive(Clone, Debug)]
+pub(crate) struct Sessions(Hmac<Sha256>);
 
-/// The cookie for a browser that has none.
-///
-/// # Errors
-/// If the system has no randomness.
-pub(crate) fn new_cookie(headers: &HeaderMap) -> Result<Option<HeaderValue>, getrandom::Error> {
-    if cookie(headers).is_some() {
-        return Ok(None);
+impl Sessions {
+    /// With a secret sessions outlive a restart of the server.
+    ///
+    /// # Errors
+    /// If the system has no randomness.
+    pub(crate) fn new(secret: Option<&str>) -> Result<Self, getrandom::Error> {
+        let secret = match secret {
+            Some(secret) => secret.to_owned(),
+            None => random_name()?,
+        };
+        // The secret may sign other things, too. The rest of the key is zeros, as HMAC would add them.
+        let digest = Sha256::digest(format!("sessions of direct-upload\n{secret}"));
+        let mut key = Key::<Hmac<Sha256>>::default();
+        key[..digest.len()].copy_from_slice(&digest);
+        Ok(Self(Hmac::new(&key)))
     }
-    let text = format!(
-        "{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict",
-        random_name()?
-    );
-    Ok(HeaderValue::try_from(text).ok())
+
+    fn mac(&self, name: &str) -> Hmac<Sha256> {
+        self.0.clone().chain_update(name)
+    }
+
+    /// The name of the session, if this server gave it.
+    fn name<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        headers
+            .get_all(header::COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+            .find_map(|value| {
+                let (name, signature) = value.split_once('.')?;
+                let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?;
+                self.mac(name).verify_slice(&signature).ok()?;
+                Some(name)
+            })
+    }
+
+    /// The cookie for a browser that has none.
+    ///
+    /// # Errors
+    /// If the system has no randomness.
+    pub(crate) fn new_cookie(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<Option<HeaderValue>, getrandom::Error> {
+        if self.name(headers).is_some() {
+            return Ok(None);
+        }
+        let name = random_name()?;
+        let signature = BASE64_URL_SAFE_NO_PAD.encode(self.mac(&name).finalize().into_bytes());
+        let text = format!("{COOKIE}={name}.{signature}; Path=/; HttpOnly; SameSite=Strict");
+        Ok(HeaderValue::try_from(text).ok())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn with_cookie(text: &str) -> HeaderMap {
+        HeaderMap::from_iter([(header::COOKIE, text.parse().unwrap())])
+    }
+
     #[test]
     fn a_session_is_a_cookie_of_this_server_and_its_user_does_not_tell_it() {
-        let mut headers = HeaderMap::new();
-        let set = new_cookie(&headers).unwrap().unwrap();
+        let sessions = Sessions::new(None).unwrap();
+        let set = sessions.new_cookie(&HeaderMap::new()).unwrap().unwrap();
         let set = set.to_str().unwrap();
-        let sent = format!("other=1; {}", set.split(';').next().unwrap());
-        headers.insert(header::COOKIE, sent.parse().unwrap());
-        let value = cookie(&headers).unwrap();
-        assert!(set.contains(value));
-        assert!(!User::of_cookie(value).to_string().contains(&value[..8]));
-        assert!(new_cookie(&headers).unwrap().is_none());
+        let headers = with_cookie(&format!("other=1; {}", set.split(';').next().unwrap()));
+        let name = sessions.name(&headers).unwrap();
+        assert!(set.contains(name));
+        assert!(!User::of_session(name).to_string().contains(&name[..8]));
+        assert!(sessions.new_cookie(&headers).unwrap().is_none());
+        assert_eq!(Sessions::new(None).unwrap().name(&headers), None);
+    }
+
+    #[test]
+    fn a_session_outlives_a_restart_with_the_same_secret() {
+        let set = Sessions::new(Some("a"))
+            .unwrap()
+            .new_cookie(&HeaderMap::new());
+        let set = set.unwrap().unwrap();
+        let headers = with_cookie(set.to_str().unwrap().split(';').next().unwrap());
+        let again = |secret| {
+            Sessions::new(Some(secret))
+                .unwrap()
+                .name(&headers)
+                .is_some()
+        };
+        assert!(again("a"));
+        assert!(!again("b"));
     }
 
     #[test]
     fn a_cookie_that_was_made_up_is_no_session() {
-        for text in ["", "direct_upload_session=", "direct_upload_session=admin"] {
-            let headers = HeaderMap::from_iter([(header::COOKIE, text.parse().unwrap())]);
-            assert_eq!(cookie(&headers), None, "{text}");
+        let sessions = Sessions::new(None).unwrap();
+        let hexadecimal = "0123456789abcdef".repeat(2);
+        for value in ["", "admin", ".", &hexadecimal, &format!("{hexadecimal}.")] {
+            let headers = with_cookie(&format!("{COOKIE}={value}"));
+            assert_eq!(sessions.name(&headers), None, "{value}");
         }
     }
 }

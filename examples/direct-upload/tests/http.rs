@@ -387,6 +387,31 @@ async fn only_its_user_can_ask_about_an_upload_and_what_is_not_there_is_not_reco
 }
 
 #[tokio::test]
+async fn sessions_that_were_made_up_and_a_flood_of_uploads_take_nothing_from_others() {
+    let server = server().await;
+    let (zoe, max) = (Browser::open(&server).await, Browser::open(&server).await);
+    let granted = zoe.authorize("cat.png", "image/png", 4096).await;
+    assert_eq!(zoe.upload(&granted, &png()).await.status(), 200);
+
+    let made_up = Browser {
+        cookie: format!("direct_upload_session={}", "0123456789abcdef".repeat(2)),
+        client: max.client.clone(),
+        url: max.url.clone(),
+    };
+    let wanted = json!({ "name": "a", "type": "", "size": 1 });
+    assert_eq!(made_up.post("uploads", wanted).await.status(), 401);
+    let events = made_up.client.get(format!("{}events", made_up.url));
+    let events = events.header(COOKIE, &made_up.cookie).send().await.unwrap();
+    assert_eq!(events.status(), 401);
+
+    for _ in 0..300 {
+        max.authorize("a.png", "image/png", 1).await;
+    }
+    let asked: Value = zoe.ask(&granted).await.json().await.unwrap();
+    assert_eq!(asked["record"]["by"], "callback");
+}
+
+#[tokio::test]
 async fn it_stops_with_a_page_open() {
     let server = server().await;
     let browser = Browser::open(&server).await;

@@ -158,7 +158,7 @@ pub(crate) fn cause_sentence(lang: Lang, cause: Cause) -> &'static str {
         return cause.text();
     }
     match cause {
-        Cause::AuthorizationMissing => "没有收到 Authorization 头：应用前面的某一层把它丢掉了",
+        Cause::AuthorizationMissing => "没有收到 Authorization 头",
         Cause::BodyBom => "请求体的字节序标记（BOM）被加上或去掉",
         Cause::BodyAppended => "请求体后面被追加了内容",
         Cause::BodyCharset => "请求体被转换成另一种字符编码",
@@ -207,6 +207,7 @@ pub(crate) fn evidence(lang: Lang, evidence: &Evidence) -> String {
         Evidence::AuthorizationMoved(header) => format!("签名在 {header} 里"),
         Evidence::AuthorizationNotBase64 => "该头不是 base64".to_owned(),
         Evidence::AuthorizationPercentEncoded => "该头被百分号编码".to_owned(),
+        Evidence::AuthorizationNotSearched => "没有搜索签名中被改动的字符".to_owned(),
         Evidence::AuthorizationPlusLost => "签名中的每个 `+` 都变成了空格".to_owned(),
         Evidence::AuthorizationPrefixed => "签名前面被加上了一个词".to_owned(),
         Evidence::AuthorizationRepeated => "签名不止一个".to_owned(),
@@ -226,6 +227,12 @@ pub(crate) fn evidence(lang: Lang, evidence: &Evidence) -> String {
             format!("声明了 {declared} 字节，收到 {received} 字节")
         }
         Evidence::Method => "方法不是 POST，而 OSS 只用 POST".to_owned(),
+        Evidence::NoCallback => {
+            "没有任何迹象表明这是回调：既没有 OSS 的请求头，也没有它的 User-Agent".to_owned()
+        }
+        Evidence::OwnKeyUrl => {
+            "公钥 URL 指的正是这把密钥：它的签名若未被损坏，就能用它解开".to_owned()
+        }
         Evidence::PassedThrough(header) => format!("请求带有 {header}"),
         Evidence::Scheme(scheme) => format!("凭证的方案是 {scheme}"),
         other => other.to_string(),
@@ -335,6 +342,10 @@ pub(crate) fn rust_remedy(
         Cause::Hmac | Cause::OtherCredentials if has(Evidence::KeyUrl) => {
             "不要让验证层前面的任何代码换掉 Authorization 头。".to_owned()
         }
+        Cause::AuthorizationMissing if has(Evidence::NoCallback) => {
+            "如果这是其他客户端发来的，无需处理。OSS 的回调带有 Authorization 和 x-oss-pub-key-url：如果它确实是回调，那么验证层前面的某一层把两者都去掉了。"
+                .to_owned()
+        }
         Cause::AuthorizationMissing => "不要让验证层前面的任何代码去掉 Authorization 头。".to_owned(),
         Cause::HeaderAltered => "把 Authorization 头逐字节原样传下去。".to_owned(),
         Cause::BodyBom
@@ -349,6 +360,10 @@ pub(crate) fn rust_remedy(
         }
         Cause::ContentDecoded => {
             "把 OssCallbackLayer 放在解压请求体的中间件的外面，或不要在这条路由上使用该中间件。".to_owned()
+        }
+        Cause::WrongKey if has(Evidence::OwnKeyUrl) => {
+            "如果这是伪造的请求，无需处理。否则请把 Authorization 头与发出的相比较：其中不止一个字符不同。"
+                .to_owned()
         }
         Cause::WrongKey => "// pem 是请求中公钥 URL 所指的公钥\n\
              OssCallbackLayer::builder().pin_key(key_url, PublicKey::from_pem(pem)?)"
@@ -726,6 +741,7 @@ mod tests {
             Evidence::AuthorizationHexadecimal,
             Evidence::AuthorizationMoved("x-amzn-remapped-authorization"),
             Evidence::AuthorizationNotBase64,
+            Evidence::AuthorizationNotSearched,
             Evidence::AuthorizationPercentEncoded,
             Evidence::AuthorizationPlusLost,
             Evidence::AuthorizationPrefixed,
@@ -743,6 +759,8 @@ mod tests {
                 received: 2,
             },
             Evidence::Method,
+            Evidence::NoCallback,
+            Evidence::OwnKeyUrl,
             Evidence::PassedThrough("via"),
             Evidence::Scheme("OSS"),
         ] {

@@ -90,6 +90,73 @@ async fn another_sites_page_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_name_that_a_site_can_have_resolve_here_gets_nothing() {
+    let oss = open().await;
+    let app = App::start(&oss).await;
+    put(address(&oss), "a.txt", &app.url(), b"hello").await;
+    let status = async |method, target, headers: &[(&str, &str)]| {
+        send(address(&oss), method, target, headers, b"")
+            .await
+            .status
+    };
+    for host in [
+        "evil.example:9000",
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "a b",
+    ] {
+        let origin = format!("http://{host}");
+        let headers = [("Host", host), ("Origin", &*origin)];
+        assert_eq!(status("POST", "/_oss/reset", &headers).await, 403, "{host}");
+        for target in ["/_oss/", "/_oss/callbacks", "/_oss/objects", "/_oss/events"] {
+            assert_eq!(status("GET", target, &headers[..1]).await, 403, "{host}");
+        }
+    }
+    assert_eq!(oss.callbacks().len(), 1);
+    for host in [
+        "127.0.0.1:9000",
+        "[::1]:9000",
+        "192.168.1.7",
+        "localhost:9000",
+        "photos.localhost",
+        "local-oss:9000",
+        "Host.Docker.Internal:9000",
+    ] {
+        let headers = [("Host", host)];
+        assert_eq!(
+            status("GET", "/_oss/callbacks", &headers).await,
+            200,
+            "{host}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_browser_marks_as_another_sites_is_refused_unless_it_is_a_link() {
+    let oss = open().await;
+    let status = async |method, target, headers: &[(&str, &str)]| {
+        send(address(&oss), method, target, headers, b"")
+            .await
+            .status
+    };
+    let from_script = [
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Dest", "empty"),
+    ];
+    let link = [
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Dest", "document"),
+    ];
+    assert_eq!(status("GET", "/_oss/callbacks", &from_script).await, 403);
+    assert_eq!(status("POST", "/_oss/reset", &from_script).await, 403);
+    // A form of the other site's.
+    assert_eq!(status("POST", "/_oss/reset", &link).await, 403);
+    assert_eq!(status("GET", "/_oss/", &link).await, 200);
+    let own = [("Sec-Fetch-Site", "same-origin")];
+    assert_eq!(status("GET", "/_oss/callbacks", &own).await, 200);
+}
+
+#[tokio::test]
 async fn events_reach_the_page_as_they_happen() {
     let oss = open().await;
     let app = App::start(&oss).await;
