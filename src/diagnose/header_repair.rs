@@ -20,8 +20,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// One character changed or lost at every place costs 5,500 openings of a signature of 64 bytes, of a
-/// microsecond each, and 11,000 of one of 128 bytes, of three. At 2048 bits both factors are larger still.
+/// One character changed or lost at every place costs some 5,500 openings of a signature of 64 bytes, or
+/// 10 ms, and 11,000 of one of 128 bytes, or 100 ms on a busy machine. With 2048 bits it would be a second.
 const MAX_BITS_TO_SEARCH: usize = 1024;
 
 /// Longer values are not repaired.

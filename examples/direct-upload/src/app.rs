@@ -31,6 +31,8 @@ pub(crate) struct App {
 }
 
 impl App {
+    /// # Errors
+    /// If the system has no randomness.
     pub(crate) fn new(
         oss: Oss,
         uploads: DirectUpload,
@@ -38,22 +40,21 @@ impl App {
         mallory: Option<Mallory>,
         callback_url: String,
         sessions: Sessions,
-        feeds: Feeds,
         stopping: watch::Receiver<bool>,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, getrandom::Error> {
+        Ok(Self {
             oss,
             uploads,
             objects,
             ledger: Ledger::default(),
             sessions,
-            feeds,
+            feeds: Feeds::new()?,
             refusals: Refusals::default(),
             mallory,
             callback_url,
             questions: Semaphore::new(MAX_QUESTIONS),
             attacks: Semaphore::new(MAX_ATTACKS),
             stopping,
-        }
+        })
     }
 }

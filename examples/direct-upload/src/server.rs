@@ -12,8 +12,8 @@ use oss_callback_local::LocalOss;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
-    app::App, ask, attack, attack::Mallory, authorize, config::Config, events, events::Feeds,
-    faults, oss::Oss, page, receive, session::Sessions, watch_oss,
+    app::App, ask, attack, attack::Mallory, authorize, config::Config, events, faults, oss::Oss,
+    page, receive, session::Sessions, watch_oss,
 };
 
 /// What can go wrong at the start.
@@ -78,7 +78,6 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let uploads = authorize::uploads(&oss, &key, &callback_url)?;
         let objects = ObjectClient::new(oss.endpoint.clone(), oss.credentials.clone())?;
-        let feeds = Feeds::new()?;
         let app = App::new(
             oss,
             uploads,
@@ -86,9 +85,8 @@ impl Server {
             mallory,
             callback_url,
             sessions,
-            feeds,
             stopping,
-        );
+        )?;
         let app = Arc::new(app);
 
         if let Some(local) = &app.oss.local {
