@@ -35,7 +35,8 @@
 //! | `cause` | what the kind says beyond its name: `target-changed`, `body-changed`, ..; `none` for most |
 //! | `genuine` | `true` once a signature opened under an accepted key: what is wrong concerns OSS's own traffic. `false` is what any stranger can cause |
 //!
-//! ```
+#![cfg_attr(feature = "metrics", doc = "```")]
+#![cfg_attr(not(feature = "metrics"), doc = "```text")]
 //! # #[derive(Default)]
 //! # struct Recorder;
 //! # impl metrics::Recorder for Recorder {
