@@ -59,68 +59,33 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/support/wire.rs"]
+#[path = "../../../tests/support/framework.rs"]
 #[allow(dead_code, unreachable_pub, clippy::unwrap_used)]
-mod wire;
+mod framework;
 
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
 
-    use oss_callback::test_util::CallbackSigner;
     use poem::listener::TcpAcceptor;
 
-    use super::{wire::exchange, *};
+    use super::*;
 
     async fn serve() -> SocketAddr {
-        let signer = CallbackSigner::new();
-        let keys = KeyStore::builder()
-            .pin_key(signer.key_url(), signer.public_key())
-            .build()
-            .unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = Server::new_with_acceptor(TcpAcceptor::from_tokio(listener).unwrap());
-        tokio::spawn(server.run(app(keys).unwrap()));
+        tokio::spawn(server.run(app(framework::keys()).unwrap()));
         address
-    }
-
-    fn callback(body: &'static str) -> Request<CallbackBody> {
-        CallbackSigner::new().form("/oss/callback", body)
-    }
-
-    fn get(path: &str) -> Request<CallbackBody> {
-        Request::get(path).body(CallbackBody::default()).unwrap()
     }
 
     #[tokio::test]
     async fn callbacks_are_answered_by_the_handler_or_refused() {
-        let server = serve().await;
-        let answer = exchange(server, callback("object=a%2Fb.jpg&size=7")).await;
-        assert_eq!((answer.status, answer.body.as_str()), (200, "\"a/b.jpg\""));
-        assert_eq!(answer.headers["content-type"], "application/json");
-
-        let mut altered = callback("object=a.jpg&size=7");
-        *altered.uri_mut() = "/oss/callback?admin=1".parse().unwrap();
-        let refused = [
-            (altered, 403, "InvalidSignature"),
-            (callback("object=a.jpg&size=0"), 403, "Refused"),
-            (callback("object=a.jpg"), 422, "InvalidVariables"),
-            (get("/oss/callback"), 405, "MethodNotAllowed"),
-        ];
-        for (request, status, code) in refused {
-            let answer = exchange(server, request).await;
-            assert_eq!(
-                (answer.status, answer.code().as_deref()),
-                (status, Some(code))
-            );
-        }
+        framework::assert_callbacks_are_answered_or_refused(serve().await).await;
     }
 
     #[tokio::test]
     async fn other_paths_need_no_signature() {
-        let server = serve().await;
-        assert_eq!(exchange(server, get("/health")).await.status, 200);
-        assert_eq!(exchange(server, get("/other")).await.status, 404);
+        framework::assert_other_paths_are_open(serve().await).await;
     }
 }
