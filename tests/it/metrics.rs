@@ -16,8 +16,7 @@ use metrics_util::{
 };
 use oss_callback::{
     AgeGuard, BucketGuard, CallbackBody, FetchError, FetchKey, KeyUrl, MemoryReplayStore,
-    OssCallbackLayer, PublicKey, Rejection, ReplayClaim, ReplayStore, ReplayStoreError,
-    Reservation, async_trait, guard_fn,
+    OssCallbackLayer, PublicKey, Rejection, async_trait, guard_fn,
     metrics::{self as names, Metric, MetricKind},
     test_util::CallbackSigner,
 };
@@ -197,27 +196,6 @@ impl FetchKey for Fetcher {
     }
 }
 
-struct Down;
-
-#[async_trait]
-impl ReplayStore for Down {
-    async fn reserve(&self, _: &ReplayClaim) -> Result<Reservation, ReplayStoreError> {
-        Err(ReplayStoreError::nothing_done("connection refused"))
-    }
-
-    async fn confirm(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
-        Ok(())
-    }
-
-    async fn hold(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
-        Ok(())
-    }
-
-    async fn release(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
-        Ok(())
-    }
-}
-
 #[test]
 fn what_goes_wrong_around_the_handler_is_counted() {
     let (seen, ()) = Seen::while_running(async {
@@ -243,7 +221,7 @@ fn what_goes_wrong_around_the_handler_is_counted() {
         layer.running_handlers().wait().await;
 
         // A store that is down.
-        let layer = replay::layer(Down);
+        let layer = replay::layer(replay::Down);
         let effects = Effects::default();
         let response = replay::send_counted(&layer, replay::callback(1), &effects).await;
         assert_eq!(response.status(), 503);

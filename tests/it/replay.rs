@@ -13,8 +13,8 @@ use std::{
 };
 
 use crate::support::replay::{
-    Effects, MINUTE, builder, callback, callback_after, claim, contract, layer, now, replay, send,
-    send_counted, storm,
+    Down, Effects, MINUTE, builder, callback, callback_after, claim, contract, layer, now, replay,
+    send, send_counted, storm,
 };
 use crate::support::schedules::search;
 use bytes::Bytes;
@@ -879,28 +879,6 @@ async fn copies_at_a_store_that_fails_leave_one_task_and_few_undos() {
     let asked = store.asked().len();
     tokio::time::sleep(10 * MINUTE).await;
     assert!(asked > 4096 && store.asked().is_empty());
-}
-
-/// A store that is known not to have done anything.
-struct Down;
-
-#[async_trait]
-impl ReplayStore for Down {
-    async fn reserve(&self, _: &ReplayClaim) -> Result<Reservation, ReplayStoreError> {
-        Err(ReplayStoreError::nothing_done("connection refused"))
-    }
-
-    async fn confirm(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
-        panic!("nothing was reserved")
-    }
-
-    async fn hold(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
-        panic!("nothing was reserved")
-    }
-
-    async fn release(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
-        panic!("nothing was reserved")
-    }
 }
 
 #[tokio::test]

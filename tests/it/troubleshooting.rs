@@ -17,8 +17,7 @@ use http_body_util::{Full, StreamBody};
 use oss_callback::{
     AgeGuard, BucketGuard, CallbackAnswer, CallbackBody, CallbackVars, FetchError, FetchKey,
     KeyUrl, MemoryReplayStore, OssCallback, OssCallbackLayer, OssCallbackLayerBuilder, PublicKey,
-    Rejection, ReplayClaim, ReplayStore, ReplayStoreError, Reservation, TicketClaims, async_trait,
-    guard_fn, test_util::CallbackSigner,
+    Rejection, TicketClaims, async_trait, guard_fn, test_util::CallbackSigner,
 };
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::{
@@ -127,28 +126,6 @@ struct NoRoute;
 impl FetchKey for NoRoute {
     async fn fetch(&self, _: &KeyUrl) -> Result<PublicKey, FetchError> {
         Err(FetchError::local("no route to host"))
-    }
-}
-
-/// No callback can be remembered.
-struct Down;
-
-#[async_trait]
-impl ReplayStore for Down {
-    async fn reserve(&self, _: &ReplayClaim) -> Result<Reservation, ReplayStoreError> {
-        Err(ReplayStoreError::nothing_done("connection refused"))
-    }
-
-    async fn confirm(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
-        Ok(())
-    }
-
-    async fn hold(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
-        Ok(())
-    }
-
-    async fn release(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
-        Ok(())
     }
 }
 
@@ -330,7 +307,7 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
     });
     provoke!(INFO, {
         let effects = Effects::default();
-        replay::send_counted(&replay::layer(Down), replay::callback(1), &effects).await;
+        replay::send_counted(&replay::layer(replay::Down), replay::callback(1), &effects).await;
     });
     provoke!(INFO, {
         let layer = signed().guard(guard_fn(async |_| std::future::pending().await));

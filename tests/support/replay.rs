@@ -14,7 +14,8 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use oss_callback::{
     AgeGuard, CallbackBody, OssCallbackLayer, OssCallbackLayerBuilder, Rejection, RejectionKind,
-    Replay, ReplayClaim, ReplayGuard, ReplayStore, Reservation, test_util::CallbackSigner,
+    Replay, ReplayClaim, ReplayGuard, ReplayStore, ReplayStoreError, Reservation, async_trait,
+    test_util::CallbackSigner,
 };
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -52,6 +53,28 @@ pub fn layer(store: impl ReplayStore) -> OssCallbackLayer {
         .guard(ReplayGuard::by_signature(store))
         .build()
         .unwrap()
+}
+
+/// A store that is known not to have done anything.
+pub struct Down;
+
+#[async_trait]
+impl ReplayStore for Down {
+    async fn reserve(&self, _: &ReplayClaim) -> Result<Reservation, ReplayStoreError> {
+        Err(ReplayStoreError::nothing_done("connection refused"))
+    }
+
+    async fn confirm(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        panic!("nothing was reserved")
+    }
+
+    async fn hold(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        panic!("nothing was reserved")
+    }
+
+    async fn release(&self, _: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        panic!("nothing was reserved")
+    }
 }
 
 /// How often a handler did its work.
