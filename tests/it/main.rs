@@ -49,6 +49,7 @@ mod mends;
 mod metrics;
 #[cfg(feature = "test-util")]
 mod migration;
+mod msrv;
 #[cfg(all(feature = "reqwest", feature = "upload"))]
 mod object_check;
 mod opening;
