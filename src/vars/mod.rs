@@ -34,7 +34,7 @@ mod variables;
 
 pub use self::{body_type::BodyType, callback_vars::CallbackVars, flat::from_text};
 pub(crate) use self::{
-    body_type::{BodyKind, check_content_encoding, media_type},
+    body_type::{BodyKind, check_content_encoding, is_identity, media_type},
     error::VarsError,
     variables::Vars,
 };
