@@ -84,7 +84,7 @@ pub enum ParamsRule {
     VarsNotJson,
     /// `callback-var` is not a map from strings to strings.
     VarsNotStrings,
-    /// `callback-var` is longer than 5 KB in base64.
+    /// `callback-var` is longer than 5 KB in base64. The fields of a form have no such limit.
     VarsTooLong,
 }
 
@@ -245,7 +245,7 @@ impl ParamsRule {
             ),
             Self::VarsTooLong => (
                 Shown("0007-00000101"),
-                "the custom variables are longer than 5 KB in base64",
+                "the custom variables, a ticket among them, are longer than 5 KB in base64: shorten their values",
             ),
         };
         // The answers that are known, word for word.
