@@ -26,12 +26,34 @@ pub enum UploadError {
     #[error("{0}")]
     ContentTypes(&'static str),
     /// The access key or the token is empty, or has blanks in it.
-    #[error("an access key or a security token is empty, or has blanks in it")]
+    #[error(
+        "an access key or a security token is empty, or has blanks in it: is its variable of the \
+         environment set, and read without the line break?"
+    )]
     Credentials,
     /// The endpoint is not scheme, host and port.
     #[error("an endpoint is `https://`, a host and maybe a port, without the bucket and a path")]
     Endpoint,
-    /// The key of the object is malformed.
+    /// The endpoint names the bucket, which is put in front of it.
+    #[error(
+        "the endpoint names a bucket already: give it without, as in \
+         `https://oss-cn-hangzhou.aliyuncs.com`"
+    )]
+    EndpointBucket,
+    /// The endpoint is one of another region. A signature of version 4 names the region, so OSS would
+    /// refuse each upload as wrongly signed.
+    #[error(
+        "the endpoint is of the region `{endpoint}`, and the region given is `{region}`, which \
+         signatures would name: they have to be the same"
+    )]
+    #[non_exhaustive]
+    EndpointRegion {
+        /// The region that the host of the endpoint names.
+        endpoint: String,
+        /// The region that was given.
+        region: String,
+    },
+    /// The key of the object is malformed, or too long for a ticket.
     #[error("the key of an object {0}")]
     Key(&'static str),
     /// The HTTP client that asks OSS cannot be made, as on a machine without TLS roots.
