@@ -22,6 +22,7 @@ mod body_type;
 mod callback_vars;
 mod decode;
 mod error;
+mod explain;
 mod flat;
 mod form;
 mod json;

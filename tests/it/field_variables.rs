@@ -682,6 +682,89 @@ mod values_that_serde_keeps {
         assert_way_out(&cause(extract::<Untagged>(FORM, "size=7").await));
     }
 
+    /// Behind one `flatten` in another, within an object, and within what is flattened.
+    #[tokio::test]
+    async fn are_named_at_every_depth() {
+        #[derive(Debug, Deserialize)]
+        #[allow(dead_code)]
+        struct Twice {
+            #[serde(flatten)]
+            flattened: Flattened,
+        }
+        #[derive(Debug, Deserialize)]
+        #[allow(dead_code)]
+        struct Nested {
+            meta: Flattened,
+            event: Option<Event>,
+            list: Option<Vec<Flattened>>,
+            rest: Option<AnyNumbers>,
+        }
+        #[derive(Debug, Deserialize)]
+        #[allow(dead_code)]
+        struct FlatNested {
+            object: Option<String>,
+            #[serde(flatten)]
+            nested: Nested,
+        }
+
+        for (body, field) in [
+            ("object=a&size=7", "variable `size`:"),
+            ("object=c4n4ry&x:age=c4n4ry", "variable `x:age`:"),
+        ] {
+            let cause = cause(extract::<Twice>(FORM, body).await);
+            assert!(cause.contains(field), "{body}: {cause}");
+            assert_way_out(&cause);
+        }
+        for (body, field) in [
+            (r#"{"meta":{"size":"7"}}"#, "variable `meta.size`:"),
+            (
+                r#"{"meta":{"size":1,"x:age":"c4n4ry"},"x:age":"7"}"#,
+                "variable `meta.x:age`:",
+            ),
+            (
+                r#"{"meta":{"c4n4ry":[6,{"c4n4ry":8}],"name":7}}"#,
+                "variable `meta.name`:",
+            ),
+            (
+                r#"{"meta":{},"list":[{},{"size":"c4n4ry"}]}"#,
+                "variable `list[1].size`:",
+            ),
+            (
+                r#"{"meta":{},"event":{"operation":"PutObject","size":1,"pages":"2"}}"#,
+                "variable `event.pages`:",
+            ),
+            (
+                r#"{"meta":{},"event":{"operation":"PutObject","size":null}}"#,
+                "variable `event.size`:",
+            ),
+            // Only the sender knows this name.
+            (
+                r#"{"meta":{},"rest":{"size":1,"c4n4ry":"7"}}"#,
+                "variable `rest`: not accepted by its type, under one of its names:",
+            ),
+        ] {
+            for cause in [
+                cause(extract::<Nested>(JSON, body).await),
+                cause(extract::<FlatNested>(JSON, body).await),
+            ] {
+                assert!(cause.contains(field), "{body}: {cause}");
+                assert_way_out(&cause);
+            }
+        }
+        // Two values of one kind: which of them serde complains of is not known.
+        let body = r#"{"meta":{"c4n4ry":7,"name":7}}"#;
+        let ambiguous = cause(extract::<Nested>(JSON, body).await);
+        assert!(ambiguous.contains("variable `meta`:"), "{ambiguous}");
+        // Deep and wide, and of one kind.
+        let body = format!(
+            r#"{{"meta":{{"c4n4ry":{}7{},"name":7}}}}"#,
+            "[".repeat(12),
+            ",7]".repeat(12),
+        );
+        let deep = cause(extract::<Nested>(JSON, &body).await);
+        assert!(deep.contains("variable `meta`:"), "{deep}");
+    }
+
     #[tokio::test]
     async fn are_not_named_if_only_the_sender_knows_the_name() {
         for body in ["c4n4ry=7", "x:c4n4ry=c4n4ry&size="] {
