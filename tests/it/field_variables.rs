@@ -250,6 +250,34 @@ mod syntax_errors {
             (r#"{c4n4ry:1}"#, "a name without quotes"),
             ("{\"object\":\"c4n4ry\n\"}", "control character"),
             ("", "empty"),
+            // Commas and colons.
+            (r#"{"object":"c4n4ry" "size":7}"#, "a comma is missing"),
+            (r#"{"object":"c4n4ry""size":7}"#, "a comma is missing"),
+            (r#"{"size":7 "object":"c4n4ry"}"#, "a comma is missing"),
+            (r#"{"tags":["c4n4ry" "x"]}"#, "a comma is missing"),
+            (r#"{"size":7,,"object":"c4n4ry"}"#, "two commas"),
+            (r#"{"object"="c4n4ry"}"#, "a sign such as"),
+            (r#"{"object":"c4n4ry";"size":7}"#, "a sign such as"),
+            (r#"{"object"："c4n4ry"}"#, "a sign such as"),
+            (r#"{"size":7，"object":"c4n4ry"}"#, "a sign such as"),
+            // Quotes and blanks that are not JSON's.
+            (r#"{“object”:"c4n4ry"}"#, "typographic"),
+            (r#"{"object":“c4n4ry”}"#, "typographic"),
+            (r#"{\"object\":\"c4n4ry\"}"#, "once too often"),
+            (r#"{"object":\"c4n4ry\"}"#, "once too often"),
+            (r#""{\"object\":\"c4n4ry\"}""#, "once too often"),
+            (r#"{&quot;object&quot;:1}"#, "once too often"),
+            ("{\u{a0}\"object\":1}", "a blank"),
+            ("{\"object\":\u{3000}1}", "a blank"),
+            ("{\"object\":1\u{200b}}", "a blank"),
+            // Numbers, and what only begins like one.
+            (r#"{"size":007}"#, "a number that JSON"),
+            (r#"{"size":+7}"#, "a number that JSON"),
+            (r#"{"size":.5}"#, "a number that JSON"),
+            (r#"{"etag":5EB63BBBE01EEED0}"#, "callbackBodyType"),
+            (r#"{"object":-c4n4ry.jpg}"#, "callbackBodyType"),
+            (r#"{"object":"c4n4ry"}&ticket=x"#, "a pair of a form"),
+            (r#"{"object":"c4n4ry"#, "not closed"),
         ] {
             let cause = cause_of(body).await;
             assert!(cause.contains(expected), "{body}: {cause}");
