@@ -17,10 +17,13 @@ pub enum UploadError {
     #[error("a bucket is named by 3 to 63 lower-case letters, digits and hyphens")]
     Bucket,
     /// The claims are for another bucket than the one that uploads go to.
-    #[error("the claims are for another bucket than the one that uploads go to")]
+    #[error(
+        "the claims are for another bucket than the one that uploads go to: leave `bucket` out of \
+         them, or build a `DirectUpload` for that bucket"
+    )]
     BucketClaim,
     /// Not exactly one root certificate in PEM.
-    #[error("not exactly one root certificate in PEM")]
+    #[error("not a root certificate: exactly one PEM block, `CERTIFICATE`, is needed in each call")]
     Certificate,
     /// The policy of a form cannot say this list of media types.
     #[error("{0}")]
@@ -57,7 +60,9 @@ pub enum UploadError {
     #[error("the key of an object {0}")]
     Key(&'static str),
     /// The HTTP client that asks OSS cannot be made, as on a machine without TLS roots.
-    #[error("no HTTP client can be made: {0}")]
+    #[error(
+        "no HTTP client can be made; it needs the system's certificates (`ca-certificates`): {0}"
+    )]
     HttpClient(String),
     /// A setting that every upload needs is not set.
     #[error("`{0}` is not set: call `.{0}(..)` on the builder")]
@@ -66,7 +71,9 @@ pub enum UploadError {
     #[error("an authorization is valid for one second at least and for seven days at most")]
     Life,
     /// A custom variable that the template names has no value.
-    #[error("the template names `${{{0}}}`, and the upload has no value for it")]
+    #[error(
+        "the template names `${{{0}}}`, and the upload has no value for it: give one to `authorize_with`"
+    )]
     MissingVar(String),
     /// A presigned PUT is for one object.
     #[error(
@@ -92,7 +99,10 @@ pub enum UploadError {
     #[error(transparent)]
     Ticket(#[from] TicketError),
     /// A value for a custom variable that the template does not name, so that it would never arrive.
-    #[error("the upload has a value for `{0}`, and the template does not name it")]
+    #[error(
+        "the upload has a value for `{0}`, and the template does not name it, so that it would not \
+         arrive: add `Var::custom(..)` to the template"
+    )]
     UnusedVar(String),
     /// Names of variables that guards could not work with.
     #[error(transparent)]

@@ -11,8 +11,8 @@ use oss_callback::{
     test_util::CallbackSigner,
     upload::{
         Authorization, BodyTemplate, CallbackParams, Credentials, DirectUpload,
-        DirectUploadBuilder, FillOptions, OssEndpoint, PostPolicy, PresignedPut, SignatureVersion,
-        TemplateError, UploadError, UploadedObject, Var,
+        DirectUploadBuilder, FillOptions, OssEndpoint, ParamsRule, PostPolicy, PresignedPut,
+        SignatureVersion, TemplateError, UploadError, UploadedObject, Var,
     },
 };
 use serde::Deserialize;
@@ -321,6 +321,32 @@ fn a_ticket_without_room_for_the_key_is_the_keys_fault() {
             matches!(refused, UploadError::Ticket(TicketError::TooLong { .. })),
             "{refused}"
         );
+    }
+}
+
+#[test]
+fn errors_name_the_mend() {
+    for (error, mend) in [
+        (UploadError::BucketClaim, "leave `bucket` out"),
+        (UploadError::Credentials, "environment"),
+        (UploadError::EndpointBucket, "without"),
+        (UploadError::MissingVar("x:a".into()), "authorize_with"),
+        (UploadError::UnusedVar("x:a".into()), "Var::custom"),
+        (
+            UploadError::Params(ParamsRule::VarsTooLong.into()),
+            "shorten",
+        ),
+        (
+            UploadError::Params(ParamsRule::Duplicate.into()),
+            "send each once",
+        ),
+        (
+            UploadError::Params(ParamsRule::CallbackNotBase64.into()),
+            "percent-encoded",
+        ),
+    ] {
+        let text = error.to_string();
+        assert!(text.contains(mend), "{text}");
     }
 }
 
