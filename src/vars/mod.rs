@@ -33,9 +33,11 @@ mod syntax;
 mod value;
 mod variables;
 
+#[cfg(feature = "diagnose")]
+pub(crate) use self::body_type::is_identity;
 pub use self::{body_type::BodyType, callback_vars::CallbackVars, flat::from_text};
 pub(crate) use self::{
-    body_type::{BodyKind, check_content_encoding, is_identity, media_type},
+    body_type::{BodyKind, check_content_encoding, media_type},
     error::VarsError,
     variables::Vars,
 };
