@@ -99,7 +99,7 @@ fn locate<'v>(vars: &'v Vars, found: Found, path: &[Segment]) -> Option<Leaf<'v>
             };
             nested.read()?;
         } else {
-            search.see(variable, &steps, value)?;
+            search.see(variable, &steps, Some(value))?;
         }
     }
     search.only
@@ -114,8 +114,10 @@ struct Search<'p, 'v> {
 }
 
 impl<'v> Search<'_, 'v> {
-    fn see(&mut self, variable: usize, steps: &[Step<'v>], value: Value<'_>) -> Option<()> {
-        if is_found(value, self.found) && is_beneath(steps, self.path) {
+    /// The next value, if it can be compared.
+    fn see(&mut self, variable: usize, steps: &[Step<'v>], value: Option<Value<'_>>) -> Option<()> {
+        let is_found = value.is_some_and(|value| is_found(value, self.found));
+        if is_found && is_beneath(steps, self.path) {
             if self.only.is_some() {
                 return None;
             }
@@ -175,20 +177,20 @@ struct Nested<'s, 'p, 'v> {
 impl<'v> Nested<'_, '_, 'v> {
     /// One value. Bodies are not nested deeper than the parser lets them be.
     fn read(&mut self) -> Option<()> {
-        let decoded;
         let value = match self.lexer.peek_token()? {
             b'{' => return self.read_members(),
             b'[' => return self.read_items(),
-            b'"' => {
-                decoded = self.lexer.string().ok()?.decode();
-                Value {
+            b'"' => match self.lexer.string().ok()?.decode() {
+                Cow::Borrowed(text) => Some(Value {
                     kind: ValueKind::Text,
-                    text: &decoded,
-                }
-            }
+                    text,
+                }),
+                // Its escapes are decoded elsewhere in memory each time, so its place tells nothing.
+                Cow::Owned(_) => None,
+            },
             _ => {
                 let (kind, text) = self.lexer.bare_value().ok()?;
-                Value { kind, text }
+                Some(Value { kind, text })
             }
         };
         self.search.see(self.variable, &self.steps, value)

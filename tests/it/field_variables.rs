@@ -779,6 +779,10 @@ mod values_that_serde_keeps {
                 assert_way_out(&cause);
             }
         }
+        // Text with escapes is nowhere in the body as serde shows it.
+        let body = r#"{"meta":{"c4n4ry":["\u0041\u0042"],"size":"\u0043\u0044"}}"#;
+        let escaped = cause(extract::<Nested>(JSON, body).await);
+        assert!(escaped.contains("variable `meta`:"), "{escaped}");
         // Two values of one kind: which of them serde complains of is not known.
         let body = r#"{"meta":{"c4n4ry":7,"name":7}}"#;
         let ambiguous = cause(extract::<Nested>(JSON, body).await);
