@@ -59,16 +59,20 @@ pub(super) fn with_body(verbose: Capture, text: &[u8]) -> Capture {
 /// What follows the word `curl` at the beginning of a line, or behind a prompt.
 fn command(text: &[u8]) -> Option<&[u8]> {
     const CURL: &[u8] = b"curl";
+    const PROMPTS: [&[u8]; 3] = [b"$ ", b"% ", b"# "];
     let line = text.split(|byte| *byte == b'\n').next()?;
-    let at = line.windows(CURL.len()).position(|word| word == CURL)?;
-    let before = &line[..at];
-    let is_first = before.trim_ascii().is_empty()
-        || [b"$ ", b"% ", b"# "]
-            .iter()
-            .any(|prompt| before.ends_with(*prompt));
-    let arguments = &text[at + CURL.len()..];
-    let is_word = arguments.first().is_some_and(u8::is_ascii_whitespace);
-    (is_first && is_word).then_some(arguments)
+    let indent = line.len() - line.trim_ascii_start().len();
+    let words = line.windows(CURL.len()).enumerate();
+    let mut places = words.filter(|(_, word)| *word == CURL).map(|(at, _)| at);
+    let at = places.find(|at| {
+        let is_behind_prompt = PROMPTS.iter().any(|prompt| line[..*at].ends_with(prompt));
+        let is_first = *at == indent || is_behind_prompt;
+        is_first
+            && text
+                .get(at + CURL.len())
+                .is_some_and(u8::is_ascii_whitespace)
+    })?;
+    Some(&text[at + CURL.len()..])
 }
 
 fn after_line(text: &[u8]) -> &[u8] {
@@ -634,7 +638,7 @@ mod tests {
     #[test]
     fn the_last_command_with_a_signature_counts() {
         let text =
-            b"curl h/1 -H Authorization:a\nme@host:~$ curl h/2 -H Authorization:b\ncurl h/3\n";
+            b"curl h/1 -H Authorization:a\nme@curl:~$ curl h/2 -H Authorization:b\ncurl h/3\n";
         assert_eq!(read(text).unwrap().target, "/2");
         for other in [
             &b"curl -s http://h/_oss/callbacks | oss-callback doctor"[..],
@@ -646,6 +650,15 @@ mod tests {
         ] {
             assert!(read(other).is_none(), "{}", String::from_utf8_lossy(other));
         }
+    }
+
+    /// A line of blanks and words is gone through once.
+    #[test]
+    fn the_time_is_linear_in_a_line() {
+        let line = " ".repeat(1 << 20) + &"x curl ".repeat(1 << 17);
+        let begin = std::time::Instant::now();
+        assert!(read(line.as_bytes()).is_none());
+        assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
     }
 
     #[test]
