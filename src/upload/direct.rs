@@ -10,6 +10,8 @@
 //!    if there is only one; the rest is for the ticket alone, when the object is already stored.
 //! 5. A custom variable of the template has a value in each upload, and a value that the
 //!    template does not name is an error.
+//! 6. The key may be chosen by a caller, so what is wrong with it has an error of its own, and so has a key
+//!    that leaves no room in the ticket.
 
 use std::{
     collections::BTreeMap,
@@ -181,7 +183,7 @@ impl DirectUpload {
 }
 
 impl Config {
-    /// Checks keys before anything else: they may be a caller's, who is to be told.
+    /// Checks keys before there is a ticket: they may be a caller's, who is to be told.
     fn check_objects(&self, objects: TicketObjects<'_>) -> Result<(), UploadError> {
         match (self.method, objects) {
             (Method::Post, TicketObjects::One(key)) => check_form_key(key),
