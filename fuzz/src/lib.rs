@@ -29,8 +29,21 @@ pub fn headers(authorization: HeaderValue, media_type: &'static str) -> HeaderMa
     headers
 }
 
-/// What was parsed is rendered to what parses alike, in each of the three places.
+/// What was parsed is rendered to what parses alike, in each of the three places. The variables of a form
+/// may be too long for the other two.
 pub fn assert_params_are_kept(params: &CallbackParams) {
+    let fields = params.form_fields();
+    let fields = fields.iter().map(|(name, value)| (&**name, &**value));
+    assert_eq!(
+        CallbackParams::from_form_fields(fields).as_ref(),
+        Ok(&Some(params.clone()))
+    );
+    if params
+        .callback_var()
+        .is_some_and(|vars| vars.len() > 5 * 1024)
+    {
+        return;
+    }
     let mut headers = HeaderMap::new();
     params.insert_into(&mut headers);
     assert_eq!(
@@ -39,10 +52,4 @@ pub fn assert_params_are_kept(params: &CallbackParams) {
     );
     let query = CallbackParams::from_query(&params.query());
     assert_eq!(query.as_ref(), Ok(&Some(params.clone())));
-    let fields = params.form_fields();
-    let fields = fields.iter().map(|(name, value)| (&**name, &**value));
-    assert_eq!(
-        CallbackParams::from_form_fields(fields).as_ref(),
-        Ok(&Some(params.clone()))
-    );
 }

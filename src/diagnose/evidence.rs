@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::{CapturedRequest, Cause, wrapped::is_gzip};
+use crate::vars::is_identity;
 
 /// One observation. None shows a byte of a body, a query or a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,8 +210,8 @@ pub(super) fn cause_without_message(
         let came = intact == Some(false) || declared.is_some_and(|declared| declared > 0);
         return came.then_some((Cause::BodyEmpty, None));
     }
-    let encoding = request.header("content-encoding").map(str::trim);
-    let is_encoded = encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"));
+    let encoding = request.header("content-encoding");
+    let is_encoded = encoding.is_some_and(|encoding| !is_identity(encoding.as_bytes()));
     if is_gzip(body) {
         return Some((Cause::ContentDecoded, None));
     }

@@ -20,7 +20,7 @@ pub enum ConfigError {
     )]
     UnusableKey,
     /// Not a root certificate in PEM.
-    #[error("not a root certificate in PEM")]
+    #[error("not a root certificate: exactly one PEM block, `CERTIFICATE`, is needed in each call")]
     Certificate,
     /// The URL is not an absolute `http` or `https` URL in canonical form, without port, user
     /// information, query and fragment.
@@ -29,13 +29,22 @@ pub enum ConfigError {
     )]
     KeyUrl(String),
     /// The host or path pattern of a key URL policy is malformed.
-    #[error("not a pattern of key URLs: {0:?}")]
+    #[error(
+        "not a pattern of key URLs: {0:?}: it must be a bare lower-case host and a path with one \
+         `{{version}}`, as in `/callback_pub_key_v{{version}}.pem`"
+    )]
     KeyUrlPattern(String),
     /// One key URL was pinned to two different keys.
-    #[error("two keys are pinned to one URL: {0:?}")]
+    #[error(
+        "two keys are pinned to one URL: {0:?}: pin one of them, or each to the URL that callbacks \
+         name for it"
+    )]
     ConflictingKeys(String),
     /// A whole key store and a part of one were both given to a layer.
-    #[error("`key_store` excludes `key_url_policy`, `pin_key`, `deny_key` and `key_fetcher`")]
+    #[error(
+        "`key_store` excludes `key_url_policy`, `pin_key`, `deny_key` and `key_fetcher`: call these on \
+         `KeyStore::builder()`"
+    )]
     KeyStoreAndParts,
     /// The path prefix does not begin with `/`, ends in `/`, or is not a path.
     #[error(
@@ -43,7 +52,10 @@ pub enum ConfigError {
     )]
     PathPrefix(String),
     /// Both ways of saying what was signed were used.
-    #[error("`path_prefix` and `signed_target` exclude each other")]
+    #[error(
+        "`path_prefix` and `signed_target` exclude each other: have the function of `signed_target` put \
+         the prefix back"
+    )]
     PathPrefixAndSignedTarget,
     /// A ticket that no guard would admit, or a list of keys that no guard could work with. The
     /// text says what is wrong with it.
@@ -102,5 +114,28 @@ mod tests {
         let printed = format!("{error:?}");
         assert!(printed.contains("/api/"), "{printed}");
         assert!(printed.contains("must not end in `/`"), "{printed}");
+    }
+
+    #[test]
+    fn the_mend_is_named() {
+        for (error, mend) in [
+            (
+                ConfigError::KeyUrlPattern("a.example/k.pem".to_owned()),
+                "/callback_pub_key_v{version}.pem",
+            ),
+            (
+                ConfigError::ConflictingKeys("https://a.example/k.pem".to_owned()),
+                "pin one",
+            ),
+            (ConfigError::KeyStoreAndParts, "KeyStore::builder()"),
+            (
+                ConfigError::PathPrefixAndSignedTarget,
+                "put the prefix back",
+            ),
+            (ConfigError::Certificate, "`CERTIFICATE`"),
+        ] {
+            let text = error.to_string();
+            assert!(text.contains(mend), "{text}");
+        }
     }
 }

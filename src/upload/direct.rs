@@ -10,6 +10,8 @@
 //!    if there is only one; the rest is for the ticket alone, when the object is already stored.
 //! 5. A custom variable of the template has a value in each upload, and a value that the
 //!    template does not name is an error.
+//! 6. The key may be chosen by a caller, so what is wrong with it has an error of its own, and so has a key
+//!    that leaves no room in the ticket.
 
 use std::{
     collections::BTreeMap,
@@ -23,12 +25,14 @@ use serde::{Serialize, Serializer, de::DeserializeOwned, ser::SerializeStruct};
 use super::{
     BodyTemplate, CallbackParams, CallbackParamsBuilder, Credentials, OssEndpoint, PostForm,
     PostPolicy, PresignedPut, PresignedRequest, SignatureVersion, TemplateError, UploadError, Var,
-    credentials::{CredentialsSource, check_bucket},
-    policy::{DEFAULT_LIFE, expiry},
+    credentials::CredentialsSource,
+    endpoint::{check_bucket, check_key},
+    policy::{check_form_key, check_form_prefix},
     sign::unix_seconds,
+    terms::{Terms, expiry},
 };
 use crate::{
-    TicketClaims, TicketKey, TicketObjects, VarNames, clock::Clock, guard::Variable,
+    TicketClaims, TicketError, TicketKey, TicketObjects, VarNames, clock::Clock, guard::Variable,
     substitution::with_prefix,
 };
 
@@ -41,6 +45,11 @@ const LONGEST_TICKET: usize = 1024;
 /// Authorizes uploads from a client to OSS, whose callbacks the application will recognise.
 ///
 /// Clones are cheap and share everything.
+///
+/// A ticket has at most 1,024 bytes, in base64, and says the key of the object: there is room for a key of
+/// some 600 bytes, less what the other claims take. OSS has keys of up to 1,023 bytes; a longer one
+/// than there is room for is [`UploadError::Key`], and claims that leave no room for any are
+/// [`TicketError::TooLong`]. For long keys, grant a prefix by POST.
 ///
 /// ```
 /// use oss_callback::{TicketClaims, TicketKey, upload::{Credentials, DirectUpload, OssEndpoint}};
@@ -87,10 +96,8 @@ struct Config {
     ticket_var: String,
     ticket_key: TicketKey,
     method: Method,
-    start_within: Duration,
+    terms: Terms,
     finish_within: Duration,
-    may_overwrite: bool,
-    version: SignatureVersion,
     clock: Clock,
 }
 
@@ -118,10 +125,8 @@ impl DirectUpload {
             check: None,
             samples: Vec::new(),
             method: Method::Post,
-            start_within: DEFAULT_LIFE,
+            terms: Terms::default(),
             finish_within: DEFAULT_DURATION,
-            may_overwrite: false,
-            version: SignatureVersion::default(),
             clock: Clock::default(),
         }
     }
@@ -132,7 +137,7 @@ impl DirectUpload {
     ///
     /// # Errors
     /// [`UploadError`], if the claims cannot be granted: another bucket, a prefix for a PUT, a
-    /// malformed key, a ticket that is too long.
+    /// key that is malformed or has a segment `.` or `..`, a ticket that is too long.
     pub fn authorize(&self, claims: &TicketClaims) -> Result<Authorization, UploadError> {
         self.authorize_with(claims, [] as [(&str, &str); 0])
     }
@@ -155,8 +160,12 @@ impl DirectUpload {
             Some(bucket) if bucket == config.bucket => claims.clone(),
             Some(_) => return Err(UploadError::BucketClaim),
         };
-        let expires = expiry(now, config.start_within + config.finish_within)?;
-        let ticket = config.ticket_key.issue_until(&claims, expires)?;
+        config.check_objects(claims.granted_objects())?;
+        let expires = expiry(now, config.terms.life + config.finish_within)?;
+        let ticket = config
+            .ticket_key
+            .issue_until(&claims, expires)
+            .map_err(|error| not_issued(error, claims.granted_objects()))?;
         let callback = config.callback(ticket, vars)?;
         let upload = match config.method {
             Method::Post => Upload::Post(config.post(&claims, callback.clone(), now)?),
@@ -174,6 +183,17 @@ impl DirectUpload {
 }
 
 impl Config {
+    /// Checks keys before there is a ticket: they may be a caller's, who is to be told.
+    fn check_objects(&self, objects: TicketObjects<'_>) -> Result<(), UploadError> {
+        match (self.method, objects) {
+            (Method::Post, TicketObjects::One(key)) => check_form_key(key),
+            (Method::Post, TicketObjects::Under(prefix)) => check_form_prefix(prefix),
+            (Method::Post, TicketObjects::Any) => Ok(()),
+            (_, TicketObjects::One(key)) => check_key(key),
+            (_, _) => Err(UploadError::ObjectClaim),
+        }
+    }
+
     fn callback<N: AsRef<str>, V: Into<String>>(
         &self,
         ticket: String,
@@ -219,12 +239,8 @@ impl Config {
         if !types.iter().any(|kind| kind == "*/*") {
             policy = policy.content_types(types);
         }
-        if self.may_overwrite {
-            policy = policy.allow_overwrite();
-        }
         policy
-            .life(self.start_within)
-            .signature_version(self.version)
+            .terms(self.terms)
             .sign(&self.endpoint, &self.credentials.get(), now)
     }
 
@@ -246,11 +262,7 @@ impl Config {
         if self.method == Method::PutWithQuery {
             put = put.callback_in_query();
         }
-        if self.may_overwrite {
-            put = put.allow_overwrite();
-        }
-        put.life(self.start_within)
-            .signature_version(self.version)
+        put.terms(self.terms)
             .sign(&self.endpoint, &self.credentials.get(), now)
     }
 }
@@ -282,10 +294,8 @@ pub struct DirectUploadBuilder {
     check: Option<Check>,
     samples: Vec<(String, String)>,
     method: Method,
-    start_within: Duration,
+    terms: Terms,
     finish_within: Duration,
-    may_overwrite: bool,
-    version: SignatureVersion,
     clock: Clock,
 }
 
@@ -419,7 +429,7 @@ impl DirectUploadBuilder {
 
     /// How long from now on an upload may begin; 15 minutes by default.
     pub fn start_within(mut self, time: Duration) -> Self {
-        self.start_within = time;
+        self.terms.life = time;
         self
     }
 
@@ -432,13 +442,13 @@ impl DirectUploadBuilder {
 
     /// Lets an upload replace an object of the same key, and one whose callback was already answered.
     pub fn allow_overwrite(mut self) -> Self {
-        self.may_overwrite = true;
+        self.terms.may_overwrite = true;
         self
     }
 
     /// Signs with another version than 4.
     pub fn signature_version(mut self, version: SignatureVersion) -> Self {
-        self.version = version;
+        self.terms.version = version;
         self
     }
 
@@ -493,9 +503,9 @@ impl DirectUploadBuilder {
             .clone()
             .var(&ticket_var, "x".repeat(LONGEST_TICKET))
             .build()?;
-        let life = self.start_within.saturating_add(self.finish_within);
+        let life = self.terms.life.saturating_add(self.finish_within);
         expiry(SystemTime::UNIX_EPOCH, life)?;
-        expiry(SystemTime::UNIX_EPOCH, self.start_within)?;
+        self.terms.expiry(SystemTime::UNIX_EPOCH)?;
 
         Ok(DirectUpload(Arc::new(Config {
             bucket,
@@ -506,13 +516,29 @@ impl DirectUploadBuilder {
             ticket_var,
             ticket_key,
             method: self.method,
-            start_within: self.start_within,
+            terms: self.terms,
             finish_within: self.finish_within,
-            may_overwrite: self.may_overwrite,
-            version: self.version,
             clock: self.clock,
         })))
     }
+}
+
+/// Whose fault it is that there is no ticket: a caller's, if it had room without the key that they chose.
+fn not_issued(error: TicketError, objects: TicketObjects<'_>) -> UploadError {
+    let (TicketError::TooLong { length }, TicketObjects::One(key) | TicketObjects::Under(key)) =
+        (&error, objects)
+    else {
+        return error.into();
+    };
+    // A ticket is base64, in which three bytes are four.
+    let share = serde_json::Value::from(key).to_string().len() / 3 * 4;
+    if length.saturating_sub(share) <= LONGEST_TICKET {
+        return UploadError::Key(
+            "is too long for a ticket, which has at most 1,024 bytes and says the key: some 600 bytes of \
+             it if there is little else",
+        );
+    }
+    error.into()
 }
 
 /// Puts into a template what guards look at, and says which custom variable carries the ticket.

@@ -17,25 +17,52 @@ pub enum UploadError {
     #[error("a bucket is named by 3 to 63 lower-case letters, digits and hyphens")]
     Bucket,
     /// The claims are for another bucket than the one that uploads go to.
-    #[error("the claims are for another bucket than the one that uploads go to")]
+    #[error(
+        "the claims are for another bucket than the one that uploads go to: leave `bucket` out of \
+         them, or build a `DirectUpload` for that bucket"
+    )]
     BucketClaim,
     /// Not exactly one root certificate in PEM.
-    #[error("not exactly one root certificate in PEM")]
+    #[error("not a root certificate: exactly one PEM block, `CERTIFICATE`, is needed in each call")]
     Certificate,
     /// The policy of a form cannot say this list of media types.
     #[error("{0}")]
     ContentTypes(&'static str),
     /// The access key or the token is empty, or has blanks in it.
-    #[error("an access key or a security token is empty, or has blanks in it")]
+    #[error(
+        "an access key or a security token is empty, or has blanks in it: is its variable of the \
+         environment set, and read without the line break?"
+    )]
     Credentials,
     /// The endpoint is not scheme, host and port.
     #[error("an endpoint is `https://`, a host and maybe a port, without the bucket and a path")]
     Endpoint,
-    /// The key of the object is malformed.
+    /// The endpoint names the bucket, which is put in front of it.
+    #[error(
+        "the endpoint names a bucket already: give it without, as in \
+         `https://oss-cn-hangzhou.aliyuncs.com`"
+    )]
+    EndpointBucket,
+    /// The endpoint is one of another region. A signature of version 4 names the region, so OSS would
+    /// refuse each upload as wrongly signed.
+    #[error(
+        "the endpoint is of the region `{endpoint}`, and the region given is `{region}`, which \
+         signatures would name: they have to be the same"
+    )]
+    #[non_exhaustive]
+    EndpointRegion {
+        /// The region that the host of the endpoint names.
+        endpoint: String,
+        /// The region that was given.
+        region: String,
+    },
+    /// The key of the object is malformed, or too long for a ticket.
     #[error("the key of an object {0}")]
     Key(&'static str),
     /// The HTTP client that asks OSS cannot be made, as on a machine without TLS roots.
-    #[error("no HTTP client can be made: {0}")]
+    #[error(
+        "no HTTP client can be made; it needs the system's certificates (`ca-certificates`): {0}"
+    )]
     HttpClient(String),
     /// A setting that every upload needs is not set.
     #[error("`{0}` is not set: call `.{0}(..)` on the builder")]
@@ -44,7 +71,9 @@ pub enum UploadError {
     #[error("an authorization is valid for one second at least and for seven days at most")]
     Life,
     /// A custom variable that the template names has no value.
-    #[error("the template names `${{{0}}}`, and the upload has no value for it")]
+    #[error(
+        "the template names `${{{0}}}`, and the upload has no value for it: give one to `authorize_with`"
+    )]
     MissingVar(String),
     /// A presigned PUT is for one object.
     #[error(
@@ -70,7 +99,10 @@ pub enum UploadError {
     #[error(transparent)]
     Ticket(#[from] TicketError),
     /// A value for a custom variable that the template does not name, so that it would never arrive.
-    #[error("the upload has a value for `{0}`, and the template does not name it")]
+    #[error(
+        "the upload has a value for `{0}`, and the template does not name it, so that it would not \
+         arrive: add `Var::custom(..)` to the template"
+    )]
     UnusedVar(String),
     /// Names of variables that guards could not work with.
     #[error(transparent)]

@@ -102,6 +102,7 @@ mod callback_url;
 mod check;
 mod credentials;
 mod direct;
+mod endpoint;
 mod error;
 #[cfg(feature = "reqwest")]
 mod object;
@@ -115,11 +116,13 @@ mod reachable;
 mod rules;
 mod sign;
 mod template;
+mod terms;
 
 pub use self::{
     callback_url::CallbackUrl,
-    credentials::{Credentials, OssEndpoint},
+    credentials::Credentials,
     direct::{Authorization, DirectUpload, DirectUploadBuilder},
+    endpoint::OssEndpoint,
     error::UploadError,
     params::{CallbackParams, CallbackParamsBuilder},
     places::{CALLBACK_HEADER, CALLBACK_VAR_HEADER},

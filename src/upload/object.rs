@@ -17,7 +17,8 @@ use reqwest::{Certificate, Client, redirect};
 
 use super::{
     Credentials, OssEndpoint, UploadError,
-    credentials::{CredentialsSource, check_bucket, check_key},
+    credentials::CredentialsSource,
+    endpoint::{check_bucket, check_key},
     sign::{CanonicalRequest, V4, V4_ALGORITHM, url},
 };
 use crate::{clock::Clock, guard::ObjectFacts};
@@ -85,7 +86,7 @@ impl ObjectClient {
     /// [`ObjectError`], which says whether it is the object, the configuration or OSS.
     pub async fn head(&self, bucket: &str, object: &str) -> Result<ObjectFacts, ObjectError> {
         check_bucket(bucket).map_err(ObjectError::Request)?;
-        check_key(object, true).map_err(ObjectError::Request)?;
+        check_key(object).map_err(ObjectError::Request)?;
         let credentials = self.0.credentials.get();
         credentials.check().map_err(ObjectError::Request)?;
         let endpoint = &self.0.endpoint;

@@ -16,7 +16,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use super::{ObjectClient, ObjectError, UploadError, credentials::check_bucket};
+use super::{ObjectClient, ObjectError, UploadError, endpoint::check_bucket};
 use crate::{
     Admission, ConfigError, Guard, GuardContext, ObjectMismatch, Rejection, RejectionKind,
     guard::{ObjectFacts, Role, Variable},

@@ -120,6 +120,10 @@ impl CallbackParams {
     /// Parses the fields of a POST form. `None` if they ask for no callback. Names are compared in the
     /// documented case; fields that are not the callback's are passed over.
     ///
+    /// The 5 KB of [`ParamsRule::VarsTooLong`] are a limit of `callback-var`, which a form does not have:
+    /// its variables are as long as the form takes them. Such parameters may be too long for
+    /// [`headers`](Self::headers) and [`query`](Self::query).
+    ///
     /// # Errors
     /// The first rule that they break.
     pub fn from_form_fields<'a>(

@@ -19,15 +19,10 @@ use serde_json::{Value, json};
 
 use super::{
     CallbackParams, Credentials, OssEndpoint, SignatureVersion, UploadError,
-    credentials::{check_bucket, check_key},
+    endpoint::{check_bucket, check_key, check_prefix},
     sign::{Utc, V4, V4_ALGORITHM, v1_signature},
+    terms::Terms,
 };
-
-/// How long a policy or a URL may be valid.
-pub(super) const MAX_LIFE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// How long they are valid by default. Only the upload's start has to lie within it.
-pub(super) const DEFAULT_LIFE: Duration = Duration::from_secs(15 * 60);
 
 /// What an upload by form may do.
 ///
@@ -60,12 +55,10 @@ pub struct PostPolicy {
     bucket: String,
     key: Key,
     callback: CallbackParams,
-    life: Duration,
+    terms: Terms,
     size: Option<RangeInclusive<u64>>,
     content_types: Vec<String>,
     success_status: Option<u16>,
-    may_overwrite: bool,
-    version: SignatureVersion,
 }
 
 #[derive(Clone)]
@@ -96,6 +89,10 @@ impl PostPolicy {
 
     /// For any object whose key begins so. The form's field `key` appends the name of the file that
     /// the browser uploads, `${filename}`; a page may write another key under the prefix there.
+    ///
+    /// No policy can forbid a key with a segment `.` or `..` there, as in `u/7/../8/a`. OSS resolves none
+    /// and stores it so, under this prefix; a [ticket](crate::TicketClaims::object_prefix) refuses it in
+    /// the callback.
     pub fn under(
         bucket: impl Into<String>,
         prefix: impl Into<String>,
@@ -109,18 +106,16 @@ impl PostPolicy {
             bucket,
             key,
             callback,
-            life: DEFAULT_LIFE,
+            terms: Terms::default(),
             size: None,
             content_types: Vec::new(),
             success_status: None,
-            may_overwrite: false,
-            version: SignatureVersion::default(),
         }
     }
 
     /// How long from now on an upload may begin; 15 minutes by default, seven days at most.
     pub fn life(mut self, life: Duration) -> Self {
-        self.life = life;
+        self.terms.life = life;
         self
     }
 
@@ -147,13 +142,13 @@ impl PostPolicy {
 
     /// Lets an upload replace an object of the same key, and one whose callback was already answered.
     pub fn allow_overwrite(mut self) -> Self {
-        self.may_overwrite = true;
+        self.terms.may_overwrite = true;
         self
     }
 
     /// Signs with another version than 4.
     pub fn signature_version(mut self, version: SignatureVersion) -> Self {
-        self.version = version;
+        self.terms.version = version;
         self
     }
 
@@ -169,7 +164,7 @@ impl PostPolicy {
     ) -> Result<PostForm, UploadError> {
         check_bucket(&self.bucket)?;
         credentials.check()?;
-        let expires = expiry(now, self.life)?;
+        let expires = self.terms.expiry(now)?;
 
         let mut fields = Fields::default();
         fields.demand_here(json!({ "bucket": self.bucket }));
@@ -180,7 +175,7 @@ impl PostPolicy {
                 fields.push("key", key);
             }
             Key::Prefix(prefix) => {
-                check_prefix(prefix)?;
+                check_form_prefix(prefix)?;
                 fields.demand_here(json!(["starts-with", "$key", prefix]));
                 fields.push("key", format!("{prefix}${{filename}}"));
             }
@@ -198,7 +193,7 @@ impl PostPolicy {
             }
             fields.demand("success_action_status", status.to_string());
         }
-        if !self.may_overwrite {
+        if !self.terms.may_overwrite {
             fields.demand("x-oss-forbid-overwrite", "true".to_owned());
         }
         for (name, value) in self.callback.form_fields() {
@@ -209,7 +204,7 @@ impl PostPolicy {
                 fields.demand(&name, value);
             }
         }
-        match self.version {
+        match self.terms.version {
             SignatureVersion::V4 => {
                 let v4 = V4::new(credentials, endpoint.region(), now);
                 fields.demand("x-oss-signature-version", V4_ALGORITHM.to_owned());
@@ -237,6 +232,11 @@ impl PostPolicy {
             fields: fields.fields,
             expires,
         })
+    }
+
+    pub(super) fn terms(mut self, terms: Terms) -> Self {
+        self.terms = terms;
+        self
     }
 
     fn demand_types(&self, fields: &mut Fields) -> Result<(), UploadError> {
@@ -272,31 +272,30 @@ impl PostPolicy {
     }
 }
 
-/// When something is over that begins now.
-pub(super) fn expiry(now: SystemTime, life: Duration) -> Result<SystemTime, UploadError> {
-    if life < Duration::from_secs(1) || life > MAX_LIFE {
-        return Err(UploadError::Life);
-    }
-    now.checked_add(life).ok_or(UploadError::Life)
-}
-
-/// Empty is any object.
-fn check_prefix(prefix: &str) -> Result<(), UploadError> {
+/// The prefix of a form's keys. Empty is any object.
+pub(super) fn check_form_prefix(prefix: &str) -> Result<(), UploadError> {
     if prefix.is_empty() {
         return Ok(());
     }
-    check_form_key(prefix)
+    check_no_filename(prefix)?;
+    check_prefix(prefix)
 }
 
-/// A form's key that says where the object will be: OSS replaces `${filename}` in it by the name that the
-/// browser gives, so that the object would be another than the ticket's.
-fn check_form_key(key: &str) -> Result<(), UploadError> {
+/// A form's key that says where the object will be.
+pub(super) fn check_form_key(key: &str) -> Result<(), UploadError> {
+    check_no_filename(key)?;
+    check_key(key)
+}
+
+/// OSS replaces `${filename}` by the name that the browser gives, so that the object would be another
+/// than the ticket's.
+fn check_no_filename(key: &str) -> Result<(), UploadError> {
     if key.contains("${filename}") {
         return Err(UploadError::Key(
             "has no `${filename}`, which OSS replaces: say a prefix, and each file gets its own name under it",
         ));
     }
-    check_key(key, false)
+    Ok(())
 }
 
 /// The fields of a form, and what its policy demands.

@@ -15,9 +15,10 @@ use std::{
 
 use super::{
     CallbackParams, Credentials, OssEndpoint, SignatureVersion, UploadError,
-    credentials::{check_bucket, check_key},
-    policy::{DEFAULT_LIFE, OrderedMap, expiry},
+    endpoint::{check_bucket, check_key},
+    policy::OrderedMap,
     sign::{CanonicalRequest, HOST, V4, V4_ALGORITHM, unix_seconds, url, v1_signature},
+    terms::Terms,
 };
 
 /// One upload by PUT.
@@ -52,9 +53,7 @@ pub struct PresignedPut {
     callback: CallbackParams,
     is_in_query: bool,
     content_type: Option<String>,
-    life: Duration,
-    may_overwrite: bool,
-    version: SignatureVersion,
+    terms: Terms,
     signs_host: bool,
 }
 
@@ -71,9 +70,7 @@ impl PresignedPut {
             callback,
             is_in_query: false,
             content_type: None,
-            life: DEFAULT_LIFE,
-            may_overwrite: false,
-            version: SignatureVersion::default(),
+            terms: Terms::default(),
             signs_host: false,
         }
     }
@@ -94,19 +91,19 @@ impl PresignedPut {
 
     /// How long from now on an upload may begin; 15 minutes by default, seven days at most.
     pub fn life(mut self, life: Duration) -> Self {
-        self.life = life;
+        self.terms.life = life;
         self
     }
 
     /// Lets the upload replace an object of the same key, and one whose callback was already answered.
     pub fn allow_overwrite(mut self) -> Self {
-        self.may_overwrite = true;
+        self.terms.may_overwrite = true;
         self
     }
 
     /// Signs with another version than 4.
     pub fn signature_version(mut self, version: SignatureVersion) -> Self {
-        self.version = version;
+        self.terms.version = version;
         self
     }
 
@@ -128,9 +125,9 @@ impl PresignedPut {
         now: SystemTime,
     ) -> Result<PresignedRequest, UploadError> {
         check_bucket(&self.bucket)?;
-        check_key(&self.key, true)?;
+        check_key(&self.key)?;
         credentials.check()?;
-        let expires = expiry(now, self.life)?;
+        let expires = self.terms.expiry(now)?;
 
         let mut headers = Vec::new();
         if let Some(media_type) = &self.content_type {
@@ -152,16 +149,16 @@ impl PresignedPut {
                 headers.push(("x-oss-callback-var", value));
             }
         }
-        if !self.may_overwrite {
+        if !self.terms.may_overwrite {
             headers.push(("x-oss-forbid-overwrite", "true".to_owned()));
         }
-        match self.version {
+        match self.terms.version {
             SignatureVersion::V4 => {
                 let v4 = V4::new(credentials, endpoint.region(), now);
                 query.push(("x-oss-signature-version", V4_ALGORITHM.to_owned()));
                 query.push(("x-oss-credential", v4.credential()));
                 query.push(("x-oss-date", v4.date.clone()));
-                query.push(("x-oss-expires", self.life.as_secs().to_string()));
+                query.push(("x-oss-expires", self.terms.life.as_secs().to_string()));
                 if let Some(token) = credentials.token() {
                     query.push(("x-oss-security-token", token.to_owned()));
                 }
@@ -200,6 +197,11 @@ impl PresignedPut {
 }
 
 impl PresignedPut {
+    pub(super) fn terms(mut self, terms: Terms) -> Self {
+        self.terms = terms;
+        self
+    }
+
     fn canonical<'a>(
         &'a self,
         query: &'a [(&'static str, String)],
@@ -221,7 +223,7 @@ impl fmt::Debug for PresignedPut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PresignedPut")
             .field("bucket", &self.bucket)
-            .field("version", &self.version)
+            .field("version", &self.terms.version)
             .finish_non_exhaustive()
     }
 }

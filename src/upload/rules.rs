@@ -84,7 +84,7 @@ pub enum ParamsRule {
     VarsNotJson,
     /// `callback-var` is not a map from strings to strings.
     VarsNotStrings,
-    /// `callback-var` is longer than 5 KB in base64.
+    /// `callback-var` is longer than 5 KB in base64. The fields of a form have no such limit.
     VarsTooLong,
 }
 
@@ -162,7 +162,7 @@ impl ParamsRule {
             ),
             Self::CallbackNotBase64 => (
                 Shown("0007-00000002"),
-                "the callback is not standard base64 with padding",
+                "the callback is not standard base64 with padding: in a query, `+`, `/` and `=` are percent-encoded",
             ),
             Self::CallbackNotJson => (
                 Shown("0007-00000003"),
@@ -176,7 +176,10 @@ impl ParamsRule {
                 Shown("0007-00000001"),
                 "the callback is longer than 5 KB in base64: shorten `callbackBody`",
             ),
-            Self::Duplicate => (Code::None, "a callback parameter occurs more than once"),
+            Self::Duplicate => (
+                Code::None,
+                "a callback parameter or a custom variable occurs more than once: send each once",
+            ),
             Self::FormCallbackVar => (
                 Code::None,
                 "a form has no `callback-var`: each `x:` variable is a field of its own",
@@ -188,7 +191,7 @@ impl ParamsRule {
             Self::NoUrl => (Inferred("0007-00000004"), "there is no callback URL"),
             Self::PrivateAddress => (
                 Shown("0007-00000008"),
-                "a callback URL leads to a private address, which the service does not call",
+                "a callback URL leads to a private address, which the service does not call: use a public one, such as a tunnel's while you develop",
             ),
             Self::Sni => (
                 Code::None,
@@ -209,7 +212,7 @@ impl ParamsRule {
             ),
             Self::TooManyUrls => (
                 Shown("0007-00000005"),
-                "there are more than five callback URLs",
+                "there are more than five callback URLs, which is as many as the service tries: leave some out",
             ),
             Self::Unresolvable => (
                 Shown("0007-00000007"),
@@ -245,7 +248,7 @@ impl ParamsRule {
             ),
             Self::VarsTooLong => (
                 Shown("0007-00000101"),
-                "the custom variables are longer than 5 KB in base64",
+                "the custom variables, a ticket among them, are longer than 5 KB in base64: shorten their values",
             ),
         };
         // The answers that are known, word for word.

@@ -145,6 +145,9 @@ impl BodyTemplate {
     ///     ("object=$(object)", BodyType::Form),
     ///     ("price=$5", BodyType::Form),
     ///     ("object=${Object}", BodyType::Form), // names are case-sensitive
+    ///     (r#"object="${object}""#, BodyType::Form), // the quotes would be a part of the value
+    ///     ("object=${object}&amp;size=${size}", BodyType::Form), // escaped for HTML
+    ///     ("object=${object}& size=${size}", BodyType::Form), // a name that begins with a blank
     /// ] {
     ///     assert!(BodyTemplate::raw(text, body_type).is_err());
     /// }
@@ -169,9 +172,12 @@ impl BodyTemplate {
         for name in references(&text)? {
             check_reference(name)?;
         }
-        if mode == Mode::Json {
-            if let Some(name) = quoted_text_variable(&text) {
-                return Err(TemplateError::QuotedVariable(name.to_owned()));
+        match mode {
+            Mode::Form => check_form(&text)?,
+            Mode::Json => {
+                if let Some(name) = quoted_text_variable(&text) {
+                    return Err(TemplateError::QuotedVariable(name.to_owned()));
+                }
             }
         }
         let template = Self { text, mode };
@@ -425,6 +431,13 @@ pub enum TemplateError {
         "`{0}` is a documented variable, and the template puts something else there: choose another name"
     )]
     DocumentedName(String),
+    /// The name of a form's pair has a blank in it: mostly the template was wrapped, or written with
+    /// blanks around `&` and `=`.
+    #[error(
+        "the name `{0}` has a blank or a line break in it, which would be a part of it: write the \
+         pairs without, as in `object=${{object}}&size=${{size}}`"
+    )]
+    BlankInName(String),
     /// Two members have this name.
     #[error("the name `{0}` occurs twice")]
     DuplicateName(String),
@@ -444,6 +457,9 @@ pub enum TemplateError {
         "the template is not a JSON object, but its `callbackBodyType` is `application/json`: use `BodyType::Form`"
     )]
     FormAsJson,
+    /// A form was escaped for HTML or XML, so that its second name would be `amp;size`.
+    #[error("the pairs are separated by `&amp;`: OSS does not decode templates; write `&`")]
+    HtmlEscaped,
     /// The text is JSON, and its body type a form. The callback would be a form whose one name is the
     /// whole document.
     #[error(
@@ -465,6 +481,12 @@ pub enum TemplateError {
     /// A text variable stands between quotes, and OSS writes quotes itself.
     #[error("`\"${{{0}}}\"`: OSS writes the quotes of text itself; write `${{{0}}}` without them")]
     QuotedVariable(String),
+    /// A variable of a form stands between quotes, which would be a part of the value.
+    #[error(
+        "`{1}${{{0}}}{1}`: a form has no quotes, and these would be a part of the value; write \
+         `${{{0}}}` without them"
+    )]
+    QuotedInForm(String, char),
     /// A `$` that begins no placeholder.
     #[error(
         "{0}; variables are written `${{object}}`, and a literal `$` is not possible (0007-00000105)"
@@ -547,6 +569,33 @@ fn is_text(name: &str) -> bool {
         name,
         "size" | "imageInfo.height" | "imageInfo.width" | "imageInfo"
     )
+}
+
+/// What would arrive otherwise than it was meant, though it is a form.
+fn check_form(template: &str) -> Result<(), TemplateError> {
+    if template.contains("&amp;") {
+        return Err(TemplateError::HtmlEscaped);
+    }
+    for pair in template.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        // A blank that is meant is `+` or `%20`.
+        if name.contains(char::is_whitespace) {
+            return Err(TemplateError::BlankInName(name.to_owned()));
+        }
+        for quote in ['"', '\''] {
+            let within = value
+                .trim()
+                .strip_prefix(quote)
+                .and_then(|value| value.strip_suffix(quote));
+            let variable = within
+                .and_then(|value| value.strip_prefix("${"))
+                .and_then(|value| value.strip_suffix('}'));
+            if let Some(variable) = variable.filter(|name| !name.contains('}')) {
+                return Err(TemplateError::QuotedInForm(variable.to_owned(), quote));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The first text variable that stands within a string of a JSON template.

@@ -1,13 +1,15 @@
 //! How a body is decoded, and which bodies are refused for what they are (415).
 //!
 //! 1. The layer judges what makes the *bytes* ambiguous, before it reads the body: a
-//!    `Content-Encoding` other than `identity`, and a doubled `Content-Type`.
+//!    `Content-Encoding` that names anything but `identity`, and a doubled `Content-Type`.
 //! 2. The media type is resolved by the layer as well and kept in the proof, so that guards and
 //!    handlers decode alike. It is *judged* when variables are first read, by a guard or an extractor.
 //!    A handler that takes only the [`VerifiedCallback`](crate::VerifiedCallback) therefore gets a
 //!    `text/plain` body: it asked for bytes, and the header is not signed.
 //! 3. A body declared as a form that is JSON text is refused by the [form](super::form) (422). So no body
 //!    can be read in two ways, whatever its header is changed to.
+//! 4. A header without a value says nothing, and counts as absent. Proxies write such headers when a
+//!    variable of theirs is empty, and the object is already stored.
 
 use crate::{Rejection, RejectionKind};
 
@@ -30,7 +32,7 @@ use crate::{Rejection, RejectionKind};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyType {
-    /// As the `Content-Type` says, and as a form if there is none. OSS writes the template's
+    /// As the `Content-Type` says, and as a form if there is none or it is empty. OSS writes the template's
     /// `callbackBodyType` there but does not sign it, so anyone who repeats a captured callback may
     /// change it. All readers of one request still read it in one way.
     #[default]
@@ -47,13 +49,16 @@ impl BodyType {
             Self::Form => BodyKind::Form,
             Self::Json => BodyKind::Json,
             Self::FromContentType => {
-                let Some(essence) = content_type.map(media_type) else {
+                let Some(declared) = content_type else {
                     return BodyKind::Form;
                 };
+                let essence = media_type(declared);
                 if essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
                     BodyKind::Form
                 } else if essence.eq_ignore_ascii_case(b"application/json") {
                     BodyKind::Json
+                } else if declared.trim_ascii().is_empty() {
+                    BodyKind::Form
                 } else {
                     BodyKind::Unsupported
                 }
@@ -78,11 +83,20 @@ pub(crate) enum BodyKind {
 
 /// A body that is encoded further has a second reading: that of a proxy that decodes it on the way.
 pub(crate) fn check_content_encoding(value: &[u8]) -> Result<(), Rejection> {
-    if value.eq_ignore_ascii_case(b"identity") {
+    if is_identity(value) {
         Ok(())
     } else {
         Err(unsupported())
     }
+}
+
+/// Whether a `Content-Encoding` leaves the body as it is. It is a list (RFC 9110, section 5.6.1), whose
+/// empty elements say nothing.
+pub(crate) fn is_identity(content_encoding: &[u8]) -> bool {
+    content_encoding
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
 }
 
 pub(super) fn unsupported() -> Rejection {
@@ -109,8 +123,10 @@ mod tests {
             BodyKind::Form
         );
         assert_eq!(resolved("Application/JSON ; charset=utf-8"), BodyKind::Json);
+        assert_eq!(resolved(""), BodyKind::Form, "it says nothing");
         for other in [
-            "",
+            ";",
+            "; charset=utf-8",
             "text/plain",
             "application/jsonp",
             "application/json,x",
@@ -129,8 +145,14 @@ mod tests {
 
     #[test]
     fn an_encoded_body_is_refused() {
-        assert_eq!(check_content_encoding(b"Identity"), Ok(()));
-        for coding in ["", "gzip", "identity, gzip"] {
+        for coding in ["Identity", "", ",", "identity, identity", " , identity"] {
+            assert_eq!(
+                check_content_encoding(coding.as_bytes()),
+                Ok(()),
+                "{coding:?}"
+            );
+        }
+        for coding in ["gzip", "identity, gzip", "identity gzip", "none"] {
             assert_eq!(
                 check_content_encoding(coding.as_bytes()),
                 Err(RejectionKind::UnsupportedMediaType.into()),

@@ -4,9 +4,8 @@
 //! 2. Text is read as what the type asks for, at every depth: by the rules of a
 //!    [scalar](super::scalar).
 //! 3. Behind `#[serde(flatten)]` and in tagged and untagged enums, serde takes all values before it
-//!    knows their types, and is shown text as text. What it refuses there it does not name. The variable
-//!    is found by the value that serde complains of, and is named if the type asks for that very name;
-//!    [`from_text`](super::from_text) is the way out.
+//!    knows their types, and is shown text as text. What it refuses there it does not name: the value is
+//!    [found](super::explain). [`from_text`](super::from_text) is the way out.
 
 use std::borrow::Cow;
 
@@ -20,11 +19,11 @@ use serde::{
 
 use super::{
     VarsError,
-    error::{Found, Reason},
-    names,
+    error::Reason,
+    explain::explain,
     scalar::Scalar,
     value::{AnyValue, member},
-    variables::{Value, ValueKind, VarEntry, Vars},
+    variables::{Value, ValueKind, Vars},
 };
 
 pub(super) fn decode<T: DeserializeOwned>(vars: &Vars) -> Result<T, VarsError> {
@@ -32,7 +31,7 @@ pub(super) fn decode<T: DeserializeOwned>(vars: &Vars) -> Result<T, VarsError> {
 }
 
 /// All variables of a body, as a map.
-struct VarsDeserializer<'de>(&'de Vars);
+pub(super) struct VarsDeserializer<'de>(pub(super) &'de Vars);
 
 impl<'de> VarsDeserializer<'de> {
     fn entries(self, fields: &'static [&'static str]) -> impl MapAccess<'de, Error = VarsError> {
@@ -138,101 +137,6 @@ where
     fn size_hint(&self) -> Option<usize> {
         Some(self.entries.len())
     }
-}
-
-/// Names the variable that serde complains of without a name, as far as that may be known.
-#[cold]
-fn explain<T: DeserializeOwned>(vars: &Vars, error: VarsError) -> VarsError {
-    match error.unnamed() {
-        None | Some(Found::Unknown) => error,
-        Some(found) => {
-            let index = locate(vars, found);
-            error.kept(index.and_then(|index| asked_name::<T>(vars, index)))
-        }
-    }
-}
-
-/// The only variable that has the value.
-fn locate(vars: &Vars, found: Found) -> Option<usize> {
-    let mut found = vars
-        .iter()
-        .enumerate()
-        .filter(|(_, (_, value))| match found {
-            Found::Bool(truth) => value.kind == ValueKind::Bool && (value.text == "true") == truth,
-            Found::Float(bits) => {
-                value.kind == ValueKind::Number
-                    && value
-                        .text
-                        .parse::<f64>()
-                        .is_ok_and(|number| number.to_bits() == bits)
-            }
-            Found::Integer(number) => {
-                value.kind == ValueKind::Number && value.text.parse() == Ok(number)
-            }
-            Found::Null => value.kind == ValueKind::Null,
-            Found::Text { address, length } => {
-                value.kind == ValueKind::Text
-                    && value.text.as_ptr() as usize == address
-                    && value.text.len() == length
-            }
-            Found::Unknown => false,
-        });
-    match (found.next(), found.next()) {
-        (Some((index, _)), None) => Some(index),
-        _ => None,
-    }
-}
-
-/// The name of a refused variable, if it is a known one, or one that the type asks for. serde does not
-/// tell the names of a flattened type. But a type that asks for a name does not see the variable under
-/// another one, while a map sees it under any; so the type is tried with two other names, one that begins
-/// alike and one that ends alike.
-fn asked_name<T: DeserializeOwned>(vars: &Vars, index: usize) -> Option<Cow<'static, str>> {
-    let name = vars.name(index);
-    if let Some(known) = names::known(name) {
-        return Some(known.into());
-    }
-    // A template has a handful of variables. More than that are not worth decoding three times over.
-    if vars.entries.len() > names::FEW || vars.text.len() > MAX_TRIED {
-        return None;
-    }
-    let is_asked_for = [format!("{name}\0"), format!("\0{name}")]
-        .iter()
-        .all(|other| {
-            let renamed = rename(vars, index, other);
-            match T::deserialize(VarsDeserializer(&renamed)) {
-                Ok(_) => true,
-                // A type that checks the names of a map refuses the other name as such: that says
-                // nothing of the name being the type's own.
-                Err(error) => {
-                    error.is_missing(name)
-                        || error
-                            .unnamed()
-                            .and_then(|found| locate(&renamed, found))
-                            .is_some_and(|other| other != index)
-                }
-            }
-        });
-    is_asked_for.then(|| name.to_owned().into())
-}
-
-/// The bytes of variables that are decoded again for a better error.
-const MAX_TRIED: usize = 8 * 1024;
-
-/// The same variables, one of them under another name.
-fn rename(vars: &Vars, index: usize, name: &str) -> Vars {
-    let mut renamed = Vars {
-        text: vars.text.clone(),
-        entries: vars.entries.clone(),
-    };
-    let value = vars.entries[index].value(&vars.text);
-    let start = renamed.text.len();
-    renamed.text.push_str(name);
-    let name_end = renamed.text.len();
-    renamed.text.push_str(value.text);
-    let end = renamed.text.len();
-    renamed.entries[index] = VarEntry::new(start, name_end, end, value.kind);
-    renamed
 }
 
 #[cfg(test)]

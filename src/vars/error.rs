@@ -118,10 +118,11 @@ impl VarsError {
         self
     }
 
-    /// What serde showed, if this is about a value that nobody has named yet.
-    pub(super) fn unnamed(&self) -> Option<Found> {
+    /// What serde showed, and beneath which path it did, from the inside out. The path may end too early:
+    /// serde names nothing of what it kept.
+    pub(super) fn shown(&self) -> Option<(Found, &[Segment])> {
         match self {
-            Self::Type(error) if error.path.is_empty() => Some(error.found),
+            Self::Type(error) if error.found != Found::Unknown => Some((error.found, &error.path)),
             _ => None,
         }
     }
@@ -131,11 +132,11 @@ impl VarsError {
         matches!(self, Self::Type(error) if matches!(error.reason, Reason::Missing(field) if field == name))
     }
 
-    /// Says that serde kept the value, and which field it is if that is known.
-    pub(super) fn kept(mut self, field: Option<Cow<'static, str>>) -> Self {
+    /// Says that serde kept the value, and the steps to it from the last one that is known.
+    pub(super) fn kept(mut self, steps: Vec<Segment>) -> Self {
         if let Self::Type(error) = &mut self {
             error.is_kept = !error.is_value;
-            error.path.extend(field.map(Segment::Field));
+            error.path.splice(0..0, steps.into_iter().rev());
         }
         self
     }

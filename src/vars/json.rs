@@ -81,7 +81,7 @@ impl Parser<'_> {
         }
         match self.lexer.peek_token() {
             None => vars.with_checked_names(),
-            Some(_) => Err(self.lexer.error(Cause::SecondDocument)),
+            Some(_) => Err(self.lexer.error(Cause::behind(self.lexer.rest()))),
         }
     }
 
@@ -215,7 +215,8 @@ impl Parser<'_> {
         if self.lexer.pass_if(b':') {
             Ok(())
         } else {
-            Err(self.unexpected_after(Previous::String))
+            let (rest, is_apart) = (self.lexer.rest(), self.lexer.is_behind_blank());
+            Err(self.lexer.error(Cause::at_colon(rest, is_apart)))
         }
     }
 
@@ -228,7 +229,8 @@ impl Parser<'_> {
 
     #[cold]
     fn unexpected_after(&self, previous: Previous) -> VarsError {
-        let cause = Cause::after(previous == Previous::String, self.lexer.rest());
+        let is_apart = self.lexer.is_behind_blank();
+        let cause = Cause::after(previous == Previous::String, self.lexer.rest(), is_apart);
         self.lexer.error(cause)
     }
 }
@@ -472,7 +474,7 @@ mod tests {
             (r#"{"object":%E5%90%8D}"#, UnquotedText),
             (r#"{"object":/a}"#, UnquotedText),
             (r#"{"n":NaN}"#, UnquotedText),
-            (r#"{"n":+1}"#, UnquotedText),
+            (r#"{"n":+1}"#, Number),
             (r#"{"size":${size}}"#, Placeholder),
             (r#"{"size":$(size)}"#, Placeholder),
             (r#"{"size":%24%7Bsize%7D}"#, Placeholder),
@@ -481,18 +483,19 @@ mod tests {
             (r#"{"a":'b'}"#, SingleQuotes),
             (r#"{"a":1,'b':1}"#, SingleQuotes),
             (r#"{"a":1,}"#, TrailingComma),
-            (r#"{"a":1,,"b":1}"#, TrailingComma),
+            (r#"{"a":1,,"b":1}"#, DoubleComma),
             (r#"{"a":[1,]}"#, TrailingComma),
             (r#"{"a":[,]}"#, EmptyValue),
             (r#"{"a":[1,,2]}"#, EmptyValue),
             (r#"{"a":]}"#, EmptyValue),
             (r#"{"a":1}{"b":1}"#, SecondDocument),
-            (r#"{"a":1}&b=1"#, SecondDocument),
+            (r#"{"a":1}&b=1"#, FormBehind),
             (r#"[1] 2"#, SecondDocument),
             ("{", Unfinished),
-            (r#"{"a"#, Unfinished),
+            (r#"{"a"#, UnclosedString),
             (r#"{"a\"#, Unfinished),
             (r#"{"a""#, Unfinished),
+            (r#"{"a":"b"#, UnclosedString),
             (r#"{"a":"#, Unfinished),
             (r#"{"a":1"#, Unfinished),
             (r#"{"a":1,"#, Unfinished),
@@ -500,6 +503,13 @@ mod tests {
             (r#"{"a":["#, Unfinished),
             (r#"{a:1}"#, UnquotedName),
             (r#"{"a":1,b:1}"#, UnquotedName),
+            (r#"{"a":5EB6}"#, UnquotedText),
+            (r#"{"a":"b" "c":1}"#, MissingComma),
+            (r#"{"a":"b""c":1}"#, MissingComma),
+            (r#"{"a":1 "c":1}"#, MissingComma),
+            (r#"{"a":"b""c"}"#, Quotes),
+            (r#"{"a"=1}"#, Separator),
+            (r#"{\"a\":1}"#, EscapedQuotes),
             (r#"{"a":01}"#, Number),
             (r#"{"a":1.}"#, Number),
             (r#"{"a":1e}"#, Number),

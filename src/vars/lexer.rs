@@ -39,6 +39,11 @@ impl<'a> Lexer<'a> {
         self.at
     }
 
+    /// Whether what was read last is a blank.
+    pub(super) fn is_behind_blank(&self) -> bool {
+        self.text[..self.at].ends_with([' ', '\t', '\n', '\r'])
+    }
+
     /// What was read from a position on.
     #[inline]
     pub(super) fn since(&self, start: usize) -> &'a str {
@@ -115,7 +120,7 @@ impl<'a> Lexer<'a> {
                     self.escape()?;
                 }
                 Some(_) => return Err(self.error(Cause::ControlCharacter)),
-                None => return Err(self.error(Cause::Unfinished)),
+                None => return Err(self.error(Cause::UnclosedString)),
             }
         }
     }
@@ -182,7 +187,7 @@ impl<'a> Lexer<'a> {
         if is_number {
             Ok(self.since(start))
         } else {
-            Err(self.error(Cause::Number))
+            Err(self.error(Cause::in_number(self.rest())))
         }
     }
 

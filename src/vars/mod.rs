@@ -22,6 +22,7 @@ mod body_type;
 mod callback_vars;
 mod decode;
 mod error;
+mod explain;
 mod flat;
 mod form;
 mod json;
@@ -32,6 +33,8 @@ mod syntax;
 mod value;
 mod variables;
 
+#[cfg(feature = "diagnose")]
+pub(crate) use self::body_type::is_identity;
 pub use self::{body_type::BodyType, callback_vars::CallbackVars, flat::from_text};
 pub(crate) use self::{
     body_type::{BodyKind, check_content_encoding, media_type},

@@ -105,7 +105,7 @@ fn what_people_get_wrong_is_named() {
     use TemplateError::*;
 
     type Is = fn(&TemplateError) -> bool;
-    let rows: [(&str, BodyType, Is); 27] = [
+    let rows: [(&str, BodyType, Is); 35] = [
         ("", Form, |e| matches!(e, Empty)),
         ("  ", Json, |e| matches!(e, Empty)),
         // JSON text under the form type, which is the default.
@@ -157,6 +157,33 @@ fn what_people_get_wrong_is_named() {
         ("o=${ object }", Form, |e| {
             matches!(e, UnknownVariable { .. })
         }),
+        // Forms that are written like something else.
+        (
+            r#"a="${object}""#,
+            Form,
+            |e| matches!(e, QuotedInForm(n, '"') if n == "object"),
+        ),
+        (
+            "s=${size}&a='${x:id}'",
+            Form,
+            |e| matches!(e, QuotedInForm(n, '\'') if n == "x:id"),
+        ),
+        ("a=${object}&amp;s=${size}", Form, |e| {
+            matches!(e, HtmlEscaped)
+        }),
+        ("a =${object}", Form, |e| matches!(e, BlankInName(_))),
+        (
+            "a=${object}& s=${size}",
+            Form,
+            |e| matches!(e, BlankInName(n) if n == " s"),
+        ),
+        ("a=${object}&\n  s=${size}", FromContentType, |e| {
+            matches!(e, BlankInName(_))
+        }),
+        (" a=${object}", Form, |e| matches!(e, BlankInName(_))),
+        ("a=${object}\n&s=1&\n", Form, |e| {
+            matches!(e, BlankInName(_))
+        }),
         // What could not be read.
         ("a=${object}&a=${size}", Form, |e| {
             matches!(e, Undecodable(_))
@@ -184,6 +211,9 @@ fn what_works_is_let_through() {
             BodyType::Form,
         ),
         ("a=1&b={\"c\":2}&c=%20", BodyType::Form),
+        // Constants and names of which each byte is meant.
+        ("q=\"x\"&my+name=a b&my%20other=${object}'s", BodyType::Form),
+        ("amp=1&amps;=${object}", BodyType::Form),
         (
             r#"{"height":${imageInfo.height},"format":${imageInfo.format}}"#,
             BodyType::Json,

@@ -429,6 +429,25 @@ fn an_upload_has_its_callback_in_one_place() {
     assert_eq!(vars.vars().collect::<Vec<_>>(), [("x:a", "1")]);
 }
 
+/// 0007-00000101 is about `callback-var`, and a form has none.
+#[test]
+fn the_variables_of_a_form_are_as_long_as_its_fields() {
+    let callback = builder().build().unwrap().callback();
+    let long = "x".repeat(6 * 1024);
+    let fields = [("callback", &*callback), ("x:a", &*long)];
+    let params = CallbackParams::from_form_fields(fields).unwrap().unwrap();
+    assert_eq!(params.vars().collect::<Vec<_>>(), [("x:a", &*long)]);
+
+    let mut headers = HeaderMap::new();
+    params.insert_into(&mut headers);
+    for refused in [
+        CallbackParams::from_headers(&headers),
+        CallbackParams::from_query(&params.query()),
+    ] {
+        assert_eq!(refused.unwrap_err().rule(), ParamsRule::VarsTooLong);
+    }
+}
+
 // What this crate writes.
 
 fn builder() -> CallbackParamsBuilder {

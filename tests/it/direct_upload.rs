@@ -7,12 +7,12 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use oss_callback::{
-    AgeGuard, BodyType, BucketGuard, RejectionKind, TicketClaims, TicketKey, VarNames,
+    AgeGuard, BodyType, BucketGuard, RejectionKind, TicketClaims, TicketError, TicketKey, VarNames,
     test_util::CallbackSigner,
     upload::{
         Authorization, BodyTemplate, CallbackParams, Credentials, DirectUpload,
-        DirectUploadBuilder, FillOptions, OssEndpoint, PostPolicy, PresignedPut, SignatureVersion,
-        TemplateError, UploadError, UploadedObject, Var,
+        DirectUploadBuilder, FillOptions, OssEndpoint, ParamsRule, PostPolicy, PresignedPut,
+        SignatureVersion, TemplateError, UploadError, UploadedObject, Var,
     },
 };
 use serde::Deserialize;
@@ -279,11 +279,75 @@ fn what_cannot_be_granted_is_refused() {
     // OSS would give the object another name than the ticket's.
     let replaced = TicketClaims::object("a/${filename}");
     assert!(matches!(refused(&post, &replaced), UploadError::Key(_)));
-    let dots = TicketClaims::object("a/../b");
-    assert!(matches!(
-        refused(&put, &dots),
-        UploadError::Key(_) | UploadError::Ticket(_)
-    ));
+    // A form could put an object there, and nobody could fetch it.
+    for uploads in [&post, &put] {
+        for key in ["a/../b", "a/./b", ".."] {
+            let dots = TicketClaims::object(key);
+            assert!(
+                matches!(refused(uploads, &dots), UploadError::Key(_)),
+                "{key}"
+            );
+        }
+    }
+    for prefix in ["a/../", "./"] {
+        let dots = TicketClaims::object_prefix(prefix);
+        assert!(matches!(refused(&post, &dots), UploadError::Key(_)));
+    }
+    for dots in ["a/..b", "a/.b/c", "a/b..", "..."] {
+        let claims = TicketClaims::object(dots);
+        assert!(post.authorize(&claims).is_ok(), "{dots}");
+    }
+}
+
+/// Keys are what callers choose, so they are told; the other claims are the application's.
+#[test]
+fn a_ticket_without_room_for_the_key_is_the_keys_fault() {
+    let bare = |length: usize| TicketClaims::object("k".repeat(length));
+    for uploads in [uploads(), builder().put().build().unwrap()] {
+        assert!(uploads.authorize(&bare(600)).is_ok());
+        for length in [700, 1023] {
+            let refused = uploads.authorize(&bare(length)).unwrap_err();
+            assert!(matches!(refused, UploadError::Key(_)), "{refused}");
+            assert!(refused.to_string().contains("1,024 bytes"), "{refused}");
+        }
+        // Non-ASCII keys count in bytes.
+        let chinese = TicketClaims::object("图".repeat(300));
+        let refused = uploads.authorize(&chinese).unwrap_err();
+        assert!(matches!(refused, UploadError::Key(_)), "{refused}");
+
+        let full = bare(1).app(&"x".repeat(700));
+        let refused = uploads.authorize(&full).unwrap_err();
+        assert!(
+            matches!(refused, UploadError::Ticket(TicketError::TooLong { .. })),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn errors_name_the_mend() {
+    for (error, mend) in [
+        (UploadError::BucketClaim, "leave `bucket` out"),
+        (UploadError::Credentials, "environment"),
+        (UploadError::EndpointBucket, "without"),
+        (UploadError::MissingVar("x:a".into()), "authorize_with"),
+        (UploadError::UnusedVar("x:a".into()), "Var::custom"),
+        (
+            UploadError::Params(ParamsRule::VarsTooLong.into()),
+            "shorten",
+        ),
+        (
+            UploadError::Params(ParamsRule::Duplicate.into()),
+            "send each once",
+        ),
+        (
+            UploadError::Params(ParamsRule::CallbackNotBase64.into()),
+            "percent-encoded",
+        ),
+    ] {
+        let text = error.to_string();
+        assert!(text.contains(mend), "{text}");
+    }
 }
 
 #[test]
@@ -451,6 +515,81 @@ fn endpoints_and_buckets_are_checked() {
             UploadError::Endpoint,
             "{url}"
         );
+    }
+    for url in [
+        "https://examplebucket.oss-cn-hangzhou.aliyuncs.com",
+        "examplebucket.oss-cn-hangzhou-internal.aliyuncs.com:443/",
+        "https://ExampleBucket.OSS-cn-hangzhou.aliyuncs.com",
+        "https://examplebucket.oss-accelerate.aliyuncs.com",
+        "https://examplebucket.cn-hangzhou.oss.aliyuncs.com",
+    ] {
+        let refused = OssEndpoint::new("cn-hangzhou", url).unwrap_err();
+        assert_eq!(refused, UploadError::EndpointBucket, "{url}");
+    }
+    for (region, url, named) in [
+        (
+            "cn-hangzhou",
+            "https://oss-cn-beijing.aliyuncs.com",
+            "cn-beijing",
+        ),
+        (
+            "cn-hangzhou",
+            "oss-cn-beijing-internal.aliyuncs.com",
+            "cn-beijing",
+        ),
+        (
+            "us-west-1",
+            "https://us-east-1.oss.aliyuncs.com",
+            "us-east-1",
+        ),
+        (
+            "cn-north",
+            "https://oss-cn-northwest.aliyuncs.com",
+            "cn-northwest",
+        ),
+    ] {
+        let refused = OssEndpoint::new(region, url).unwrap_err();
+        let UploadError::EndpointRegion { endpoint, .. } = &refused else {
+            panic!("{url}: {refused}");
+        };
+        assert_eq!(endpoint, named);
+        assert!(refused.to_string().contains(region), "{refused}");
+    }
+    // Hosts that name no region, or not as signatures do, or are none of the public service's.
+    for (region, url) in [
+        (
+            "cn-hangzhou",
+            "https://oss-cn-hangzhou-internal.aliyuncs.com",
+        ),
+        ("cn-hangzhou", "https://cn-hangzhou.oss.aliyuncs.com"),
+        ("cn-hangzhou", "https://oss-accelerate.aliyuncs.com"),
+        (
+            "cn-hangzhou",
+            "https://oss-accelerate-overseas.aliyuncs.com",
+        ),
+        ("cn-hangzhou", "https://oss-rg-china-mainland.aliyuncs.com"),
+        (
+            "cn-hangzhou-finance",
+            "https://oss-cn-hzfinance.aliyuncs.com",
+        ),
+        (
+            "cn-shanghai-finance-1",
+            "https://oss-cn-shanghai-finance-1.aliyuncs.com",
+        ),
+        (
+            "cn-north-2-gov-1",
+            "https://oss-cn-north-2-gov-1-internal.aliyuncs.com",
+        ),
+        ("cn-hangzhou", "https://vpc100-oss-cn-hangzhou.aliyuncs.com"),
+        ("cn-hangzhou", "https://s3.oss-cn-hangzhou.aliyuncs.com"),
+        (
+            "cn-hangzhou",
+            "https://ap-1.oss-cn-hangzhou.oss-accesspoint.aliyuncs.com",
+        ),
+        ("cn-hangzhou", "https://img.oss-cn-beijing.example"),
+        ("cn-hangzhou", "https://oss-cn-beijing.aliyuncs.com.example"),
+    ] {
+        assert!(OssEndpoint::new(region, url).is_ok(), "{url}");
     }
     let url = |endpoint: OssEndpoint| {
         let authorization = builder()

@@ -250,6 +250,34 @@ mod syntax_errors {
             (r#"{c4n4ry:1}"#, "a name without quotes"),
             ("{\"object\":\"c4n4ry\n\"}", "control character"),
             ("", "empty"),
+            // Commas and colons.
+            (r#"{"object":"c4n4ry" "size":7}"#, "a comma is missing"),
+            (r#"{"object":"c4n4ry""size":7}"#, "a comma is missing"),
+            (r#"{"size":7 "object":"c4n4ry"}"#, "a comma is missing"),
+            (r#"{"tags":["c4n4ry" "x"]}"#, "a comma is missing"),
+            (r#"{"size":7,,"object":"c4n4ry"}"#, "two commas"),
+            (r#"{"object"="c4n4ry"}"#, "a sign such as"),
+            (r#"{"object":"c4n4ry";"size":7}"#, "a sign such as"),
+            (r#"{"object"："c4n4ry"}"#, "a sign such as"),
+            (r#"{"size":7，"object":"c4n4ry"}"#, "a sign such as"),
+            // Quotes and blanks that are not JSON's.
+            (r#"{“object”:"c4n4ry"}"#, "typographic"),
+            (r#"{"object":“c4n4ry”}"#, "typographic"),
+            (r#"{\"object\":\"c4n4ry\"}"#, "once too often"),
+            (r#"{"object":\"c4n4ry\"}"#, "once too often"),
+            (r#""{\"object\":\"c4n4ry\"}""#, "once too often"),
+            (r#"{&quot;object&quot;:1}"#, "once too often"),
+            ("{\u{a0}\"object\":1}", "a blank"),
+            ("{\"object\":\u{3000}1}", "a blank"),
+            ("{\"object\":1\u{200b}}", "a blank"),
+            // Numbers, and what only begins like one.
+            (r#"{"size":007}"#, "a number that JSON"),
+            (r#"{"size":+7}"#, "a number that JSON"),
+            (r#"{"size":.5}"#, "a number that JSON"),
+            (r#"{"etag":5EB63BBBE01EEED0}"#, "callbackBodyType"),
+            (r#"{"object":-c4n4ry.jpg}"#, "callbackBodyType"),
+            (r#"{"object":"c4n4ry"}&ticket=x"#, "a pair of a form"),
+            (r#"{"object":"c4n4ry"#, "not closed"),
         ] {
             let cause = cause_of(body).await;
             assert!(cause.contains(expected), "{body}: {cause}");
@@ -682,6 +710,93 @@ mod values_that_serde_keeps {
         assert_way_out(&cause(extract::<Untagged>(FORM, "size=7").await));
     }
 
+    /// Behind one `flatten` in another, within an object, and within what is flattened.
+    #[tokio::test]
+    async fn are_named_at_every_depth() {
+        #[derive(Debug, Deserialize)]
+        #[allow(dead_code)]
+        struct Twice {
+            #[serde(flatten)]
+            flattened: Flattened,
+        }
+        #[derive(Debug, Deserialize)]
+        #[allow(dead_code)]
+        struct Nested {
+            meta: Flattened,
+            event: Option<Event>,
+            list: Option<Vec<Flattened>>,
+            rest: Option<AnyNumbers>,
+        }
+        #[derive(Debug, Deserialize)]
+        #[allow(dead_code)]
+        struct FlatNested {
+            object: Option<String>,
+            #[serde(flatten)]
+            nested: Nested,
+        }
+
+        for (body, field) in [
+            ("object=a&size=7", "variable `size`:"),
+            ("object=c4n4ry&x:age=c4n4ry", "variable `x:age`:"),
+        ] {
+            let cause = cause(extract::<Twice>(FORM, body).await);
+            assert!(cause.contains(field), "{body}: {cause}");
+            assert_way_out(&cause);
+        }
+        for (body, field) in [
+            (r#"{"meta":{"size":"7"}}"#, "variable `meta.size`:"),
+            (
+                r#"{"meta":{"size":1,"x:age":"c4n4ry"},"x:age":"7"}"#,
+                "variable `meta.x:age`:",
+            ),
+            (
+                r#"{"meta":{"c4n4ry":[6,{"c4n4ry":8}],"name":7}}"#,
+                "variable `meta.name`:",
+            ),
+            (
+                r#"{"meta":{},"list":[{},{"size":"c4n4ry"}]}"#,
+                "variable `list[1].size`:",
+            ),
+            (
+                r#"{"meta":{},"event":{"operation":"PutObject","size":1,"pages":"2"}}"#,
+                "variable `event.pages`:",
+            ),
+            (
+                r#"{"meta":{},"event":{"operation":"PutObject","size":null}}"#,
+                "variable `event.size`:",
+            ),
+            // Only the sender knows this name.
+            (
+                r#"{"meta":{},"rest":{"size":1,"c4n4ry":"7"}}"#,
+                "variable `rest`: not accepted by its type, under one of its names:",
+            ),
+        ] {
+            for cause in [
+                cause(extract::<Nested>(JSON, body).await),
+                cause(extract::<FlatNested>(JSON, body).await),
+            ] {
+                assert!(cause.contains(field), "{body}: {cause}");
+                assert_way_out(&cause);
+            }
+        }
+        // Text with escapes is nowhere in the body as serde shows it.
+        let body = r#"{"meta":{"c4n4ry":["\u0041\u0042"],"size":"\u0043\u0044"}}"#;
+        let escaped = cause(extract::<Nested>(JSON, body).await);
+        assert!(escaped.contains("variable `meta`:"), "{escaped}");
+        // Two values of one kind: which of them serde complains of is not known.
+        let body = r#"{"meta":{"c4n4ry":7,"name":7}}"#;
+        let ambiguous = cause(extract::<Nested>(JSON, body).await);
+        assert!(ambiguous.contains("variable `meta`:"), "{ambiguous}");
+        // Deep and wide, and of one kind.
+        let body = format!(
+            r#"{{"meta":{{"c4n4ry":{}7{},"name":7}}}}"#,
+            "[".repeat(12),
+            ",7]".repeat(12),
+        );
+        let deep = cause(extract::<Nested>(JSON, &body).await);
+        assert!(deep.contains("variable `meta`:"), "{deep}");
+    }
+
     #[tokio::test]
     async fn are_not_named_if_only_the_sender_knows_the_name() {
         for body in ["c4n4ry=7", "x:c4n4ry=c4n4ry&size="] {
@@ -839,7 +954,7 @@ mod media_types {
     async fn are_judged_when_variables_are_read() {
         assert_eq!(statuses(FORM, None).await, (200, 200));
         assert_eq!(statuses("text/plain", None).await, (200, 415));
-        assert_eq!(statuses("", None).await, (200, 415));
+        assert_eq!(statuses("", None).await, (200, 200), "it says nothing");
         let layer = layer()
             .guard(guard_fn(async |callback: VerifiedCallback| {
                 callback.var("x").map(drop)
@@ -854,6 +969,11 @@ mod media_types {
     #[tokio::test]
     async fn encodings_are_judged_by_the_layer() {
         assert_eq!(statuses(FORM, Some("identity")).await, (200, 200));
+        assert_eq!(
+            statuses(FORM, Some("")).await,
+            (200, 200),
+            "it says nothing"
+        );
         assert_eq!(statuses(FORM, Some("gzip")).await, (415, 415));
     }
 }

@@ -67,7 +67,9 @@ pub struct TicketClaims {
 }
 
 /// The objects that a ticket is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// `Debug` shows which of the three it is, and no key.
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TicketObjects<'a> {
     /// Any object.
@@ -76,6 +78,17 @@ pub enum TicketObjects<'a> {
     One(&'a str),
     /// The objects whose keys begin with this, and are longer.
     Under(&'a str),
+}
+
+/// Shows the kind alone: keys are as private as what they name.
+impl fmt::Debug for TicketObjects<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("Any"),
+            Self::One(_) => f.debug_tuple("One").finish_non_exhaustive(),
+            Self::Under(_) => f.debug_tuple("Under").finish_non_exhaustive(),
+        }
+    }
 }
 
 impl TicketClaims {
@@ -125,7 +138,8 @@ impl TicketClaims {
     }
 
     /// Only as one of these media types: `image/png`, all images with `image/*`, or `*/*` for an
-    /// upload that declares any. The body has to name `${mimeType}`.
+    /// upload that declares anything, be it a word without a slash. The body has to name
+    /// `${mimeType}`.
     ///
     /// ASCII letters match in either case. Parameters of the declared type, `; charset=utf-8`, count
     /// only for a type that is given here with parameters. It is what the uploader declared: OSS does

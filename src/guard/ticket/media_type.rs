@@ -6,6 +6,9 @@
 //!    for a pattern that has parameters too; such a pattern is compared whole, but for the blanks around
 //!    its semicolons.
 //! 4. A wildcard stands for one concrete type: `image/*` does not match `image/`, nor itself.
+//! 5. `*/*` matches whatever was declared, a word without a slash too, and only nothing not: it says
+//!    that any declaration will do. A policy or a URL cannot say less, so OSS has already stored what the
+//!    guard refuses here.
 
 /// Whether it is a pattern that can match something.
 pub(super) fn is_pattern(pattern: &str) -> bool {
@@ -22,15 +25,16 @@ pub(super) fn is_pattern(pattern: &str) -> bool {
 
 /// Whether a pattern matches what the uploader declared. A malformed pattern matches at most itself.
 pub(super) fn matches(pattern: &str, declared: &str) -> bool {
+    if pattern == "*/*" {
+        return !essence(declared).is_empty();
+    }
     if is_same(pattern, declared) {
         return !pattern.contains('*');
     }
     let declared = essence(declared);
     match (split(pattern), split(declared)) {
         (Some((granted, "*")), Some((r#type, subtype))) => {
-            (granted == "*" || granted.eq_ignore_ascii_case(r#type))
-                && is_concrete(r#type)
-                && is_concrete(subtype)
+            granted.eq_ignore_ascii_case(r#type) && is_concrete(r#type) && is_concrete(subtype)
         }
         _ => pattern.eq_ignore_ascii_case(declared) && !pattern.contains('*'),
     }
@@ -155,9 +159,12 @@ mod tests {
             ("image/*", "image/ png", false),
             ("image/*", "", false),
             ("*/*", "text/html", true),
-            ("*/*", "text", false),
-            ("*/*", "*/*", false),
+            ("*/*", "text", true),
+            ("*/*", "png; q=1", true),
+            ("*/*", "*/*", true),
             ("*/*", "", false),
+            ("*/*", " ", false),
+            ("*/*", ";q=1", false),
             // What other issuers may write and this crate does not.
             ("image/p*", "image/png", false),
             ("image/p*", "image/p*", false),

@@ -10,9 +10,10 @@ use super::{lang::Lang, render::paint::ColorChoice};
 pub(crate) struct Args {
     /// The captured request; standard input without it, or for -
     ///
-    /// Raw HTTP, the output of `curl -v`, log text that holds the request target and the headers (nginx's
-    /// access and debug logs, dumps of header maps, JSON), or the --json log of `oss-callback local-oss`.
-    /// The form is recognised.
+    /// Raw HTTP, the output of `curl -v`, a curl command (of `oss-callback sign --curl`, or copied from a
+    /// proxy or a browser's tools for a POSIX shell), log text that holds the request target and the
+    /// headers (nginx's access and debug logs, dumps of header maps, JSON), or the --json log of
+    /// `oss-callback local-oss`. The form is recognised.
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 

@@ -662,9 +662,9 @@ pub(crate) fn unusable(lang: Lang, unusable: &Unusable) -> String {
 }
 
 const FORMS: Text = text(
-    "raw HTTP (`POST /path HTTP/1.1` and header lines), `curl -v` output (`> ` lines), the local OSS's \
-     --json log, or log text with a request target and an Authorization header",
-    "原始 HTTP（`POST /path HTTP/1.1` 及各个头）、`curl -v` 的输出（`> ` 开头的行）、本地 OSS 的 --json 日志，或含有请求目标与 Authorization 头的日志文本",
+    "raw HTTP (`POST /path HTTP/1.1` and header lines), `curl -v` output (`> ` lines), a `curl` \
+     command, the local OSS's --json log, or log text with a request target and an Authorization header",
+    "原始 HTTP（`POST /path HTTP/1.1` 及各个头）、`curl -v` 的输出（`> ` 开头的行）、`curl` 命令、本地 OSS 的 --json 日志，或含有请求目标与 Authorization 头的日志文本",
 );
 
 fn key_error(lang: Lang, error: &KeyError) -> String {

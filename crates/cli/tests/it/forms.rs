@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
 
-use crate::support::{Request, command, diagnose, public_key_file, run, stderr, stdout};
+use crate::support::{KEY_PEM, Request, command, diagnose, public_key_file, run, stderr, stdout};
 
 #[test]
 fn a_file_standard_input_and_a_dash_are_read_alike() {
@@ -29,6 +29,38 @@ fn a_file_standard_input_and_a_dash_are_read_alike() {
             (status, &report["verdict"]),
             (0, &"genuine".into()),
             "{args:?}"
+        );
+    }
+}
+
+/// What `sign --curl` writes, `doctor` reads.
+#[test]
+fn a_curl_command_is_the_request_that_it_sends() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("key.pem");
+    fs::write(&key, KEY_PEM).unwrap();
+    for body in [
+        "object=a%2Fb&user='zo\u{eb}'",
+        "{\"a\": \"\\\\\n$HOME `x`\"}",
+        "@x",
+        "",
+    ] {
+        let args = ["--curl", "https://app.example/a/../cb/?x=1&y=%2F", "--body"];
+        let key_pem = ["sign", "--key-pem", key.to_str().unwrap()];
+        let signed = run(&[&key_pem[..], &args, &[body]].concat(), b"");
+        let (status, report) = diagnose(&["--key", public_key_file()], &signed.stdout);
+        assert_eq!(
+            (status, &report["verdict"]),
+            (0, &"genuine".into()),
+            "{report}"
+        );
+
+        let moved = stdout(&signed).replace("/cb/?", "/cb?");
+        let (status, report) = diagnose(&["--key", public_key_file()], moved.as_bytes());
+        assert_eq!(
+            (status, &report["verdict"]),
+            (1, &"changed".into()),
+            "{report}"
         );
     }
 }

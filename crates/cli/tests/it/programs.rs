@@ -187,4 +187,8 @@ fn the_output_of_curl() {
         "{report}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    // As a terminal has it: the command, which holds the body, and what curl showed.
+    let session = [b"me@host:~$ ", command.as_bytes(), &output.stderr].concat();
+    let (_, report) = diagnose(&args[..2], &session);
+    assert_eq!(report["verdict"], "genuine", "{report}");
 }

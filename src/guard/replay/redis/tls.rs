@@ -50,6 +50,28 @@ impl RedisTls {
 
     /// A whole configuration of rustls, with a provider of the application's choice. The other
     /// settings here have no effect then.
+    ///
+    /// It is of rustls 0.23, and its type stands in this signature on purpose: ciphers, verifiers and keys
+    /// in hardware are what such a configuration is for, and no type of this crate could carry them all.
+    /// The application names the same version in its `Cargo.toml`. When this crate goes to another line of
+    /// rustls, that is a breaking release of this crate; a store that is built without this function does
+    /// not notice.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    ///
+    /// use oss_callback::RedisTls;
+    /// # use tokio_rustls::rustls;
+    /// use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
+    ///
+    /// # fn tls(provider: Arc<CryptoProvider>, roots: RootCertStore) -> Result<RedisTls, rustls::Error> {
+    /// let config = ClientConfig::builder_with_provider(provider)
+    ///     .with_protocol_versions(&[&rustls::version::TLS13])?
+    ///     .with_root_certificates(roots)
+    ///     .with_no_client_auth();
+    /// Ok(RedisTls::from_config(Arc::new(config)))
+    /// # }
+    /// ```
     pub fn from_config(config: Arc<ClientConfig>) -> Self {
         Self {
             config: Some(config),

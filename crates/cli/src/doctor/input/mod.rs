@@ -1,8 +1,8 @@
 //! What a captured request can look like.
 //!
 //! 1. The form is recognised by its content, never by a file's name: [raw] HTTP, `curl -v` output
-//!    ([curl]), [json] (the local OSS's log, structured application logs, HAR), or any [log] text that
-//!    holds the headers.
+//!    ([curl]), a curl command ([curl_command]), [json] (the local OSS's log, structured application logs,
+//!    HAR), or any [log] text that holds the headers.
 //! 2. A form only finds the parts. What they mean is the library's to say.
 //! 3. A body that the capture does not hold is [`None`]: it is asked for, and never taken for an empty
 //!    one, which would be a diagnosis.
@@ -11,6 +11,7 @@
 //! 5. Reading is bounded by [`MAX_LEN`], and no input can make it panic.
 
 mod curl;
+mod curl_command;
 mod json;
 mod log;
 mod names;
@@ -81,7 +82,9 @@ pub(crate) fn read(input: &[u8]) -> Result<Capture, Unusable> {
 }
 
 fn find(text: &[u8]) -> Option<Capture> {
-    curl::read(text).or_else(|| raw::read(text)).or_else(|| {
+    let verbose = curl::read(text).map(|capture| curl_command::with_body(capture, text));
+    let http = verbose.or_else(|| raw::read(text));
+    http.or_else(|| curl_command::read(text)).or_else(|| {
         // Only raw HTTP carries bytes that are not text.
         let text = String::from_utf8_lossy(text);
         let text = without_colours(&text);
@@ -205,6 +208,11 @@ mod tests {
                 "Request { method: POST, uri: /a?b=c, headers: {",
                 "\u{1b}[2m",
                 "map[Authorization:[x] Host:[",
+                "curl http://a/b -H 'Authorization: x' ",
+                "\ncurl ",
+                "--data-raw $'\\u00e9\\",
+                "--header \"Authorization: x\\\"",
+                " \\\n",
                 "\r\n\r\n",
                 "\n\n",
                 "```\n",
@@ -285,6 +293,9 @@ mod tests {
             "\"{\\",
             "{\"log\":\"a\"}\n",
             "\u{1b}[",
+            "curl '",
+            "\ncurl a -d $'\\x",
+            "\ncurl h/a -H Authorization:x",
             ",uri=)",
             "uri=/",
         ] {
