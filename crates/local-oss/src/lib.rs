@@ -45,6 +45,7 @@
 //! | `auth` | V1, V4, policies of forms |
 //! | `arriving`, `ingest`, `store` | bodies: slow clients, checksums, memory, directory |
 //! | `callback` | parameters, signing, sending, judging, faults, journal |
+//! | `spelling` | names of response headers, for clients that compare them by case |
 //! | `control` | `/_oss/`: health, reset, callbacks, the page |
 //!
 //! # What it is not
@@ -73,6 +74,7 @@ mod query;
 mod request_id;
 mod server;
 mod service;
+mod spelling;
 mod store;
 mod time;
 mod xml;

@@ -30,6 +30,7 @@ use crate::{
     error::OssError,
     events::{Event, EventSender, Events},
     service,
+    spelling::Spelling,
     store::{DirectoryError, Store},
 };
 
@@ -111,6 +112,7 @@ impl LocalOss {
             config,
             store,
             key,
+            spelling: Spelling::new().await,
             journal: Journal::default(),
             events: EventSender::default(),
             faults: Mutex::default(),
@@ -251,6 +253,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) store: Store,
     pub(crate) key: CallbackKey,
+    pub(crate) spelling: Spelling,
     pub(crate) journal: Journal,
     pub(crate) events: EventSender,
     faults: Mutex<VecDeque<Fault>>,

@@ -73,6 +73,7 @@ pub(crate) async fn serve(
     );
     headers.insert("x-oss-server-time", HeaderValue::from_static("1"));
     cors::expose(&cx.parts.headers, headers);
+    cx.shared.spelling.apply(&mut response);
     response
 }
 
@@ -182,9 +183,11 @@ impl Context {
     fn run_on_bucket(&self, operation: Operation, bucket: &str) -> Result<Response, OssError> {
         match operation {
             Operation::CreateBucket => self.create_bucket(bucket),
+            Operation::GetBucketAcl => self.bucket_acl(bucket),
             Operation::GetBucketInfo => self.bucket_info(bucket),
             Operation::GetBucketLocation => self.bucket_location(bucket),
-            Operation::ListObjectsV2 => self.list_objects(bucket),
+            Operation::ListObjects => self.list_objects(bucket),
+            Operation::ListObjectsV2 => self.list_objects_v2(bucket),
             other => Err(OssError::not_implemented(format_args!(
                 "{other:?} of a bucket"
             ))),
