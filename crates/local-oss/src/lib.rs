@@ -38,7 +38,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `server` | the handle [`LocalOss`]; the listener; what requests share |
+//! | `server`, `connection` | the handle [`LocalOss`]; the listener; what requests share; the end of a connection |
 //! | `config` | [`LocalOssBuilder`]: one configuration for library and command line |
 //! | `service` | a request from its head to its answer; a file for each group of operations |
 //! | `address`, `query`, `operation` | what a request means |
@@ -61,6 +61,7 @@ mod arriving;
 mod auth;
 mod callback;
 mod config;
+mod connection;
 mod control;
 mod cors;
 mod error;

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     callback::{self, Callback, CallbackKey, Fault, WaitError, journal::Journal},
     config::{Config, Credentials, LocalOssBuilder},
+    connection::{Connection, LastAnswer},
     control,
     error::OssError,
     events::{Event, EventSender, Events},
@@ -338,10 +339,14 @@ fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+) -> http1::Connection<TokioIo<Connection>, TowerToHyperService<Router>> {
     // Each answer is sent as a whole, so Nagle's algorithm would only delay it.
     let _ = stream.set_nodelay(true);
-    let router = router.layer(Extension(ConnectInfo(peer)));
+    let last_answer = LastAnswer::default();
+    let router = router
+        .layer(Extension(ConnectInfo(peer)))
+        .layer(Extension(last_answer.clone()));
+    let stream = Connection::new(stream, last_answer);
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
