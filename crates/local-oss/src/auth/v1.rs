@@ -60,12 +60,7 @@ impl Signature {
             .collect()
     }
 
-    fn attempt(
-        &self,
-        request: Signed<'_>,
-        resource: &str,
-        credentials: &Credentials,
-    ) -> Attempt {
+    fn attempt(&self, request: Signed<'_>, resource: &str, credentials: &Credentials) -> Attempt {
         let string_to_sign = self.string_to_sign(request, resource);
         Attempt {
             matches: matches(
