@@ -1,12 +1,16 @@
 //! Refusals in the service's words: a status, a code, a message, and elements that help to fix the
 //! request.
 //!
+//! The answer to a HEAD request cannot have a body: a header has what matters of it, as at the service.
+//! Without it SDKs could only report the status.
+//!
 //! Codes and messages that SDKs branch on are the service's. `LocalOssLimit` is specific to this
 //! server: it reports a bound that the service does not have.
 
 use std::borrow::Cow;
 
 use axum::{body::Body, response::Response};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderValue, Method, StatusCode, header};
 
 use crate::{request_id::RequestId, xml::Xml};
@@ -117,9 +121,10 @@ impl OssError {
         )
     }
 
-    /// The answer. A HEAD request gets the same without a body.
+    /// The answer. The second SDKs read `x-oss-err` where there is no body.
     pub(crate) fn to_response(&self, method: &Method, host: &str, id: &RequestId) -> Response {
-        let mut response = Response::new(if *method == Method::HEAD {
+        let is_head = *method == Method::HEAD;
+        let mut response = Response::new(if is_head {
             Body::empty()
         } else {
             Body::from(self.to_xml(host, id))
@@ -132,6 +137,15 @@ impl OssError {
         );
         if let Some(Ok(ec)) = self.ec.as_deref().map(HeaderValue::from_str) {
             headers.insert("x-oss-ec", ec);
+        }
+        if is_head {
+            // Details repeat the request, which may be longer than a client takes in a header.
+            let mut brief = self.clone();
+            brief.details.clear();
+            let xml = BASE64_STANDARD.encode(brief.to_xml(host, id));
+            if let Ok(xml) = HeaderValue::from_str(&xml) {
+                headers.insert("x-oss-err", xml);
+            }
         }
         response
     }

@@ -126,19 +126,11 @@ pub(crate) async fn read_small(body: Body, limit: usize) -> Result<Vec<u8>, OssE
     Ok(read)
 }
 
-/// Reads on after a refusal, within bounds: most clients read the answer only after they have sent the
-/// whole request.
+/// Reads on after a refusal: most clients read the answer only after they have sent the whole request,
+/// and reading costs no more than an upload that is not refused.
 pub(crate) async fn drain(mut frames: BodyDataStream) {
-    let drained = async {
-        let mut left = DRAIN_BYTES;
-        while let Some(Ok(chunk)) = frames.next().await {
-            left = match left.checked_sub(chunk.len()) {
-                Some(left) => left,
-                None => break,
-            };
-        }
-    };
-    // If the client sends more than that, the connection is closed.
+    let drained = async { while let Some(Ok(_)) = frames.next().await {} };
+    // If the client sends for longer than that, the connection is closed.
     let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
 }
 
@@ -212,6 +204,5 @@ fn check_md5(expected: Option<[u8; 16]>, received: &Received) -> Result<(), OssE
 /// The service's bound for a body in one piece.
 pub(crate) const MAX_OBJECT: u64 = 5 << 30;
 
-const DRAIN_BYTES: usize = 8 << 20;
-
-const DRAIN_TIME: Duration = Duration::from_secs(2);
+/// For how long a client may send what is not wanted.
+pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(10);

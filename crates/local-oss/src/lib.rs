@@ -38,13 +38,14 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `server` | the handle [`LocalOss`]; the listener; what requests share |
+//! | `server`, `connection` | the handle [`LocalOss`]; the listener; what requests share; the end of a connection |
 //! | `config` | [`LocalOssBuilder`]: one configuration for library and command line |
 //! | `service` | a request from its head to its answer; a file for each group of operations |
 //! | `address`, `query`, `operation` | what a request means |
 //! | `auth` | V1, V4, policies of forms |
 //! | `arriving`, `ingest`, `store` | bodies: slow clients, checksums, memory, directory |
 //! | `callback` | parameters, signing, sending, judging, faults, journal |
+//! | `spelling` | names of response headers, for clients that compare them by case |
 //! | `control` | `/_oss/`: health, reset, callbacks, the page |
 //!
 //! # What it is not
@@ -60,6 +61,7 @@ mod arriving;
 mod auth;
 mod callback;
 mod config;
+mod connection;
 mod control;
 mod cors;
 mod error;
@@ -73,6 +75,7 @@ mod query;
 mod request_id;
 mod server;
 mod service;
+mod spelling;
 mod store;
 mod time;
 mod xml;

@@ -13,8 +13,10 @@ use crate::{address::Address, auth::is_sub_resource, error::OssError, query::Que
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Operation {
     CreateBucket,
+    GetBucketAcl,
     GetBucketInfo,
     GetBucketLocation,
+    ListObjects,
     ListObjectsV2,
     PostObject,
     PutObject,
@@ -45,17 +47,17 @@ impl Operation {
 
     fn of_bucket(method: &Method, query: &Query) -> Result<Self, OssError> {
         match *method {
+            Method::GET if query.has("acl") => Ok(Self::GetBucketAcl),
+            _ if query.has("acl") => Err(sub_resource_missing("acl")),
             Method::GET | Method::HEAD if query.has("bucketInfo") => Ok(Self::GetBucketInfo),
             Method::GET if query.has("location") => Ok(Self::GetBucketLocation),
             Method::GET if query.has("uploads") => {
                 Err(OssError::not_implemented("ListMultipartUploads"))
             }
-            Method::GET | Method::HEAD => match query.get("list-type") {
-                Some("2") => Ok(Self::ListObjectsV2),
-                _ => Err(OssError::not_implemented(
-                    "ListObjects (GetBucket); ListObjectsV2 is there",
-                )),
-            },
+            Method::GET | Method::HEAD if query.get("list-type") == Some("2") => {
+                Ok(Self::ListObjectsV2)
+            }
+            Method::GET | Method::HEAD => Ok(Self::ListObjects),
             Method::PUT => Ok(Self::CreateBucket),
             Method::POST if query.has("delete") => {
                 Err(OssError::not_implemented("DeleteMultipleObjects"))
@@ -67,6 +69,9 @@ impl Operation {
     }
 
     fn of_object(method: &Method, query: &Query, headers: &HeaderMap) -> Result<Self, OssError> {
+        if let Some(name) = OF_BUCKETS.iter().find(|name| query.has(name)) {
+            return Err(sub_resource_missing(name));
+        }
         let upload_id = query.get("uploadId").map(str::to_owned);
         match (method.as_str(), upload_id) {
             ("PUT", Some(upload_id)) => {
@@ -102,12 +107,14 @@ pub(crate) fn check_sub_resources(query: &Query) -> Result<(), OssError> {
         // A name without a value is the form of a sub-resource.
         let is_meant = is_sub_resource(name) || (value.is_empty() && !is_parameter(name));
         if is_meant && !is_known {
-            return Err(OssError::not_implemented(format_args!(
-                "the sub-resource `{name}`"
-            )));
+            return Err(sub_resource_missing(name));
         }
     }
     Ok(())
+}
+
+fn sub_resource_missing(name: &str) -> OssError {
+    OssError::not_implemented(format_args!("the sub-resource `{name}`"))
 }
 
 /// Names that may well have no value: parameters of listings and of signatures.
@@ -160,8 +167,12 @@ fn method_not_allowed(method: &Method) -> OssError {
 
 const COPY_SOURCE: &str = "x-oss-copy-source";
 
+/// Sub-resources that this server knows, but not of an object.
+const OF_BUCKETS: &[&str] = &["acl", "bucketInfo", "delete", "location"];
+
 /// Signed parameters that this server knows.
 const KNOWN: &[&str] = &[
+    "acl",
     "bucketInfo",
     "callback",
     "callback-var",

@@ -26,10 +26,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     callback::{self, Callback, CallbackKey, Fault, WaitError, journal::Journal},
     config::{Config, Credentials, LocalOssBuilder},
+    connection::{Connection, LastAnswer},
     control,
     error::OssError,
     events::{Event, EventSender, Events},
     service,
+    spelling::Spelling,
     store::{DirectoryError, Store},
 };
 
@@ -111,6 +113,7 @@ impl LocalOss {
             config,
             store,
             key,
+            spelling: Spelling::new().await,
             journal: Journal::default(),
             events: EventSender::default(),
             faults: Mutex::default(),
@@ -251,6 +254,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) store: Store,
     pub(crate) key: CallbackKey,
+    pub(crate) spelling: Spelling,
     pub(crate) journal: Journal,
     pub(crate) events: EventSender,
     faults: Mutex<VecDeque<Fault>>,
@@ -335,10 +339,14 @@ fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+) -> http1::Connection<TokioIo<Connection>, TowerToHyperService<Router>> {
     // Each answer is sent as a whole, so Nagle's algorithm would only delay it.
     let _ = stream.set_nodelay(true);
-    let router = router.layer(Extension(ConnectInfo(peer)));
+    let last_answer = LastAnswer::default();
+    let router = router
+        .layer(Extension(ConnectInfo(peer)))
+        .layer(Extension(last_answer.clone()));
+    let stream = Connection::new(stream, last_answer);
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

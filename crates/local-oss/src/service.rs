@@ -22,6 +22,7 @@ pub(crate) use form::read_pieces;
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use axum::{
+    Extension,
     body::Body,
     extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
@@ -31,6 +32,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Par
 use crate::{
     address::{self, Address, check_key, is_bucket_name},
     auth::{self, Signed},
+    connection::LastAnswer,
     cors,
     error::OssError,
     events::{Event, Refused},
@@ -45,6 +47,7 @@ use crate::{
 pub(crate) async fn serve(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(last_answer): Extension<LastAnswer>,
     request: Request,
 ) -> Response {
     let now = shared.config.now();
@@ -59,7 +62,9 @@ pub(crate) async fn serve(
         now,
         id,
     };
-    let mut response = match cx.answer(body).await {
+    let answer = cx.answer(body).await;
+    last_answer.set_refused(answer.is_err());
+    let mut response = match answer {
         Ok(response) => response,
         Err(error) => cx.refuse(&error),
     };
@@ -73,6 +78,7 @@ pub(crate) async fn serve(
     );
     headers.insert("x-oss-server-time", HeaderValue::from_static("1"));
     cors::expose(&cx.parts.headers, headers);
+    cx.shared.spelling.apply(&mut response);
     response
 }
 
@@ -182,9 +188,11 @@ impl Context {
     fn run_on_bucket(&self, operation: Operation, bucket: &str) -> Result<Response, OssError> {
         match operation {
             Operation::CreateBucket => self.create_bucket(bucket),
+            Operation::GetBucketAcl => self.bucket_acl(bucket),
             Operation::GetBucketInfo => self.bucket_info(bucket),
             Operation::GetBucketLocation => self.bucket_location(bucket),
-            Operation::ListObjectsV2 => self.list_objects(bucket),
+            Operation::ListObjects => self.list_objects(bucket),
+            Operation::ListObjectsV2 => self.list_objects_v2(bucket),
             other => Err(OssError::not_implemented(format_args!(
                 "{other:?} of a bucket"
             ))),

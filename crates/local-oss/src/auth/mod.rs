@@ -7,7 +7,8 @@
 //! 3. A header signature is valid for 15 minutes around its date, a presigned URL until it expires.
 //!    With `any_date`, which recorded requests need, neither is checked.
 //! 4. A refusal shows the string that should have been signed, like the service's.
-//! 5. A key pair that was configured with a security token requires exactly that token. A pair without
+//! 5. SDKs write the same resource in more than one way; each of them counts.
+//! 6. A key pair that was configured with a security token requires exactly that token. A pair without
 //!    one accepts any token: there is no STS here to check it with.
 
 pub(crate) mod policy;
@@ -216,7 +217,7 @@ impl Presented {
         credentials: &Credentials,
     ) -> Vec<Attempt> {
         match self {
-            Self::V1(signature) => vec![signature.attempt(request, address, credentials)],
+            Self::V1(signature) => signature.attempts(request, address, credentials),
             Self::V4(signature) => signature.attempts(request, address, credentials),
         }
     }
@@ -242,6 +243,16 @@ impl<'a> Signed<'a> {
             .or_else(|| self.header("security-token"))
             .or_else(|| self.query.get("x-oss-security-token"))
             .or_else(|| self.query.get("security-token"))
+    }
+}
+
+/// The names under which SDKs sign an address, the usual one first. A bucket is `/bucket/`; the C SDK
+/// leaves the last slash out where the endpoint is an IP address.
+fn resource_names(address: &Address) -> Vec<String> {
+    match (&address.bucket, &address.key) {
+        (Some(bucket), Some(key)) => vec![format!("/{bucket}/{key}")],
+        (Some(bucket), None) => vec![format!("/{bucket}/"), format!("/{bucket}")],
+        (None, key) => vec![format!("/{}", key.as_deref().unwrap_or_default())],
     }
 }
 

@@ -10,7 +10,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
 
-use super::{Attempt, Signed, check_expiry, check_skew, invalid_authorization};
+use super::{Attempt, Signed, check_expiry, check_skew, invalid_authorization, resource_names};
 use crate::{address::Address, config::Credentials, error::OssError, query::Query};
 
 #[derive(Debug)]
@@ -47,13 +47,21 @@ impl Signature {
         })
     }
 
-    pub(super) fn attempt(
+    /// One attempt for each way in which SDKs write the resource.
+    pub(super) fn attempts(
         &self,
         request: Signed<'_>,
         address: &Address,
         credentials: &Credentials,
-    ) -> Attempt {
-        let string_to_sign = self.string_to_sign(request, address);
+    ) -> Vec<Attempt> {
+        resources(request.query, address)
+            .iter()
+            .map(|resource| self.attempt(request, resource, credentials))
+            .collect()
+    }
+
+    fn attempt(&self, request: Signed<'_>, resource: &str, credentials: &Credentials) -> Attempt {
+        let string_to_sign = self.string_to_sign(request, resource);
         Attempt {
             matches: matches(
                 &credentials.access_key_secret,
@@ -86,7 +94,7 @@ impl Signature {
         check_skew(date, now)
     }
 
-    fn string_to_sign(&self, request: Signed<'_>, address: &Address) -> Vec<u8> {
+    fn string_to_sign(&self, request: Signed<'_>, resource: &str) -> Vec<u8> {
         let date = match &self.expires {
             Some(expires) => expires,
             None => request
@@ -117,7 +125,7 @@ impl Signature {
             text.extend_from_slice(value);
             text.push(b'\n');
         }
-        text.extend_from_slice(resource(request.query, address).as_bytes());
+        text.extend_from_slice(resource.as_bytes());
         text
     }
 }
@@ -140,28 +148,41 @@ fn raw<'a>(request: Signed<'a>, name: &str) -> &'a [u8] {
         .map_or(&[], |value| value.as_bytes().trim_ascii())
 }
 
-fn resource(query: &Query, address: &Address) -> String {
-    let mut resource = String::from("/");
-    if let Some(bucket) = &address.bucket {
-        resource.push_str(bucket);
-        resource.push('/');
-    }
-    resource.push_str(address.key.as_deref().unwrap_or_default());
-
+/// The resource with its sub-resources, which are sorted by their names. The second PHP SDK sorts whole
+/// pairs, which puts `callback-var=` before `callback=`.
+fn resources(query: &Query, address: &Address) -> Vec<String> {
     let mut signed: Vec<(&str, &str)> = query
         .iter()
         .filter(|(name, _)| SUB_RESOURCES.contains(name))
         .collect();
     signed.sort_unstable();
-    for (index, (name, value)) in signed.into_iter().enumerate() {
-        resource.push(if index == 0 { '?' } else { '&' });
-        resource.push_str(name);
-        if !value.is_empty() {
-            resource.push('=');
-            resource.push_str(value);
-        }
+    let by_name: Vec<String> = signed.into_iter().map(pair).collect();
+    let mut by_pair = by_name.clone();
+    by_pair.sort_unstable();
+    let mut orders = vec![by_name];
+    if by_pair != orders[0] {
+        orders.push(by_pair);
     }
-    resource
+    let names = resource_names(address);
+    orders
+        .iter()
+        .flat_map(|pairs| names.iter().map(move |name| (name, pairs)))
+        .map(|(name, pairs)| {
+            if pairs.is_empty() {
+                name.clone()
+            } else {
+                format!("{name}?{}", pairs.join("&"))
+            }
+        })
+        .collect()
+}
+
+fn pair((name, value): (&str, &str)) -> String {
+    if value.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{name}={value}")
+    }
 }
 
 /// The query parameters that version 1 signs.

@@ -11,7 +11,7 @@ use http::HeaderMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-use super::{Attempt, Signed, check_expiry, check_skew, invalid_authorization};
+use super::{Attempt, Signed, check_expiry, check_skew, invalid_authorization, resource_names};
 use crate::{
     address::{Address, without_port},
     config::Credentials,
@@ -134,8 +134,8 @@ impl Signature {
         })
     }
 
-    /// One attempt, or two where `host` is signed: some clients sign it without the port that they
-    /// send.
+    /// One attempt for each name of the resource, and twice as many where `host` is signed: some clients
+    /// sign it without the port that they send.
     pub(super) fn attempts(
         &self,
         request: Signed<'_>,
@@ -143,12 +143,17 @@ impl Signature {
         credentials: &Credentials,
     ) -> Vec<Attempt> {
         let host = request.header("host").unwrap_or_default();
-        let mut attempts = vec![self.attempt(request, address, credentials, host)];
+        let mut hosts = vec![host];
         let bare = without_port(host);
         if bare != host && self.additional_headers.iter().any(|name| name == "host") {
-            attempts.push(self.attempt(request, address, credentials, bare));
+            hosts.push(bare);
         }
-        attempts
+        let names = resource_names(address);
+        hosts
+            .into_iter()
+            .flat_map(|host| names.iter().map(move |name| (name, host)))
+            .map(|(name, host)| self.attempt(request, name, credentials, host))
+            .collect()
     }
 
     pub(super) fn check_time(&self, now: SystemTime) -> Result<(), OssError> {
@@ -172,11 +177,11 @@ impl Signature {
     fn attempt(
         &self,
         request: Signed<'_>,
-        address: &Address,
+        resource: &str,
         credentials: &Credentials,
         host: &str,
     ) -> Attempt {
-        let canonical = self.canonical_request(request, address, host);
+        let canonical = self.canonical_request(request, resource, host);
         let string_to_sign = format!(
             "{ALGORITHM}\n{}\n{}\n{}",
             self.date,
@@ -195,11 +200,11 @@ impl Signature {
         }
     }
 
-    fn canonical_request(&self, request: Signed<'_>, address: &Address, host: &str) -> Vec<u8> {
+    fn canonical_request(&self, request: Signed<'_>, resource: &str, host: &str) -> Vec<u8> {
         let mut text = Vec::new();
         text.extend_from_slice(request.method.as_str().as_bytes());
         text.push(b'\n');
-        text.extend_from_slice(canonical_uri(address).as_bytes());
+        text.extend(utf8_percent_encode(resource, PATH).flat_map(str::bytes));
         text.push(b'\n');
         text.extend_from_slice(canonical_query(request.query).as_bytes());
         text.push(b'\n');
@@ -244,17 +249,6 @@ fn additional(names: Option<&str>) -> Vec<String> {
         .collect();
     names.sort_unstable();
     names
-}
-
-fn canonical_uri(address: &Address) -> String {
-    let mut uri = String::from("/");
-    if let Some(bucket) = &address.bucket {
-        uri.push_str(bucket);
-        uri.push('/');
-    }
-    let key = address.key.as_deref().unwrap_or_default();
-    uri.extend(utf8_percent_encode(key, PATH));
-    uri
 }
 
 fn canonical_query(query: &Query) -> String {

@@ -5,7 +5,11 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::StatusCode;
 
 use super::{Context, xml_response};
-use crate::{error::OssError, store::Listing, xml::Xml};
+use crate::{
+    error::OssError,
+    store::{Listed, Listing},
+    xml::Xml,
+};
 
 impl Context {
     pub(super) fn create_bucket(&self, bucket: &str) -> Result<Response, OssError> {
@@ -24,12 +28,20 @@ impl Context {
                 xml.text("Location", LOCATION);
                 xml.text("StorageClass", "Standard");
                 xml.text("Name", bucket);
-                xml.element("Owner", |xml| {
-                    xml.text("DisplayName", OWNER);
-                    xml.text("ID", OWNER);
-                });
-                xml.element("AccessControlList", |xml| xml.text("Grant", "private"));
+                owner(xml);
+                access(xml);
             });
+        });
+        Ok(xml_response(xml.into_string()))
+    }
+
+    /// Most SDKs tell by it whether a bucket exists.
+    pub(super) fn bucket_acl(&self, bucket: &str) -> Result<Response, OssError> {
+        self.shared.store.bucket_created(bucket)?;
+        let mut xml = Xml::document();
+        xml.element("AccessControlPolicy", |xml| {
+            owner(xml);
+            access(xml);
         });
         Ok(xml_response(xml.into_string()))
     }
@@ -41,18 +53,57 @@ impl Context {
         Ok(xml_response(xml.into_string()))
     }
 
+    /// The first listing, which is the only one of some SDKs: pages begin after a marker.
     pub(super) fn list_objects(&self, bucket: &str) -> Result<Response, OssError> {
-        let get = |name: &str| self.query.get(name).unwrap_or_default();
-        let invalid = |name: &str| {
-            OssError::invalid_argument(format!("{name} is invalid.")).with("ArgumentName", name)
-        };
-        let token = get("continuation-token");
+        let marker = self.parameter("marker");
+        let listing = self.listing(marker)?;
+        let listed = self.shared.store.list(bucket, &listing)?;
+        let xml = self.listed(bucket, &listing, &listed, true, |xml| {
+            xml.text("Marker", &self.encoded(marker));
+            if let Some(next) = &listed.next {
+                xml.text("NextMarker", &self.encoded(next));
+            }
+        });
+        Ok(xml_response(xml))
+    }
+
+    pub(super) fn list_objects_v2(&self, bucket: &str) -> Result<Response, OssError> {
+        let token = self.parameter("continuation-token");
         let after_token = BASE64_URL_SAFE_NO_PAD
             .decode(token)
             .ok()
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .ok_or_else(|| invalid("continuation-token"))?;
-        let max: usize = match self.query.get("max-keys") {
+        let start_after = self.parameter("start-after");
+        let listing = self.listing(if token.is_empty() {
+            start_after
+        } else {
+            &after_token
+        })?;
+        let listed = self.shared.store.list(bucket, &listing)?;
+        let with_owner = self.parameter("fetch-owner") == "true";
+        let xml = self.listed(bucket, &listing, &listed, with_owner, |xml| {
+            xml.text("StartAfter", &self.encoded(start_after));
+            xml.text("ContinuationToken", token);
+            let count = listed.objects.len() + listed.common_prefixes.len();
+            xml.text("KeyCount", &count.to_string());
+            if let Some(next) = &listed.next {
+                xml.text(
+                    "NextContinuationToken",
+                    &BASE64_URL_SAFE_NO_PAD.encode(next),
+                );
+            }
+        });
+        Ok(xml_response(xml))
+    }
+
+    fn parameter(&self, name: &str) -> &str {
+        self.query.get(name).unwrap_or_default()
+    }
+
+    /// What both listings ask for.
+    fn listing<'a>(&'a self, after: &'a str) -> Result<Listing<'a>, OssError> {
+        let max = match self.query.get("max-keys") {
             Some(text) => text
                 .parse()
                 .ok()
@@ -60,43 +111,33 @@ impl Context {
                 .ok_or_else(|| invalid("max-keys"))?,
             None => 100,
         };
-        let listing = Listing {
-            prefix: get("prefix"),
-            delimiter: get("delimiter"),
-            after: if token.is_empty() {
-                get("start-after")
-            } else {
-                &after_token
-            },
+        Ok(Listing {
+            prefix: self.parameter("prefix"),
+            delimiter: self.parameter("delimiter"),
+            after,
             max,
-        };
-        let listed = self.shared.store.list(bucket, &listing)?;
+        })
+    }
 
+    /// What both listings answer; `page` writes what they say of pages.
+    fn listed(
+        &self,
+        bucket: &str,
+        listing: &Listing<'_>,
+        listed: &Listed,
+        with_owner: bool,
+        page: impl FnOnce(&mut Xml),
+    ) -> String {
         let mut xml = Xml::document();
         xml.element("ListBucketResult", |xml| {
             xml.text("Name", bucket);
             self.encoding_type(xml);
             xml.text("Prefix", &self.encoded(listing.prefix));
             xml.text("Delimiter", &self.encoded(listing.delimiter));
-            xml.text("MaxKeys", &max.to_string());
-            xml.text("StartAfter", &self.encoded(get("start-after")));
-            xml.text("ContinuationToken", token);
-            let count = listed.objects.len() + listed.common_prefixes.len();
-            xml.text("KeyCount", &count.to_string());
-            xml.text(
-                "IsTruncated",
-                if listed.next.is_some() {
-                    "true"
-                } else {
-                    "false"
-                },
-            );
-            if let Some(next) = &listed.next {
-                xml.text(
-                    "NextContinuationToken",
-                    &BASE64_URL_SAFE_NO_PAD.encode(next),
-                );
-            }
+            xml.text("MaxKeys", &listing.max.to_string());
+            let is_truncated = listed.next.is_some();
+            xml.text("IsTruncated", if is_truncated { "true" } else { "false" });
+            page(xml);
             for (key, meta) in &listed.objects {
                 xml.element("Contents", |xml| {
                     xml.text("Key", &self.encoded(key));
@@ -110,11 +151,8 @@ impl Context {
                     xml.text("Type", kind);
                     xml.text("Size", &meta.size.to_string());
                     xml.text("StorageClass", "Standard");
-                    if get("fetch-owner") == "true" {
-                        xml.element("Owner", |xml| {
-                            xml.text("ID", OWNER);
-                            xml.text("DisplayName", OWNER);
-                        });
+                    if with_owner {
+                        owner(xml);
                     }
                 });
             }
@@ -124,8 +162,23 @@ impl Context {
                 });
             }
         });
-        Ok(xml_response(xml.into_string()))
+        xml.into_string()
     }
+}
+
+fn owner(xml: &mut Xml) {
+    xml.element("Owner", |xml| {
+        xml.text("ID", OWNER);
+        xml.text("DisplayName", OWNER);
+    });
+}
+
+fn access(xml: &mut Xml) {
+    xml.element("AccessControlList", |xml| xml.text("Grant", "private"));
+}
+
+fn invalid(name: &str) -> OssError {
+    OssError::invalid_argument(format!("{name} is invalid.")).with("ArgumentName", name)
 }
 
 const LOCATION: &str = "oss-local";

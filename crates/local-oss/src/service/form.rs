@@ -36,7 +36,7 @@ use crate::{
     auth::policy::{self, Demand, Fields},
     callback::Plan,
     error::OssError,
-    ingest::{Ingest, MAX_OBJECT, Received},
+    ingest::{DRAIN_TIME, Ingest, MAX_OBJECT, Received},
     store::ObjectMeta,
 };
 
@@ -264,17 +264,11 @@ impl Form {
         Ok(chunk)
     }
 
-    /// Reads on after the file or a refusal, within bounds: see [`ingest::drain`](crate::ingest::drain).
+    /// Reads on after the file or a refusal: see [`ingest::drain`](crate::ingest::drain).
     async fn drain(mut self) {
         let drained = async {
-            let mut left = MAX_DRAIN;
             while let Ok(Some(mut field)) = self.parser.next_field().await {
-                while let Ok(Some(chunk)) = self.chunk(&mut field).await {
-                    left = match left.checked_sub(chunk.len()) {
-                        Some(left) => left,
-                        None => return,
-                    };
-                }
+                while let Ok(Some(_)) = self.chunk(&mut field).await {}
             }
         };
         let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
@@ -350,10 +344,6 @@ const MAX_COUNT: usize = 1_000;
 /// Frames are at most 64 KiB, and headers and boundaries are never handed out: this is for those of
 /// [`MAX_COUNT`] fields.
 const MAX_AHEAD: u64 = 1 << 20;
-
-const MAX_DRAIN: usize = 8 << 20;
-
-const DRAIN_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Fields and file.
 #[cfg(any(fuzzing, test))]

@@ -188,9 +188,9 @@ impl Context {
             xml.text("Key", &self.encoded(&listed.key));
             xml.text("UploadId", upload_id);
             xml.text("PartNumberMarker", &marker.to_string());
-            if let (true, Some((last, _))) = (is_truncated, page.last()) {
-                xml.text("NextPartNumberMarker", &last.to_string());
-            }
+            // Also on the last page: the C# SDK fails without it.
+            let last = page.last().map_or(marker, |(number, _)| *number);
+            xml.text("NextPartNumberMarker", &last.to_string());
             xml.text("MaxParts", &max.to_string());
             xml.text("IsTruncated", if is_truncated { "true" } else { "false" });
             for (number, part) in page {

@@ -6,6 +6,7 @@ mod answers;
 mod bounds;
 mod concurrency;
 mod control;
+mod described;
 mod directory;
 mod faults;
 mod forms;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use oss_callback_local::{Credentials, LocalOss};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use crate::support::{App, address, base64, builder, open, put, read_reply, send};
+use crate::support::{App, Reply, address, base64, builder, open, put, read_reply, send};
 
 #[tokio::test]
 async fn an_object_comes_back_as_it_was_put() {
@@ -29,13 +30,14 @@ async fn an_object_comes_back_as_it_was_put() {
         let read = send_head(&oss, method, "/bucket-1/dir%2F%E7%A4%BA%2B%2B.txt").await;
         assert_eq!(read.0, 200);
         assert_eq!(read.1, body);
+        // The C# SDK finds names by their case.
         for (name, value) in [
-            ("content-length", "5"),
-            ("content-type", "image/x-test"),
+            ("Content-Length", "5"),
+            ("Content-Type", "image/x-test"),
             ("x-oss-meta-author", "Zoë"),
-            ("cache-control", "no-store"),
-            ("etag", "\"5D41402ABC4B2A76B9719D911017C592\""),
-            ("content-md5", "XUFAKrxLKna5cZ2REBfFkg=="),
+            ("Cache-Control", "no-store"),
+            ("ETag", "\"5D41402ABC4B2A76B9719D911017C592\""),
+            ("Content-MD5", "XUFAKrxLKna5cZ2REBfFkg=="),
             ("x-oss-hash-crc64ecma", "11177612005948864433"),
             ("x-oss-object-type", "Normal"),
         ] {
@@ -45,7 +47,7 @@ async fn an_object_comes_back_as_it_was_put() {
                 read.2
             );
         }
-        assert!(read.2.contains("last-modified: ") && read.2.contains("x-oss-request-id: "));
+        assert!(read.2.contains("Last-Modified: ") && read.2.contains("x-oss-request-id: "));
     }
     let gone = send(
         address(&oss),
@@ -68,6 +70,15 @@ async fn an_object_comes_back_as_it_was_put() {
         (missing.status, missing.code().as_str()),
         (404, "NoSuchKey")
     );
+    // Nothing of a refusal's body reaches the sender of a HEAD, but for this header.
+    let (status, body, head) = send_head(&oss, "HEAD", "/bucket-1/missing").await;
+    assert_eq!((status, body.as_str()), (404, ""));
+    let (_, error) = head.split_once("x-oss-err: ").unwrap();
+    let error = BASE64_STANDARD
+        .decode(error.lines().next().unwrap())
+        .unwrap();
+    let error = String::from_utf8(error).unwrap();
+    assert!(error.contains("<Code>NoSuchKey</Code>"), "{error}");
 }
 
 /// Status, body and head: the head of a HEAD announces a body that does not come.
@@ -196,12 +207,17 @@ async fn what_is_not_there_is_501_and_names_itself() {
     let oss = open().await;
     for (method, target, header, name) in [
         ("GET", "/", None, "ListBuckets"),
-        ("GET", "/bucket-1", None, "ListObjects"),
         ("DELETE", "/bucket-1", None, "DeleteBucket"),
         ("POST", "/bucket-1?delete", None, "DeleteMultipleObjects"),
         ("GET", "/bucket-1?uploads", None, "ListMultipartUploads"),
         ("GET", "/bucket-1?lifecycle", None, "lifecycle"),
+        ("PUT", "/bucket-1?acl", None, "acl"),
         ("PUT", "/bucket-1/a?acl", None, "acl"),
+        ("GET", "/bucket-1/a?acl", None, "acl"),
+        // What a bucket has and an object has not would read or write the object.
+        ("PUT", "/bucket-1/a?delete", None, "delete"),
+        ("GET", "/bucket-1/a?location", None, "location"),
+        ("GET", "/bucket-1/a?bucketInfo", None, "bucketInfo"),
         ("GET", "/bucket-1/a?tagging=", None, "tagging"),
         ("POST", "/bucket-1/a?append&position=0", None, "append"),
         (
@@ -373,6 +389,32 @@ async fn a_client_that_waits_for_100_gets_it_or_a_refusal() {
     assert_eq!((reply.status, reply.was_continued), (400, false));
 }
 
+/// The C# SDK neither waits for `100 Continue` nor reads before it has sent everything.
+#[tokio::test]
+async fn a_refusal_can_be_read_after_the_body_that_nobody_wanted() {
+    let oss = LocalOss::builder().start().await.unwrap();
+    let body = vec![7; 24 << 20];
+    for expect in ["Expect: 100-continue\r\n", ""] {
+        for _ in 0..5 {
+            let mut stream = TcpStream::connect(address(&oss)).await.unwrap();
+            let head = format!(
+                "PUT /bucket-1/a HTTP/1.1\r\nHost: 127.0.0.1\r\n{expect}Content-Length: {}\r\n\r\n",
+                body.len()
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // The refusal of a request that expects `100 Continue` comes at once.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            stream.write_all(&body).await.unwrap();
+            let reply = read_reply(&mut stream).await.unwrap();
+            assert_eq!(
+                (reply.status, reply.code().as_str(), reply.was_continued),
+                (403, "AccessDenied", false),
+                "{expect:?}"
+            );
+        }
+    }
+}
+
 #[tokio::test]
 async fn browsers_may_upload_and_read_what_sdks_read() {
     let oss = LocalOss::builder().start().await.unwrap();
@@ -401,6 +443,15 @@ async fn browsers_may_upload_and_read_what_sdks_read() {
     }
 }
 
+/// The texts that begin with `open`, up to the next tag.
+fn texts(reply: &Reply, open: &str) -> Vec<String> {
+    let text = reply.text();
+    let rests = text.split(open).skip(1);
+    rests
+        .map(|rest| rest.split("</").next().unwrap().to_owned())
+        .collect()
+}
+
 #[tokio::test]
 async fn listings_have_pages_prefixes_and_groups() {
     let oss = open().await;
@@ -411,17 +462,9 @@ async fn listings_have_pages_prefixes_and_groups() {
         let target = format!("/bucket-1?list-type=2&{query}");
         let reply = send(address(&oss), "GET", &target, &[], b"").await;
         assert_eq!(reply.status, 200, "{}", reply.text());
-        let text = reply.text();
-        let names = |open: &str, close: &str| -> Vec<String> {
-            text.split(open)
-                .skip(1)
-                .map(|rest| rest.split(close).next().unwrap().to_owned())
-                .collect()
-        };
-        let groups = names("<CommonPrefixes><Prefix>", "</Prefix>");
         (
-            names("<Key>", "</Key>"),
-            groups,
+            texts(&reply, "<Key>"),
+            texts(&reply, "<CommonPrefixes><Prefix>"),
             reply.element("NextContinuationToken"),
         )
     };
@@ -457,6 +500,35 @@ async fn listings_have_pages_prefixes_and_groups() {
         seen.sort();
         assert_eq!(seen, ["a/", "b", "c/", "d &amp;", "示"], "{size}");
     }
+    // The first listing has markers instead of tokens.
+    for size in 1..=5 {
+        let (mut seen, mut marker) = (Vec::new(), String::new());
+        loop {
+            let encoded = marker.replace(' ', "%20").replace('&', "%26");
+            let target =
+                format!("/bucket-1/?delimiter=%2F&max-keys={size}&marker={encoded}&prefix");
+            let page = send(address(&oss), "GET", &target, &[], b"").await;
+            assert_eq!(page.element("Marker").as_deref(), Some(marker.as_str()));
+            let before = seen.len();
+            seen.extend(texts(&page, "<Key>"));
+            seen.extend(texts(&page, "<CommonPrefixes><Prefix>"));
+            assert!(seen.len() <= before + size);
+            let next = page.element("NextMarker");
+            let is_truncated = page.element("IsTruncated").unwrap();
+            assert_eq!(is_truncated, next.is_some().to_string());
+            match next {
+                Some(next) => marker = next,
+                None => break,
+            }
+        }
+        seen.sort();
+        assert_eq!(seen, ["a/", "b", "c/", "d &amp;", "示"], "{size}");
+    }
+    let target = "/bucket-1?prefix=d&encoding-type=url";
+    let reply = send(address(&oss), "GET", target, &[], b"").await;
+    assert_eq!(reply.element("Key").as_deref(), Some("d%20%26"));
+    let reply = send(address(&oss), "GET", "/bucket-2", &[], b"").await;
+    assert_eq!((reply.status, reply.code().as_str()), (404, "NoSuchBucket"));
     let reply = send(address(&oss), "GET", "/bucket-2?list-type=2", &[], b"").await;
     assert_eq!((reply.status, reply.code().as_str()), (404, "NoSuchBucket"));
     let reply = send(
@@ -476,12 +548,15 @@ async fn listings_have_pages_prefixes_and_groups() {
 #[tokio::test]
 async fn buckets_are_made_on_first_use_or_are_fixed() {
     let oss = open().await;
-    assert_eq!(
-        send(address(&oss), "GET", "/bucket-9?bucketInfo", &[], b"")
-            .await
-            .code(),
-        "NoSuchBucket"
-    );
+    // SDKs ask for one or the other to learn whether a bucket exists.
+    for target in ["/bucket-9?bucketInfo", "/bucket-9/?acl"] {
+        let reply = send(address(&oss), "GET", target, &[], b"").await;
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (404, "NoSuchBucket"),
+            "{target}"
+        );
+    }
     assert_eq!(
         send(address(&oss), "PUT", "/bucket-9", &[], b"")
             .await
@@ -492,6 +567,11 @@ async fn buckets_are_made_on_first_use_or_are_fixed() {
     assert_eq!(
         (info.status, info.element("Name").as_deref()),
         (200, Some("bucket-9"))
+    );
+    let acl = send(address(&oss), "GET", "/bucket-9/?acl", &[], b"").await;
+    assert_eq!(
+        (acl.status, acl.element("Grant").as_deref()),
+        (200, Some("private"))
     );
 
     let fixed = builder().bucket("bucket-1").start().await.unwrap();
