@@ -7,15 +7,23 @@
 //! 3. No event has a byte of a body, of a variable, of a query or of a header, except for a request id
 //!    that consists of hexadecimal digits. A [path](Path) is escaped and cut, and only the path of a
 //!    genuine callback is written.
+//! 4. Errors of handlers, of databases and of what stands before them may repeat what a sender chose. So
+//!    [causes](Causes) are one line, of bounded length.
 
 mod rate_limit;
 
-use std::{error::Error, fmt};
+use std::{
+    error::Error,
+    fmt::{self, Write as _},
+};
 
 pub(crate) use self::rate_limit::{LeftOut, RateLimit};
 
 /// How much of a path is written. Prefixes are what proxies change, so the beginning is what counts.
 const MAX_PATH_LEN: usize = 128;
+
+/// How many characters of a cause and of those beneath it are written.
+const MAX_CAUSE_LEN: usize = 2048;
 
 /// A `tracing` event, or nothing.
 macro_rules! event {
@@ -107,19 +115,52 @@ pub(crate) fn hexadecimal(id: &str) -> Option<&str> {
     (id.len() <= 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
-/// An error and those beneath it.
+/// An error and those beneath it, in one line, and not too much of it.
 pub(crate) struct Causes<'a>(pub(crate) &'a dyn Error);
 
 impl fmt::Display for Causes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut line = Line {
+            written: f,
+            left: MAX_CAUSE_LEN,
+        };
+        write!(line, "{}", self.0)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            write!(line, ": {error}")?;
             cause = error.source();
+        }
+        match line.left {
+            0 => f.write_str("..."),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Escapes what would begin another line or command a terminal, and drops what is too much.
+struct Line<'a, 'b> {
+    written: &'a mut fmt::Formatter<'b>,
+    left: usize,
+}
+
+impl fmt::Write for Line<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for char in text.chars().take(self.left) {
+            self.left -= 1;
+            if is_plain(char) {
+                self.written.write_char(char)?;
+            } else {
+                write!(self.written, "{}", char.escape_default())?;
+            }
         }
         Ok(())
     }
+}
+
+/// Neither a control character, nor one that ends a line or turns the direction of a text.
+fn is_plain(char: char) -> bool {
+    let turns = matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !char.is_control() && !turns
 }
 
 /// A path as it may be written: printable ASCII, and not too much of it.
@@ -146,6 +187,22 @@ pub(crate) fn is_written_whole(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_are_one_line_of_bounded_length() {
+        let causes = |text: &str| {
+            let error: Box<dyn Error + Send + Sync> = text.into();
+            Causes(&*error).to_string()
+        };
+        assert_eq!(causes("no \"a\" \u{4f60}"), "no \"a\" \u{4f60}");
+        assert_eq!(
+            causes("no a.jpg\n2026-11-27 WARN forged\r\u{1b}[2J\u{202e}\u{2028}"),
+            r"no a.jpg\n2026-11-27 WARN forged\r\u{1b}[2J\u{202e}\u{2028}"
+        );
+        let whole = "x".repeat(MAX_CAUSE_LEN - 1);
+        assert_eq!(causes(&whole), whole);
+        assert_eq!(causes(&"x".repeat(1 << 20)), format!("{whole}x..."));
+    }
 
     #[test]
     fn a_path_is_escaped_and_cut() {

@@ -419,9 +419,11 @@ fn multipart(body: &[u8]) -> Option<Vec<Pair>> {
         let head = position(part, b"\r\n\r\n").filter(|head| *head < length)?;
         let name_at = position(&part[..head], b"name=\"")? + 6;
         let name = part[name_at..head].split(|byte| *byte == b'"').next()?;
+        // The empty line that ends the head may be the one before the delimiter.
+        let value = part.get(head + 4..length)?;
         pairs.push(Pair {
             name: name.to_vec(),
-            value: Some(part[head + 4..length].to_vec()),
+            value: Some(value.to_vec()),
         });
         rest = &part[length + delimiter.len()..];
     }

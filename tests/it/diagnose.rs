@@ -518,3 +518,26 @@ fn a_search_ends_within_its_budget() {
     assert_eq!(diagnosis.verdict(), Verdict::ChangedUnknown);
     assert!(diagnosis.is_exhausted());
 }
+
+/// A server looks for what became of a callback where it answers: nothing that arrives may panic.
+#[test]
+fn parts_of_a_multipart_body_that_end_too_early_are_no_form() {
+    let head = "--b\r\nContent-Disposition: form-data; name=\"object\"\r\n\r\n";
+    for rest in [
+        "--b--",
+        "--b--\r\n",
+        "",
+        "\r\n--b--",
+        "a\r\n--b\r\n\r\n--b--",
+    ] {
+        let (mut headers, _) = signed("/cb", FORM);
+        headers.remove("content-length");
+        headers.remove("content-md5");
+        let request = CapturedRequest::new("/cb", headers, format!("{head}{rest}")).unwrap();
+        let key = CallbackSigner::new().public_key();
+        for effort in [Effort::Small, Effort::Full] {
+            let diagnosis = diagnose_with(&request, &key, effort);
+            assert_eq!(diagnosis.verdict(), Verdict::ChangedUnknown, "{rest:?}");
+        }
+    }
+}

@@ -282,6 +282,25 @@ async fn a_slot_that_moves_is_followed() {
     let Some(cluster) = Cluster::start().await else {
         return;
     };
+    follows_a_slot(&cluster).await;
+}
+
+/// Behind a translation of addresses the nodes do not know theirs, and name their ports alone.
+#[cfg(feature = "redis-cluster")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_moves_is_followed_to_a_node_without_a_name() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    for node in &cluster.nodes {
+        node.tell("CONFIG SET cluster-preferred-endpoint-type unknown-endpoint")
+            .await;
+    }
+    follows_a_slot(&cluster).await;
+}
+
+#[cfg(feature = "redis-cluster")]
+async fn follows_a_slot(cluster: &Cluster) {
     let store = cluster.store();
     store.warm().await.unwrap();
     for number in 0..20 {

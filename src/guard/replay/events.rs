@@ -2,7 +2,9 @@
 //!
 //! 1. A failure is a `warn`: the first at once, then at most one in [`INTERVAL`] with the number of
 //!    those left out in between. Any OSS customer can have callbacks sent while a store is down.
-//! 2. The first success after failures is an `info` with how many there were.
+//! 2. The first success after failures is an `info` with how many there were, and there is at most one
+//!    of these in [`INTERVAL`] too: a store that fails every other time, as a cluster does that has lost
+//!    one of its nodes, is a flood of both.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -18,7 +20,7 @@ use crate::{
 /// Often enough for an alarm, and too rarely for a flood.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// The failures of one store since it last worked.
+/// The failures of one store since it was last said to work.
 #[derive(Debug, Default)]
 pub(super) struct FailureLog(Mutex<Failures>);
 
@@ -26,7 +28,8 @@ pub(super) struct FailureLog(Mutex<Failures>);
 struct Failures {
     count: u64,
     left_out: u64,
-    last_event: Option<Instant>,
+    last_warning: Option<Instant>,
+    last_recovery: Option<Instant>,
 }
 
 impl FailureLog {
@@ -41,33 +44,43 @@ impl FailureLog {
     fn count(&self, now: Instant) -> Option<u64> {
         let mut failures = self.lock();
         failures.count += 1;
-        let told = failures.last_event;
-        if told.is_some_and(|last| now.saturating_duration_since(last) < INTERVAL) {
+        if is_too_soon(failures.last_warning, now) {
             failures.left_out += 1;
             return None;
         }
-        failures.last_event = Some(now);
+        failures.last_warning = Some(now);
         Some(std::mem::take(&mut failures.left_out))
     }
 
-    /// Keeps the time of the last event, so that a store which fails every other time is told of no
-    /// more often than one that always fails.
     pub(super) fn worked(&self) {
-        let mut failures = self.lock();
-        if failures.count == 0 {
-            return;
-        }
-        let count = std::mem::take(&mut failures.count);
-        if failures.left_out > 0 || count == 1 {
-            failures.left_out = 0;
-            drop(failures);
+        if let Some(count) = self.recover(Instant::now) {
             event!(info, "the replay store works again", { failures: count });
         }
+    }
+
+    /// The number of failures, if it is to be told that they are over. One that comes too soon is told
+    /// by a later success.
+    fn recover(&self, now: impl FnOnce() -> Instant) -> Option<u64> {
+        let mut failures = self.lock();
+        if failures.count == 0 {
+            return None;
+        }
+        let now = now();
+        if is_too_soon(failures.last_recovery, now) {
+            return None;
+        }
+        failures.last_recovery = Some(now);
+        failures.left_out = 0;
+        Some(std::mem::take(&mut failures.count))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Failures> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_too_soon(last: Option<Instant>, now: Instant) -> bool {
+    last.is_some_and(|last| now.saturating_duration_since(last) < INTERVAL)
 }
 
 /// Outcomes that had to be dropped, as too many wait for the store.
@@ -94,13 +107,30 @@ mod tests {
             assert_eq!(log.count(start + Duration::from_millis(millisecond)), None);
         }
         assert_eq!(log.count(start + INTERVAL), Some(9_999));
-        log.worked();
+        assert_eq!(log.recover(|| start + INTERVAL), Some(10_001));
         assert_eq!(
             log.count(start + INTERVAL),
             None,
             "it works for a moment only"
         );
         assert_eq!(log.count(start + INTERVAL * 2), Some(1));
+    }
+
+    #[test]
+    fn a_store_that_fails_every_other_time_is_told_of_as_rarely_as_one_that_always_fails() {
+        let log = FailureLog::default();
+        let start = Instant::now();
+        let (mut warnings, mut recoveries) = (0, Vec::new());
+        for millisecond in 0..30_000 {
+            let now = start + Duration::from_millis(millisecond);
+            warnings += usize::from(log.count(now).is_some());
+            recoveries.extend(log.recover(|| now));
+        }
+        assert_eq!(warnings, 3);
+        assert_eq!(recoveries, [1, 10_000, 10_000]);
+        let late = start + Duration::from_secs(60);
+        assert_eq!(log.recover(|| late), Some(9_999), "none is forgotten");
+        assert_eq!(log.recover(|| late + INTERVAL), None);
     }
 
     #[test]

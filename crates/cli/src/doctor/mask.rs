@@ -142,9 +142,12 @@ pub(crate) fn value(text: &str) -> Option<String> {
                 used
             }
             None if c == '\\' => {
-                let escaped = rest.chars().take(2).map(char::len_utf8).sum();
-                masked.push_str(&rest[..escaped]);
-                escaped
+                masked.push(c);
+                let escaped = rest.chars().nth(1);
+                // What JSON escapes is no content.
+                let is_escape = |c: &char| c.is_ascii_graphic();
+                masked.extend(escaped.map(|c| if is_escape(&c) { c } else { mask(c) }));
+                c.len_utf8() + escaped.map_or(0, char::len_utf8)
             }
             None => {
                 masked.push(mask(c));
@@ -261,6 +264,7 @@ mod tests {
         ] {
             assert_eq!(value(text).as_deref(), Some(masked), "{text}");
         }
+        assert_eq!(value("\\\u{1b}[2J\\字\\").as_deref(), Some("\\?[1X\\文\\"));
         assert_eq!(value("%ff"), None);
         assert_eq!(value("%e5%ad"), None);
     }

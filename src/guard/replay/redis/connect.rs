@@ -4,10 +4,13 @@
 //!    this crate's choice; redis-rs speaks over the stream.
 //! 2. The kernel finds out within seconds that a server is gone: unacknowledged data and unanswered
 //!    probes end a connection.
-//! 3. The task that drives a connection ends with its last user.
+//! 3. A name may have several addresses, one of which swallows what is sent there, as IPv6 without a
+//!    route does. So the next one is tried, too, before that one has failed.
+//! 4. The task that drives a connection ends with its last user.
 
 use std::{
     fmt, io,
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc,
@@ -16,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, RedisConnectionInfo,
     RedisError, RedisResult, Value,
@@ -27,7 +30,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     task::JoinHandle,
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use super::fault::Fault;
@@ -40,6 +43,10 @@ const DEAD_AFTER: Duration = Duration::from_secs(5);
 /// Probes keep an idle connection known to the balancers and firewalls on its way.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long an address is tried alone. Longer than a connection within a region takes, and so short
+/// that a callback has time left for the next one.
+const HEAD_START: Duration = Duration::from_millis(100);
 
 /// How many commands wait to be written before their senders do.
 const WRITE_QUEUE: usize = 1024;
@@ -191,24 +198,38 @@ impl Endpoint {
 }
 
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = first_of(tokio::net::lookup_host((host, port)).await?).await?;
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(&stream);
+    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE_IDLE);
+    #[cfg(not(windows))]
+    let keep_alive = keep_alive.with_interval(KEEP_ALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keep_alive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
+    Ok(stream)
+}
+
+/// The first connection that is made. An address is tried when the one before it has failed, or has had
+/// its [`HEAD_START`].
+async fn first_of(mut addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut attempts = FuturesUnordered::new();
     let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in tokio::net::lookup_host((host, port)).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                let socket = SockRef::from(&stream);
-                let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE_IDLE);
-                #[cfg(not(windows))]
-                let keep_alive = keep_alive.with_interval(KEEP_ALIVE_INTERVAL);
-                socket.set_tcp_keepalive(&keep_alive)?;
-                #[cfg(target_os = "linux")]
-                socket.set_tcp_user_timeout(Some(DEAD_AFTER))?;
-                return Ok(stream);
+    loop {
+        let ended = match addresses.next() {
+            Some(address) => {
+                attempts.push(TcpStream::connect(address));
+                timeout(HEAD_START, attempts.next()).await
             }
-            Err(error) => failure = error,
+            None => Ok(attempts.next().await),
+        };
+        match ended {
+            Ok(Some(Ok(stream))) => return Ok(stream),
+            Ok(Some(Err(error))) => failure = error,
+            Ok(None) => return Err(failure),
+            Err(_) => {}
         }
     }
-    Err(failure)
 }
 
 /// Time is limited where commands are sent.
@@ -357,5 +378,62 @@ struct CloseOnDrop(Arc<AtomicBool>);
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_os = "linux")]
+    use redis::io::tcp::socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    /// An address that answers nobody: the queue of its listener is full.
+    #[cfg(target_os = "linux")]
+    fn black_hole() -> (Socket, Vec<std::net::TcpStream>, SocketAddr) {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+        listener.bind(&any.into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let mut queued = Vec::new();
+        let moment = Duration::from_millis(100);
+        while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, moment) {
+            queued.push(stream);
+        }
+        (listener, queued, address)
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn an_address_that_swallows_everything_does_not_hide_the_next_one() {
+        let (_listener, _queued, hole) = black_hole();
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let works = server.local_addr().unwrap();
+        for addresses in [
+            vec![hole, works],
+            vec![hole, hole, works],
+            vec![works, hole],
+        ] {
+            let connecting = first_of(addresses.into_iter());
+            let stream = timeout(Duration::from_secs(20), connecting).await;
+            assert_eq!(stream.unwrap().unwrap().peer_addr().unwrap(), works);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_makes_way_for_the_next_one_and_the_last_one_says_why() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let works = server.local_addr().unwrap();
+        let refuses = {
+            let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            gone.local_addr().unwrap()
+        };
+        let stream = first_of([refuses, works].into_iter()).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), works);
+        let refused = first_of([refuses, refuses].into_iter()).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let none = first_of(std::iter::empty()).await.unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::AddrNotAvailable);
     }
 }

@@ -122,6 +122,19 @@ impl Fault {
         }
     }
 
+    /// The same fault, of a node at this host. A node that does not know the host of another one names
+    /// its port alone, and means its own.
+    pub(super) fn told_by(mut self, host: Option<&str>) -> Self {
+        if let (Remedy::Moved(node) | Remedy::Ask(node), Some(host)) = (&mut self.remedy, host) {
+            let port = node.strip_prefix('?').unwrap_or(node).strip_prefix(':');
+            // An IPv6 address may begin with a colon, too.
+            if let Some(port) = port.and_then(|port| port.parse::<u16>().ok()) {
+                *node = format!("{host}:{port}");
+            }
+        }
+        self
+    }
+
     pub(super) fn is_redirection(&self) -> bool {
         matches!(self.remedy, Remedy::Moved(_) | Remedy::Ask(_))
     }
@@ -334,5 +347,20 @@ mod tests {
         assert_eq!(moved.remedy, Remedy::Moved("10.0.0.1:6379".to_owned()));
         let ask = fault("-ASK 7 10.0.0.1:6379\r\n");
         assert_eq!(ask.remedy, Remedy::Ask("10.0.0.1:6379".to_owned()));
+    }
+
+    #[test]
+    fn a_node_without_a_name_is_at_the_host_that_tells_of_it() {
+        let node = |answer, host| match fault(answer).told_by(host).remedy {
+            Remedy::Moved(node) | Remedy::Ask(node) => node,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            node("-MOVED 7 :6380\r\n", Some("10.0.0.1")),
+            "10.0.0.1:6380"
+        );
+        assert_eq!(node("-ASK 7 ?:6380\r\n", Some("::1")), "::1:6380");
+        assert_eq!(node("-MOVED 7 b:6380\r\n", Some("a")), "b:6380");
+        assert_eq!(node("-MOVED 7 ::1:6380\r\n", Some("a")), "::1:6380");
     }
 }

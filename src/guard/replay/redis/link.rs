@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    connect::{Endpoint, Live, with_client},
+    connect::{Address, Endpoint, Live, with_client},
     fault::{Fault, Remedy},
     sentinel::Sentinel,
 };
@@ -95,6 +95,17 @@ impl Link {
                 fault: Fault::lost_while_idle(),
             }),
         })
+    }
+
+    /// The host of its one server.
+    pub(super) fn host(&self) -> Option<&str> {
+        match &self.connector {
+            Connector::Endpoint(Endpoint {
+                address: Address::Tcp(host, _),
+                ..
+            }) => Some(host),
+            _ => None,
+        }
     }
 
     /// A connection, if there is one in time. An impatient caller waits for an attempt, but not

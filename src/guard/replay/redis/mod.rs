@@ -599,6 +599,7 @@ impl Call<'_> {
         }
         let is_asking = matches!(redirection, Remedy::Ask(_));
         let reply = self.query(&live, command, is_asking).await;
+        let reply = reply.map_err(|fault| fault.told_by(link.host()));
         if let Err(fault) = &reply {
             let is_redirected = is_one_of_many && fault.is_redirection();
             if fault.remedy != Remedy::GiveUp && !is_redirected {
