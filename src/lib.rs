@@ -122,8 +122,10 @@
 //! | `warn` | a handler runs on as a task, as its request ended before it did | `elapsed_ms`, `path`, `request_id` |
 //! | `warn` | OSS will not take this answer: not 200, content-encoded, no exact length, over 1 MB, neither JSON nor XML, JSON by its type alone, after 5 s | `fault`, `uploader_sees`, `status`, `path`, `request_id` |
 //! | `warn` | a public key was not fetched, or not refreshed | `url`, `cause` |
-//! | `warn` | the replay store failed | `cause` |
+//! | `warn` | the replay store failed; at most once in 10 s | `cause` |
+//! | `warn` | outcomes were dropped, as too many wait for the replay store; at most once in 10 s | `dropped` |
 //! | `warn` | no guard binds callbacks to anybody; once | |
+//! | `info` | the replay store works again; at most once in 10 s | `failures` |
 //! | `info` | a handler that ran on as a task has ended | `succeeded`, `elapsed_ms`, `path`, `request_id` |
 //! | `debug` | callback refused, as any stranger can cause: missing or malformed headers, foreign key URLs, signatures that open under no key | `kind`, `cause`, `request_id` |
 //! | `debug` | a guard answered a callback; a public key was fetched | |

@@ -5,6 +5,8 @@
 //! 2. The first success after failures is an `info` with how many there were, and there is at most one
 //!    of these in [`INTERVAL`] too: a store that fails every other time, as a cluster does that has lost
 //!    one of its nodes, is a flood of both.
+//! 3. Outcomes that are dropped are told of in the same way. Each callback drops one where a store that
+//!    fails [admits](super::ReplayGuard::dangerous_admit_if_store_fails).
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -20,16 +22,17 @@ use crate::{
 /// Often enough for an alarm, and too rarely for a flood.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// The failures of one store since it was last said to work.
+/// What became of one store.
 #[derive(Debug, Default)]
 pub(super) struct FailureLog(Mutex<Failures>);
 
 #[derive(Debug, Default)]
 struct Failures {
+    /// Since the store was last said to work.
     count: u64,
-    left_out: u64,
-    last_warning: Option<Instant>,
-    last_recovery: Option<Instant>,
+    warnings: Interval,
+    recoveries: Interval,
+    drops: Interval,
 }
 
 impl FailureLog {
@@ -44,12 +47,7 @@ impl FailureLog {
     fn count(&self, now: Instant) -> Option<u64> {
         let mut failures = self.lock();
         failures.count += 1;
-        if is_too_soon(failures.last_warning, now) {
-            failures.left_out += 1;
-            return None;
-        }
-        failures.last_warning = Some(now);
-        Some(std::mem::take(&mut failures.left_out))
+        failures.warnings.pass(now)
     }
 
     pub(super) fn worked(&self) {
@@ -65,13 +63,23 @@ impl FailureLog {
         if failures.count == 0 {
             return None;
         }
-        let now = now();
-        if is_too_soon(failures.last_recovery, now) {
-            return None;
-        }
-        failures.last_recovery = Some(now);
-        failures.left_out = 0;
+        failures.recoveries.pass(now())?;
+        failures.warnings.left_out = 0;
         Some(std::mem::take(&mut failures.count))
+    }
+
+    /// An outcome had to be dropped, as too many wait for the store.
+    pub(super) fn outcome_dropped(&self) {
+        metrics::replay_outcomes_dropped(1);
+        let left_out = self.lock().drops.pass(Instant::now());
+        if let Some(left_out) = left_out {
+            event!(
+                warn,
+                "too many outcomes wait for the replay store: callbacks whose outcome was dropped may \
+                 run again when their lease ends",
+                { dropped: left_out + 1 }
+            );
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Failures> {
@@ -79,19 +87,24 @@ impl FailureLog {
     }
 }
 
-fn is_too_soon(last: Option<Instant>, now: Instant) -> bool {
-    last.is_some_and(|last| now.saturating_duration_since(last) < INTERVAL)
+/// Lets the first event pass, and then one in each [`INTERVAL`].
+#[derive(Debug, Default)]
+struct Interval {
+    last: Option<Instant>,
+    left_out: u64,
 }
 
-/// Outcomes that had to be dropped, as too many wait for the store.
-pub(super) fn outcomes_dropped(count: u64) {
-    metrics::replay_outcomes_dropped(count);
-    event!(
-        warn,
-        "too many outcomes wait for the replay store: callbacks whose outcome was dropped may run \
-         again when their lease ends",
-        { dropped: count }
-    );
+impl Interval {
+    /// The number of those left out before, if this one may pass.
+    fn pass(&mut self, now: Instant) -> Option<u64> {
+        let passed = self.last;
+        if passed.is_some_and(|last| now.saturating_duration_since(last) < INTERVAL) {
+            self.left_out += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.left_out))
+    }
 }
 
 #[cfg(test)]
@@ -139,9 +152,48 @@ mod tests {
         use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
         let recorder = DebuggingRecorder::new();
-        ::metrics::with_local_recorder(&recorder, || outcomes_dropped(3));
+        ::metrics::with_local_recorder(&recorder, || {
+            let log = FailureLog::default();
+            (0..3).for_each(|_| log.outcome_dropped());
+        });
         let seen = recorder.snapshotter().snapshot().into_vec();
         let values: Vec<_> = seen.into_iter().map(|(_, _, _, value)| value).collect();
         assert_eq!(values, [DebugValue::Counter(3)]);
+    }
+
+    #[test]
+    #[cfg(feature = "tracing")]
+    fn a_flood_of_dropped_outcomes_is_one_line() {
+        use std::{
+            io,
+            sync::{
+                Arc,
+                atomic::{AtomicUsize, Ordering},
+            },
+        };
+
+        #[derive(Clone, Default)]
+        struct Lines(Arc<AtomicUsize>);
+
+        impl io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let count = bytes.iter().filter(|byte| **byte == b'\n').count();
+                self.0.fetch_add(count, Ordering::SeqCst);
+                Ok(bytes.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        tracing::subscriber::with_default(subscriber.finish(), || {
+            let log = FailureLog::default();
+            (0..10_000).for_each(|_| log.outcome_dropped());
+        });
+        assert_eq!(lines.0.load(Ordering::SeqCst), 1);
     }
 }

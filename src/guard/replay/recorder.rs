@@ -28,10 +28,7 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
-use super::{
-    ReplayClaim, ReplayId, ReplayStore, ReplayStoreError,
-    events::{self, FailureLog},
-};
+use super::{ReplayClaim, ReplayId, ReplayStore, ReplayStoreError, events::FailureLog};
 use crate::Outcome;
 
 /// How long an answer waits for its outcome to be recorded. OSS waits 5 s for everything.
@@ -260,7 +257,7 @@ impl Shared {
         if has_room {
             self.start_worker();
         } else {
-            events::outcomes_dropped(1);
+            self.failures.outcome_dropped();
         }
         recorded
     }
