@@ -63,7 +63,8 @@ pub(crate) async fn serve(
         id,
     };
     let answer = cx.answer(body).await;
-    late_body.set_possible(answer.is_err() && cx.expects_continue());
+    let has_late_body = answer.is_err() && cx.expects_continue();
+    late_body.set_possible(has_late_body);
     let mut response = match answer {
         Ok(response) => response,
         Err(error) => cx.refuse(&error),
@@ -71,6 +72,10 @@ pub(crate) async fn serve(
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(cx.id.as_str()) {
         headers.insert("x-oss-request-id", id);
+    }
+    if has_late_body {
+        // Or the client would send its next request over a connection that is about to end.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     headers.insert(
         header::SERVER,

@@ -387,6 +387,8 @@ async fn a_client_that_waits_for_100_gets_it_or_a_refusal() {
         .unwrap();
     let reply = read_reply(&mut stream).await.unwrap();
     assert_eq!((reply.status, reply.was_continued), (400, false));
+    // A body may follow or not, so no other request can.
+    assert_eq!(reply.header("connection"), Some("close"));
 }
 
 /// The C# SDK neither waits for `100 Continue` nor reads before it has sent everything.
