@@ -151,7 +151,8 @@ impl Context {
         body: Body,
     ) -> Result<Response, OssError> {
         let Some(bucket) = address.bucket else {
-            return Err(OssError::not_implemented("ListBuckets (GetService)"));
+            self.discard(body).await;
+            return self.list_buckets();
         };
         if !is_bucket_name(&bucket) {
             self.discard(body).await;
