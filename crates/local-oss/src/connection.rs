@@ -2,10 +2,10 @@
 //!
 //! 1. A socket that is closed while bytes lie in it unread is reset, and a reset takes the answer away
 //!    from a client that has not read it yet.
-//! 2. A refusal can come before the body. A client that asked for `100 Continue` is not made to send one,
-//!    but may send it all the same, as the C# SDK does.
-//! 3. So after a refusal the server ends its own direction, and reads on until the client has closed
-//!    the other one, for at most [`DRAIN_TIME`].
+//! 2. A client that expects `100 Continue` is refused without it, so that it need not send a body. It may
+//!    send one all the same, as the C# SDK does. (Other bodies are read before the refusal is sent.)
+//! 3. So after such a refusal the server ends its own direction, and reads on until the client has
+//!    closed the other one, for at most [`DRAIN_TIME`].
 
 use std::{
     io,
@@ -25,31 +25,31 @@ use tokio::{
 
 use crate::ingest::DRAIN_TIME;
 
-/// Whether the latest answer on a connection was a refusal.
+/// Whether a body may arrive on a connection that nobody reads any more.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LastAnswer(Arc<AtomicBool>);
+pub(crate) struct LateBody(Arc<AtomicBool>);
 
-impl LastAnswer {
-    pub(crate) fn set_refused(&self, refused: bool) {
-        self.0.store(refused, Ordering::Relaxed);
+impl LateBody {
+    pub(crate) fn set_possible(&self, possible: bool) {
+        self.0.store(possible, Ordering::Relaxed);
     }
 
-    fn is_refused(&self) -> bool {
+    fn is_possible(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 pub(crate) struct Connection {
     stream: TcpStream,
-    last_answer: LastAnswer,
+    late_body: LateBody,
     closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, last_answer: LastAnswer) -> Self {
+    pub(crate) fn new(stream: TcpStream, late_body: LateBody) -> Self {
         Self {
             stream,
-            last_answer,
+            late_body,
             closing: None,
         }
     }
@@ -93,12 +93,12 @@ impl AsyncWrite for Connection {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self {
             stream,
-            last_answer,
+            late_body,
             closing,
         } = self.get_mut();
         if closing.is_none() {
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
-            if !last_answer.is_refused() {
+            if !late_body.is_possible() {
                 return Poll::Ready(Ok(()));
             }
         }

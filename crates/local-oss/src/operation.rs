@@ -12,6 +12,7 @@ use crate::{address::Address, auth::is_sub_resource, error::OssError, query::Que
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Operation {
+    ListBuckets,
     CreateBucket,
     GetBucketAcl,
     GetBucketInfo,
@@ -39,7 +40,8 @@ impl Operation {
     ) -> Result<Self, OssError> {
         check_sub_resources(query)?;
         match (&address.bucket, &address.key) {
-            (None, _) => Err(OssError::not_implemented("ListBuckets (GetService)")),
+            (None, _) if *method == Method::GET => Ok(Self::ListBuckets),
+            (None, _) => Err(method_not_allowed(method)),
             (Some(_), None) => Self::of_bucket(method, query),
             (Some(_), Some(_)) => Self::of_object(method, query, headers),
         }

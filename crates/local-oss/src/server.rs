@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     callback::{self, Callback, CallbackKey, Fault, WaitError, journal::Journal},
     config::{Config, Credentials, LocalOssBuilder},
-    connection::{Connection, LastAnswer},
+    connection::{Connection, LateBody},
     control,
     error::OssError,
     events::{Event, EventSender, Events},
@@ -342,11 +342,11 @@ fn connection(
 ) -> http1::Connection<TokioIo<Connection>, TowerToHyperService<Router>> {
     // Each answer is sent as a whole, so Nagle's algorithm would only delay it.
     let _ = stream.set_nodelay(true);
-    let last_answer = LastAnswer::default();
+    let late_body = LateBody::default();
     let router = router
         .layer(Extension(ConnectInfo(peer)))
-        .layer(Extension(last_answer.clone()));
-    let stream = Connection::new(stream, last_answer);
+        .layer(Extension(late_body.clone()));
+    let stream = Connection::new(stream, late_body);
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)

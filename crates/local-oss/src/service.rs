@@ -32,7 +32,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Par
 use crate::{
     address::{self, Address, check_key, is_bucket_name},
     auth::{self, Signed},
-    connection::LastAnswer,
+    connection::LateBody,
     cors,
     error::OssError,
     events::{Event, Refused},
@@ -47,7 +47,7 @@ use crate::{
 pub(crate) async fn serve(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Extension(last_answer): Extension<LastAnswer>,
+    Extension(late_body): Extension<LateBody>,
     request: Request,
 ) -> Response {
     let now = shared.config.now();
@@ -63,7 +63,8 @@ pub(crate) async fn serve(
         id,
     };
     let answer = cx.answer(body).await;
-    last_answer.set_refused(answer.is_err());
+    let has_late_body = answer.is_err() && cx.expects_continue();
+    late_body.set_possible(has_late_body);
     let mut response = match answer {
         Ok(response) => response,
         Err(error) => cx.refuse(&error),
@@ -71,6 +72,10 @@ pub(crate) async fn serve(
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(cx.id.as_str()) {
         headers.insert("x-oss-request-id", id);
+    }
+    if has_late_body {
+        // Or the client would send its next request over a connection that is about to end.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     headers.insert(
         header::SERVER,
@@ -146,7 +151,8 @@ impl Context {
         body: Body,
     ) -> Result<Response, OssError> {
         let Some(bucket) = address.bucket else {
-            return Err(OssError::not_implemented("ListBuckets (GetService)"));
+            self.discard(body).await;
+            return self.list_buckets();
         };
         if !is_bucket_name(&bucket) {
             self.discard(body).await;
@@ -231,9 +237,13 @@ impl Context {
 
     /// Drains a refused body, unless the client waits for `100 Continue` before it sends one.
     pub(crate) async fn discard(&self, body: Body) {
-        if !self.parts.headers.contains_key(header::EXPECT) {
+        if !self.expects_continue() {
             ingest::drain(body.into_data_stream()).await;
         }
+    }
+
+    fn expects_continue(&self) -> bool {
+        self.parts.headers.contains_key(header::EXPECT)
     }
 
     /// Checks that a bucket exists, or creates it, unless the configuration fixes the buckets.

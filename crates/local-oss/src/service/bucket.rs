@@ -1,5 +1,7 @@
 //! What SDKs need to know of a bucket.
 
+use std::time::SystemTime;
+
 use axum::response::Response;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::StatusCode;
@@ -22,14 +24,44 @@ impl Context {
         let mut xml = Xml::document();
         xml.element("BucketInfo", |xml| {
             xml.element("Bucket", |xml| {
-                xml.text("CreationDate", &crate::time::iso8601(created));
-                xml.text("ExtranetEndpoint", &self.host);
-                xml.text("IntranetEndpoint", &self.host);
-                xml.text("Location", LOCATION);
-                xml.text("StorageClass", "Standard");
-                xml.text("Name", bucket);
+                self.describe_bucket(xml, bucket, created);
                 owner(xml);
                 access(xml);
+            });
+        });
+        Ok(xml_response(xml.into_string()))
+    }
+
+    fn describe_bucket(&self, xml: &mut Xml, name: &str, created: SystemTime) {
+        xml.text("CreationDate", &crate::time::iso8601(created));
+        xml.text("ExtranetEndpoint", &self.host);
+        xml.text("IntranetEndpoint", &self.host);
+        xml.text("Location", LOCATION);
+        xml.text("StorageClass", "Standard");
+        xml.text("Name", name);
+    }
+
+    /// The first Go SDK tells by it whether a bucket exists.
+    pub(super) fn list_buckets(&self) -> Result<Response, OssError> {
+        let (prefix, marker) = (self.parameter("prefix"), self.parameter("marker"));
+        let max = self.max_keys()?;
+        let mut buckets = self.shared.store.buckets(prefix, marker, max + 1);
+        let is_truncated = buckets.len() > max;
+        buckets.truncate(max);
+        let mut xml = Xml::document();
+        xml.element("ListAllMyBucketsResult", |xml| {
+            owner(xml);
+            xml.text("Prefix", prefix);
+            xml.text("Marker", marker);
+            xml.text("MaxKeys", &max.to_string());
+            xml.text("IsTruncated", if is_truncated { "true" } else { "false" });
+            if let (true, Some((last, _))) = (is_truncated, buckets.last()) {
+                xml.text("NextMarker", last);
+            }
+            xml.element("Buckets", |xml| {
+                for (name, created) in &buckets {
+                    xml.element("Bucket", |xml| self.describe_bucket(xml, name, *created));
+                }
             });
         });
         Ok(xml_response(xml.into_string()))
@@ -101,25 +133,28 @@ impl Context {
         self.query.get(name).unwrap_or_default()
     }
 
-    /// What both listings ask for.
-    fn listing<'a>(&'a self, after: &'a str) -> Result<Listing<'a>, OssError> {
-        let max = match self.query.get("max-keys") {
+    fn max_keys(&self) -> Result<usize, OssError> {
+        match self.query.get("max-keys") {
             Some(text) => text
                 .parse()
                 .ok()
                 .filter(|max| (1..=1000).contains(max))
-                .ok_or_else(|| invalid("max-keys"))?,
-            None => 100,
-        };
+                .ok_or_else(|| invalid("max-keys")),
+            None => Ok(100),
+        }
+    }
+
+    /// What both listings of objects ask for.
+    fn listing<'a>(&'a self, after: &'a str) -> Result<Listing<'a>, OssError> {
         Ok(Listing {
             prefix: self.parameter("prefix"),
             delimiter: self.parameter("delimiter"),
             after,
-            max,
+            max: self.max_keys()?,
         })
     }
 
-    /// What both listings answer; `page` writes what they say of pages.
+    /// What both listings of objects answer; `page` writes what they say of pages.
     fn listed(
         &self,
         bucket: &str,

@@ -118,6 +118,22 @@ impl Index {
         self.bucket(name).map(|bucket| bucket.created)
     }
 
+    /// The buckets with a prefix whose names come after another one, with the times of their creation.
+    pub(super) fn buckets(
+        &self,
+        prefix: &str,
+        after: &str,
+        max: usize,
+    ) -> Vec<(String, SystemTime)> {
+        let names_after = (Bound::Excluded(after), Bound::Unbounded);
+        self.buckets
+            .range::<str, _>(names_after)
+            .filter(|(name, _)| name.starts_with(prefix))
+            .take(max)
+            .map(|(name, bucket)| (name.clone(), bucket.created))
+            .collect()
+    }
+
     /// Whether a commit may go on.
     pub(super) fn check_commit(&self, target: Target<'_>) -> Result<(), OssError> {
         let exists = self

@@ -282,6 +282,16 @@ impl Store {
         self.index().bucket_created(name)
     }
 
+    /// The buckets with a prefix whose names come after another one, with the times of their creation.
+    pub(crate) fn buckets(
+        &self,
+        prefix: &str,
+        after: &str,
+        max: usize,
+    ) -> Vec<(String, SystemTime)> {
+        self.index().buckets(prefix, after, max)
+    }
+
     pub(crate) fn list(&self, bucket: &str, listing: &Listing<'_>) -> Result<Listed, OssError> {
         self.index().list(bucket, listing)
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use oss_callback_local::LocalOss;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -317,6 +318,20 @@ async fn a_server_that_is_dropped_is_gone_and_one_that_is_shut_down_answers_firs
     stream.write_all(b"x").await.unwrap();
     assert_eq!(read_reply(&mut stream).await.unwrap().status, 200);
     stopping.await.unwrap().unwrap();
+}
+
+/// Its pool does not look at it before the next request.
+#[tokio::test]
+async fn a_client_that_keeps_its_connection_does_not_hold_the_shutdown_up() {
+    let oss = LocalOss::builder().start().await.unwrap();
+    let mut stream = TcpStream::connect(address(&oss)).await.unwrap();
+    let put = b"PUT /bucket-1/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\nhello";
+    stream.write_all(put).await.unwrap();
+    assert_eq!(read_reply(&mut stream).await.unwrap().status, 403);
+    timeout(Duration::from_secs(3), oss.shutdown())
+        .await
+        .unwrap();
+    drop(stream);
 }
 
 #[tokio::test]

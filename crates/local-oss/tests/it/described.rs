@@ -637,6 +637,10 @@ async fn each_described_sdk_presigns_a_put_with_a_callback() {
         let reply = sdk.send_presigned(&oss, version, in_headers).await;
         check(&app, &format!("{what} in headers"), &reply);
 
+        // It does not sign this one: see the next test.
+        if sdk.name.starts_with("C 3") && version == Version::V1 {
+            continue;
+        }
         let mut in_query = sdk.request("PUT", LENGTH, b"hello");
         for (name, value) in sdk.callback(&app, FORM) {
             let name = name.strip_prefix("x-oss-").unwrap();

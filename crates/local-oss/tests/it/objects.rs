@@ -206,7 +206,7 @@ async fn overwriting_can_be_forbidden() {
 async fn what_is_not_there_is_501_and_names_itself() {
     let oss = open().await;
     for (method, target, header, name) in [
-        ("GET", "/", None, "ListBuckets"),
+        ("GET", "/?regions", None, "regions"),
         ("DELETE", "/bucket-1", None, "DeleteBucket"),
         ("POST", "/bucket-1?delete", None, "DeleteMultipleObjects"),
         ("GET", "/bucket-1?uploads", None, "ListMultipartUploads"),
@@ -387,6 +387,8 @@ async fn a_client_that_waits_for_100_gets_it_or_a_refusal() {
         .unwrap();
     let reply = read_reply(&mut stream).await.unwrap();
     assert_eq!((reply.status, reply.was_continued), (400, false));
+    // A body may follow or not, so no other request can.
+    assert_eq!(reply.header("connection"), Some("close"));
 }
 
 /// The C# SDK neither waits for `100 Continue` nor reads before it has sent everything.
@@ -572,6 +574,24 @@ async fn buckets_are_made_on_first_use_or_are_fixed() {
     assert_eq!(
         (acl.status, acl.element("Grant").as_deref()),
         (200, Some("private"))
+    );
+
+    send(address(&oss), "PUT", "/bucket-8", &[], b"").await;
+    for (query, names, next) in [
+        ("", vec!["bucket-8", "bucket-9"], None),
+        ("?max-keys=1", vec!["bucket-8"], Some("bucket-8")),
+        ("?max-keys=1&marker=bucket-8", vec!["bucket-9"], None),
+        ("?prefix=bucket-9", vec!["bucket-9"], None),
+        ("?prefix=another", vec![], None),
+    ] {
+        let listed = send(address(&oss), "GET", &format!("/{query}"), &[], b"").await;
+        assert_eq!(texts(&listed, "<Name>"), names, "{query}");
+        assert_eq!(listed.element("NextMarker").as_deref(), next, "{query}");
+    }
+    let reply = send(address(&oss), "PUT", "/", &[], b"").await;
+    assert_eq!(
+        (reply.status, reply.code().as_str()),
+        (405, "MethodNotAllowed")
     );
 
     let fixed = builder().bucket("bucket-1").start().await.unwrap();
