@@ -15,13 +15,15 @@ use md5::{Digest, Md5};
 use percent_encoding::percent_decode;
 
 use super::{
-    CapturedRequest, Cause, Message, bodies,
+    CapturedRequest, Cause, Message,
+    added::without_added,
+    bodies,
     bodies::Visitor,
-    compare::{Causes, Target, first_two, name_changes},
+    compare::{Causes, Target, first_two, name_body_changes, name_changes},
     named,
     order::Pieces,
     paths, queries,
-    rewritten::rewritten,
+    rewritten::{likely, rewritten},
     wrapped,
 };
 
@@ -35,6 +37,10 @@ const STEP: usize = 96;
 const PAIRED_TARGETS: usize = 80;
 const PAIRED_QUERIES: usize = 16;
 const PAIRED_PATHS: usize = 16;
+
+/// A query of so few parameters takes part in pairs in this many orders.
+const REORDERED_IN_PAIRS: usize = 3;
+const REORDERED_QUERIES: usize = 5;
 const PAIRED_BODIES: usize = 32;
 
 /// The memory of the bodies that take part in pairs.
@@ -208,6 +214,12 @@ impl<'a> Search<'a> {
         let _ = queries::changed(query, &mut |query| {
             add(&mut queries, query.map(ToOwned::to_owned), PAIRED_QUERIES)
         });
+        if let Some(query) = query.filter(|query| query.split('&').count() <= REORDERED_IN_PAIRS) {
+            let most = queries.len() + REORDERED_QUERIES;
+            let _ = queries::reordered(query, &mut |query| {
+                add(&mut queries, query.map(ToOwned::to_owned), most)
+            });
+        }
         let mut with_queries = |path: &str| {
             queries
                 .iter()
@@ -221,6 +233,10 @@ impl<'a> Search<'a> {
     /// Longer prefixes, and others in the place of the first segments.
     fn guesses(&mut self, bodies: &[Changed]) -> ControlFlow<()> {
         let received = self.received;
+        self.tried.push("capitals of the path");
+        paths::capitals(&received.path, &mut |path| {
+            self.check_each(path, received.query.as_deref(), bodies)
+        })?;
         self.tried
             .push("two words in front of the path, and other first segments");
         paths::guessed(self.request, &received.path, &mut |path| {
@@ -230,7 +246,9 @@ impl<'a> Search<'a> {
 
     /// Every change of the body, with the target as it arrived.
     fn bodies(&mut self) -> ControlFlow<()> {
-        let (request, body) = (self.request, self.received.body.as_ref());
+        let (request, received) = (self.request, self.received);
+        let (path, query) = (received.path.as_str(), received.query.as_deref());
+        let body = received.body.as_ref();
         self.tried
             .push("line ends, byte order mark, length and charset of the body");
         bodies::changed(request, body, &mut self.at_target())?;
@@ -239,6 +257,11 @@ impl<'a> Search<'a> {
         self.tried
             .push("forms and JSON that were parsed and written again");
         rewritten(body, &mut self.at_target())?;
+        self.tried
+            .push("parameters and members that were added to the body");
+        without_added(body, &mut |causes, body| {
+            self.check(path, query, body, causes)
+        })?;
         self.tried.push("a compressed body that was decompressed");
         wrapped::compressed(body, &mut self.at_target())
     }
@@ -265,16 +288,19 @@ impl<'a> Search<'a> {
                 Some(rest) if changed.len() < PAIRED_BODIES => left = rest,
                 _ => return ControlFlow::Break(()),
             }
-            changed.push(Changed {
-                causes: [Some(cause), None],
-                body: body.to_vec(),
-            });
+            if changed.iter().all(|known: &Changed| known.body != body) {
+                changed.push(Changed {
+                    causes: [Some(cause), None],
+                    body: body.to_vec(),
+                });
+            }
             ControlFlow::Continue(())
         };
         let body = received.body.as_ref();
-        let _ = bodies::changed(request, body, &mut collect).is_continue()
+        // Some of each kind.
+        let _ = likely(body, &mut collect).is_continue()
             && wrapped::unwrapped(body, &mut collect).is_continue()
-            && rewritten(body, &mut collect).is_continue();
+            && bodies::changed(request, body, &mut collect).is_continue();
         let mut aims: Vec<Aim> = Vec::new();
         let mut aim = |path: &str, query: Option<&str>| {
             aims.push(Aim {
@@ -329,6 +355,7 @@ impl<'a> Search<'a> {
         let _ = bodies::changed(request, body, &mut by_md5).is_continue()
             && wrapped::unwrapped(body, &mut by_md5).is_continue()
             && rewritten(body, &mut by_md5).is_continue()
+            && without_added(body, &mut |causes, body| by_md5.check(causes, body)).is_continue()
             && wrapped::compressed(body, &mut by_md5).is_continue()
             && twice(request, body, &mut |causes, body| {
                 by_md5.check(causes, body)
@@ -433,6 +460,7 @@ impl<'a> Search<'a> {
             query: self.received.query.as_deref(),
         };
         let causes = name_changes(Target { path, query }, received);
+        let body_causes = name_body_changes(body_causes, body, &self.received.body);
         self.hit = Some(Hit {
             message: Message::new(path, query, body.to_vec()),
             causes: first_two(causes.into_iter().chain(body_causes.into_iter().flatten())),
@@ -494,7 +522,7 @@ impl ByMd5<'_, '_> {
             return ControlFlow::Continue(());
         }
         self.found = Some(Changed {
-            causes,
+            causes: name_body_changes(causes, body, &self.search.received.body),
             body: body.to_vec(),
         });
         ControlFlow::Break(())
@@ -599,6 +627,9 @@ fn twice(
             false => visit([Some(*first), Some(second)], body),
         };
         bodies::changed(request, once, &mut second)?;
+        if matches!(first, Cause::BodyConverted | Cause::ContentDecoded) {
+            wrapped::unwrapped(once, &mut second)?;
+        }
     }
     for (first, once) in &firsts {
         // White space around a document is nothing to its parser.

@@ -156,6 +156,11 @@ pub(super) const WORDS: &[&str] = &[
     "cgi-bin",
     "index",
     "home",
+    "zh-CN",
+    "zh-cn",
+    "zh_CN",
+    "en-US",
+    "en-us",
 ];
 
 /// Those that stand in front of another one: `/api/v1`, `/prod/oss`.

@@ -566,8 +566,8 @@ pub(crate) const NOT_TRIED_UNKNOWN: [Text; 5] = [
     ),
 ];
 pub(crate) const EXHAUSTED: Text = text(
-    "the rest of the candidates: the search ended at its bound of 16 MiB hashed",
-    "其余候选：搜索在 16 MiB 的哈希上限处结束",
+    "the rest of the candidates: the search ended at its bound of 8 MiB hashed",
+    "其余候选：搜索在 8 MiB 的哈希上限处结束",
 );
 
 /// A step of the search, as the library names it.
