@@ -14,7 +14,7 @@ use super::{
     CapturedRequest,
     charsets::converted,
     named::prefixes,
-    words::{OUTER_WORDS, WORDS},
+    words::{LIKELIEST_WORDS, OUTER_WORDS, WORDS},
 };
 
 /// Segments and slashes beyond these are left as they are.
@@ -178,10 +178,11 @@ const ADDED_BEHIND: [&str; 14] = [
 ];
 
 /// One prefix in front: one that a header names, one that occurs in the path, the name of the host, or a
-/// word.
+/// word, of which the likeliest `most` are tried.
 pub(super) fn prefixed(
     request: &CapturedRequest,
     path: &str,
+    most: usize,
     visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     // `//cb` is what is left of `/api/cb` if a slash replaces `/api`.
@@ -205,8 +206,21 @@ pub(super) fn prefixed(
             }
         }
     }
-    for word in words(request) {
+    for word in words(request).into_iter().take(most) {
         joined(&format!("/{word}"), path, visit)?;
+    }
+    ControlFlow::Continue(())
+}
+
+/// Two of the likeliest words in front: `/api/v1`.
+pub(super) fn versioned(
+    path: &str,
+    visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    for first in &WORDS[..LIKELIEST_WORDS] {
+        for second in &WORDS[..LIKELIEST_WORDS] {
+            joined(&format!("/{first}/{second}"), path, visit)?;
+        }
     }
     ControlFlow::Continue(())
 }

@@ -24,49 +24,50 @@ const MAX_PARSED_LEN: usize = 64 * 1024;
 /// Longer ones are parsed, and only written in the ways of known serializers.
 const MAX_VARIED_LEN: usize = 8 * 1024;
 
-/// Visits the bodies from which a parser and a serializer make the received one.
+/// Visits the bodies from which a parser and a serializer make the received one, but for those whose order
+/// is any.
 pub(super) fn rewritten(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    likely(body, visitor)?;
+    step_through(body, Step::Likely, visitor)
+}
+
+/// Those in every order.
+pub(super) fn reordered(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    step_through(body, Step::EveryOrder, visitor)
+}
+
+fn step_through(body: &[u8], step: Step, visitor: &mut dyn Visitor) -> ControlFlow<()> {
     if body.len() > MAX_PARSED_LEN {
         return ControlFlow::Continue(());
     }
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let text = body.trim_ascii();
-    let json = std::str::from_utf8(text).ok().and_then(Json::parse);
-    if let Some(json) = json {
-        return STEPS.into_iter().try_for_each(|step| {
-            json_of_json(&json, step, visitor)?;
-            forms_of_json(&json, step, visitor)
-        });
+    let as_text = std::str::from_utf8(text).ok();
+    if let Some(json) = as_text.and_then(Json::parse) {
+        json_of_json(&json, step, visitor)?;
+        return forms_of_json(&json, step, visitor);
     }
-    if let Some(json) = std::str::from_utf8(text).ok().and_then(printed::parse) {
-        return STEPS.into_iter().try_for_each(|step| {
-            json_that_was_printed(&json, step, visitor)?;
-            forms_of_json(&json, step, visitor)
-        });
+    if let Some(json) = as_text.and_then(printed::parse) {
+        json_that_was_printed(&json, step, visitor)?;
+        return forms_of_json(&json, step, visitor);
     }
     if let Some(pairs) = multipart(body) {
-        let mut steps = STEPS.into_iter();
-        return steps.try_for_each(|step| forms(&pairs, Cause::BodyConverted, step, visitor));
+        return forms(&pairs, Cause::BodyConverted, step, visitor);
     }
     if text.contains(&b'=') {
         let pairs = pairs(text);
-        return STEPS.into_iter().try_for_each(|step| {
-            forms_of_form(text, &pairs, step, visitor)?;
-            json_of_form(&pairs, step, visitor)
-        });
+        forms_of_form(text, &pairs, step, visitor)?;
+        return json_of_form(&pairs, step, visitor);
     }
     ControlFlow::Continue(())
 }
 
-/// The two steps through each format: one format's many orders must not come before the other's likely
-/// ones.
+/// The two steps through each format: the many orders of one must not come before what is likelier.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     Likely,
     EveryOrder,
 }
-
-const STEPS: [Step; 2] = [Step::Likely, Step::EveryOrder];
 
 /// The likeliest of those bodies, for those who combine them with other changes.
 pub(super) fn likely(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> {
@@ -695,7 +696,8 @@ mod tests {
             signed: signed.as_bytes(),
             found: None,
         };
-        let _ = rewritten(received.as_bytes(), &mut looking);
+        let _ = rewritten(received.as_bytes(), &mut looking).is_continue()
+            && reordered(received.as_bytes(), &mut looking).is_continue();
         looking.found
     }
 

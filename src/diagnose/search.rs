@@ -23,15 +23,15 @@ use super::{
     named,
     order::Pieces,
     paths, queries,
-    rewritten::{likely, rewritten},
+    rewritten::{likely, reordered, rewritten},
     wrapped,
 };
 
 /// What a candidate costs beside its bytes, in bytes.
-const OVERHEAD: usize = 64;
+const OVERHEAD: usize = 96;
 
 /// What a hash costs that goes on from another one.
-const STEP: usize = 96;
+const STEP: usize = 192;
 
 /// The targets and bodies that take part in pairs: the likelier ones.
 const PAIRED_TARGETS: usize = 80;
@@ -42,6 +42,7 @@ const PAIRED_PATHS: usize = 16;
 const REORDERED_IN_PAIRS: usize = 3;
 const REORDERED_QUERIES: usize = 5;
 const PAIRED_BODIES: usize = 32;
+const PAIRED_WORDS: usize = 60;
 
 /// The memory of the bodies that take part in pairs.
 const PAIRED_BYTES: usize = 1024 * 1024;
@@ -175,7 +176,8 @@ impl<'a> Search<'a> {
         let mut with_query = |path: &str| self.check_each(path, query, bodies);
         paths::spelled(path, &mut with_query)?;
         paths::shortened(path, &mut with_query)?;
-        paths::prefixed(request, path, &mut with_query)?;
+        paths::prefixed(request, path, usize::MAX, &mut with_query)?;
+        paths::versioned(path, &mut with_query)?;
         self.tried
             .push("order, escapes and parameters of the query");
         queries::changed(query, &mut |query| self.check_each(path, query, bodies))?;
@@ -199,7 +201,7 @@ impl<'a> Search<'a> {
         for other in &others {
             let mut with_query = |path: &str| self.check_each(path, query, bodies);
             paths::spelled(other, &mut with_query)?;
-            paths::prefixed(request, other, &mut with_query)?;
+            paths::prefixed(request, other, PAIRED_WORDS, &mut with_query)?;
         }
         self.tried
             .push("pairs of a changed path and a changed query");
@@ -227,19 +229,19 @@ impl<'a> Search<'a> {
         };
         paths::spelled(path, &mut with_queries)?;
         paths::shortened(path, &mut with_queries)?;
-        paths::prefixed(request, path, &mut with_queries)
+        paths::prefixed(request, path, PAIRED_WORDS, &mut with_queries)
     }
 
     /// Longer prefixes, and others in the place of the first segments.
     fn guesses(&mut self, bodies: &[Changed]) -> ControlFlow<()> {
         let received = self.received;
-        self.tried.push("capitals of the path");
-        paths::capitals(&received.path, &mut |path| {
-            self.check_each(path, received.query.as_deref(), bodies)
-        })?;
         self.tried
             .push("two words in front of the path, and other first segments");
         paths::guessed(self.request, &received.path, &mut |path| {
+            self.check_each(path, received.query.as_deref(), bodies)
+        })?;
+        self.tried.push("capitals of the path");
+        paths::capitals(&received.path, &mut |path| {
             self.check_each(path, received.query.as_deref(), bodies)
         })
     }
@@ -262,6 +264,9 @@ impl<'a> Search<'a> {
         without_added(body, &mut |causes, body| {
             self.check(path, query, body, causes)
         })?;
+        self.tried
+            .push("every order of parameters and members of the body");
+        reordered(body, &mut self.at_target())?;
         self.tried.push("a compressed body that was decompressed");
         wrapped::compressed(body, &mut self.at_target())
     }
@@ -325,7 +330,7 @@ impl<'a> Search<'a> {
         }
         let mut with_query = |path: &str| self.check_each(path, query, &changed);
         paths::shortened(path, &mut with_query)?;
-        paths::prefixed(request, path, &mut with_query)
+        paths::prefixed(request, path, usize::MAX, &mut with_query)
     }
 
     /// Two changes of the body.
@@ -354,22 +359,16 @@ impl<'a> Search<'a> {
         };
         let _ = bodies::changed(request, body, &mut by_md5).is_continue()
             && wrapped::unwrapped(body, &mut by_md5).is_continue()
+            && by_md5.lengths().is_continue()
             && rewritten(body, &mut by_md5).is_continue()
             && without_added(body, &mut |causes, body| by_md5.check(causes, body)).is_continue()
+            && reordered(body, &mut by_md5).is_continue()
             && wrapped::compressed(body, &mut by_md5).is_continue()
             && twice(request, body, &mut |causes, body| {
                 by_md5.check(causes, body)
             })
             .is_continue();
-        let mut found = by_md5.found;
-        if found.is_none() {
-            let hit = lengths(self, &[], sent);
-            found = hit.map(|(cause, body)| Changed {
-                causes: [Some(cause), None],
-                body,
-            });
-        }
-        found
+        by_md5.found
     }
 
     /// Bytes that were appended, put in front or cut off, with the target as it arrived.
@@ -516,6 +515,18 @@ struct ByMd5<'s, 'a> {
 }
 
 impl ByMd5<'_, '_> {
+    fn lengths(&mut self) -> ControlFlow<()> {
+        let found = lengths(self.search, &[], self.sent);
+        self.found = found.map(|(cause, body)| Changed {
+            causes: [Some(cause), None],
+            body,
+        });
+        match self.found {
+            Some(_) => ControlFlow::Break(()),
+            None => self.search.unless_exhausted(),
+        }
+    }
+
     fn check(&mut self, causes: Causes, body: &[u8]) -> ControlFlow<()> {
         self.search.spend(body.len() + OVERHEAD)?;
         if self.sent != Md5::digest(body).as_slice() {
