@@ -589,6 +589,9 @@ pub(crate) fn step(lang: Lang, step: &'static str) -> &'static str {
         "line ends, byte order mark, length and charset of the body" => {
             "请求体的换行、BOM、长度与字符编码"
         }
+        "capitals of the path" => "路径中的大写字母",
+        "parameters and members that were added to the body" => "请求体中被添加的参数与成员",
+        "every order of parameters and members of the body" => "请求体参数与成员的任意顺序",
         "forms and JSON that were parsed and written again" => "解析后重新写出的表单与 JSON",
         "pairs of a changed target and a changed body" => "目标与请求体同时改动",
         other => other,
