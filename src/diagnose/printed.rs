@@ -2,7 +2,7 @@
 //!
 //! 1. Python's `{'a': 1}`, Ruby's `{"a"=>1}`, JavaScript's `{ a: 'b' }` and Java's `{a=b}` are read by one
 //!    grammar: names and values with either quotes or bare, a separator, a comma.
-//! 2. A bare value goes up to a comma and a blank, or a bracket. What is a word of JSON or a number stays
+//! 2. A bare value goes up to a comma with white space behind it, or to a bracket. What is a word of JSON or a number stays
 //!    one.
 
 use super::json_text::Json;
@@ -44,12 +44,11 @@ fn value(rest: &mut &str, depth: usize) -> Option<Json> {
         }
         '\'' | '"' => quoted(rest).map(Json::Text),
         _ => {
-            let end = rest.find([',', '}', ']']).unwrap_or(rest.len());
-            // A comma without a blank is a part of Java's text.
-            let end = match rest[end..].starts_with(',') {
-                true => rest.find(", ").filter(|at| *at >= end)?,
-                false => end,
+            // A comma without white space behind it is a part of Java's text.
+            let ends = |(at, sign): &(usize, &str)| {
+                *sign != "," || rest[at + 1..].starts_with(char::is_whitespace)
             };
+            let (end, _) = rest.match_indices([',', '}', ']']).find(ends)?;
             let (word, after) = rest.split_at(end);
             *rest = after;
             Some(bare(word.trim()))
@@ -140,6 +139,7 @@ mod tests {
             r#"{'object': "a/b's.jpg", 'size': 7, 'ok': True, 'none': None, 'in': {'w': [1, 2]}}"#,
             r#"{"object"=>"a/b's.jpg", "size"=>7, "ok"=>true, "none"=>nil, "in"=>{"w"=>[1, 2]}}"#,
             r"{ object: 'a/b\'s.jpg', size: 7, ok: true, none: null, in: { w: [ 1, 2 ] } }",
+            "{\n  object: \"a/b's.jpg\",\n  size: 7,\n  ok: true,\n  none: null,\n  in: {w: [1,\n2]}\n}",
             "{object=a/b's.jpg, size=7, ok=true, none=null, in={w=[1, 2]}}",
         ] {
             let parsed = parse(printed).unwrap_or_else(|| panic!("{printed}"));

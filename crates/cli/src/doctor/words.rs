@@ -548,8 +548,8 @@ pub(crate) const NOT_TRIED_KEY: Text = text(
 /// What no search covers.
 pub(crate) const NOT_TRIED_UNKNOWN: [Text; 5] = [
     text(
-        "values that were edited, and variables that were added or removed in the body",
-        "被修改的值，以及请求体中被增删的变量",
+        "values that were edited, and variables that were removed from the body",
+        "被修改的值，以及请求体中被删除的变量",
     ),
     text(
         "path segments that neither a header nor the word list names",
