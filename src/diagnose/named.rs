@@ -171,14 +171,16 @@ pub(super) fn prefixes(request: &CapturedRequest) -> Vec<String> {
             prefixes.push(format!("/{}", value.trim_matches(['"', '/', ' '])));
         }
     }
-    prefixes.retain(|prefix| prefix.len() > 1);
-    for prefix in &mut prefixes {
-        *prefix = merged(prefix);
+    // A header may be read twice, by its name and by a word in it.
+    let mut distinct: Vec<String> = Vec::new();
+    for prefix in prefixes.iter().map(|prefix| merged(prefix)) {
+        if prefix.len() > 1 && !distinct.contains(&prefix) {
+            distinct.push(prefix);
+        }
     }
     // What several proxies cut off, one after the other, stands in the order in which they did.
-    if prefixes.len() > 1 {
-        prefixes.push(prefixes.concat());
+    if distinct.len() > 1 {
+        distinct.push(distinct.concat());
     }
-    prefixes.dedup();
-    prefixes
+    distinct
 }

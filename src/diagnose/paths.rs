@@ -192,6 +192,10 @@ pub(super) fn prefixed(
     };
     for prefix in prefixes(request) {
         joined(&prefix, path, visit)?;
+        // What a router cut off behind it.
+        for word in &WORDS[..LIKELIEST_WORDS] {
+            joined(&format!("{prefix}/{word}"), path, visit)?;
+        }
         if let Some(rest) = path.strip_prefix(prefix.as_str()) {
             visit(&rooted(rest))?;
         }

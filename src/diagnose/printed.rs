@@ -2,7 +2,7 @@
 //!
 //! 1. Python's `{'a': 1}`, Ruby's `{"a"=>1}`, JavaScript's `{ a: 'b' }` and Java's `{a=b}` are read by one
 //!    grammar: names and values with either quotes or bare, a separator, a comma.
-//! 2. A bare value goes up to a comma with white space behind it, or to a bracket. What is a word of JSON or a number stays
+//! 2. A bare value goes up to a comma with white space or a quote behind it, or to a bracket. What is a word of JSON or a number stays
 //!    one.
 
 use super::json_text::Json;
@@ -44,9 +44,10 @@ fn value(rest: &mut &str, depth: usize) -> Option<Json> {
         }
         '\'' | '"' => quoted(rest).map(Json::Text),
         _ => {
-            // A comma without white space behind it is a part of Java's text.
+            // A comma is a part of Java's text, unless white space or a quoted name is behind it.
             let ends = |(at, sign): &(usize, &str)| {
-                *sign != "," || rest[at + 1..].starts_with(char::is_whitespace)
+                let behind = &rest[at + 1..];
+                *sign != "," || behind.starts_with(|c: char| c.is_whitespace() || c == '\'')
             };
             let (end, _) = rest.match_indices([',', '}', ']']).find(ends)?;
             let (word, after) = rest.split_at(end);
@@ -85,10 +86,8 @@ fn name(rest: &mut &str) -> Option<String> {
         }
     };
     let after = rest.trim_start();
-    let separators = ["=>", ":", "="].into_iter();
-    *rest = separators
-        .filter_map(|separator| after.strip_prefix(separator))
-        .next()?;
+    let mut separators = ["=>", ":", "="].into_iter();
+    *rest = separators.find_map(|separator| after.strip_prefix(separator))?;
     Some(name)
 }
 
@@ -140,6 +139,7 @@ mod tests {
             r#"{"object"=>"a/b's.jpg", "size"=>7, "ok"=>true, "none"=>nil, "in"=>{"w"=>[1, 2]}}"#,
             r"{ object: 'a/b\'s.jpg', size: 7, ok: true, none: null, in: { w: [ 1, 2 ] } }",
             "{\n  object: \"a/b's.jpg\",\n  size: 7,\n  ok: true,\n  none: null,\n  in: {w: [1,\n2]}\n}",
+            r#"{'object':"a/b's.jpg",'size':7,'ok':true,'none':null,'in':{'w':[1, 2]}}"#,
             "{object=a/b's.jpg, size=7, ok=true, none=null, in={w=[1, 2]}}",
         ] {
             let parsed = parse(printed).unwrap_or_else(|| panic!("{printed}"));

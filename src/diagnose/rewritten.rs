@@ -247,9 +247,12 @@ fn other_types(json: &Json) -> Vec<Json> {
         text.parse::<f64>().is_ok_and(f64::is_finite)
             && text.starts_with(|c: char| c != '+' && c != '.')
     };
+    let is_word = |text: &str| matches!(text, "true" | "false");
     let unquoted = |is_one: &dyn Fn(&str) -> bool| {
         json.with_values(&|name, value| match value {
-            Json::Text(text) if is_number(text) && is_one(name) => Json::Bare(text.clone()),
+            Json::Text(text) if (is_number(text) || is_word(text)) && is_one(name) => {
+                Json::Bare(text.clone())
+            }
             other => other.clone(),
         })
     };

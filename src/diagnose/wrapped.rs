@@ -53,7 +53,12 @@ pub(super) fn unwrapped(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<(
     if body.len() > MAX_PARSED_LEN {
         return ControlFlow::Continue(());
     }
-    let others = [literal(body), in_digits(body), chunked(body)];
+    let others = [
+        literal(body),
+        in_quotes(body),
+        in_digits(body),
+        chunked(body),
+    ];
     others
         .iter()
         .flatten()
@@ -147,6 +152,12 @@ fn literal(body: &[u8]) -> Option<Vec<u8>> {
         });
     }
     Some(plain)
+}
+
+/// A body in the quotes of a shell.
+fn in_quotes(body: &[u8]) -> Option<Vec<u8>> {
+    let inside = body.strip_prefix(b"'")?.strip_suffix(b"'")?;
+    Some(inside.to_vec())
 }
 
 /// The bytes of a body of hexadecimal digits.
@@ -289,6 +300,7 @@ mod tests {
             &text[5..]
         );
         for received in [
+            format!("'{text}'"),
             base64,
             event,
             plain_event,

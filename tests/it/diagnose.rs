@@ -332,6 +332,8 @@ fn headers_of_proxies_name_the_target() {
         ("x-forwarded-uri", "/far/away/cb?a=1"),
         ("x-rewrite-url", "/far/away/cb?a=1"),
         ("x-forwarded-prefix", "/far/away"),
+        // One proxy behind the other, and a router behind a proxy.
+        ("x-forwarded-prefix", "/far, /away"),
     ];
     for (name, value) in rows {
         let diagnosis = arrived(
@@ -347,6 +349,15 @@ fn headers_of_proxies_name_the_target() {
             r#"OssCallbackLayer::builder().path_prefix("/far/away")"#,
         );
     }
+    let routed = arrived(
+        ("/tenant-7/api/cb", FORM),
+        ("/cb", FORM.as_bytes()),
+        |headers| {
+            let prefix = HeaderValue::from_static("/tenant-7");
+            headers.insert("x-forwarded-prefix", prefix);
+        },
+    );
+    assert_eq!(routed.cause(), Some(Cause::PathPrefixRemoved));
     let lost = arrived(
         ("/cb?secret=1", FORM),
         ("/cb", FORM.as_bytes()),
