@@ -249,10 +249,18 @@ const NOTHING: [&[u8]; 10] = [
     b"[object Object]",
 ];
 
-/// Whether a document begins, and its end is missing.
+/// Whether a document begins, and its end is missing. One that ends like a whole one, and does not become
+/// one by closing what is open, has a fault within.
 fn json_ends_early(body: &[u8]) -> bool {
-    body.trim_ascii_start().starts_with(b"{")
-        && serde_json::from_slice::<&RawValue>(body).is_err_and(|error| error.is_eof())
+    let body = body.trim_ascii();
+    let is_json = |text: &[u8]| serde_json::from_slice::<&RawValue>(text).map(|_| ());
+    let closers = [b"}".as_slice(), b"]}", b"}}"];
+    body.starts_with(b"{")
+        && is_json(body).is_err_and(|error| error.is_eof())
+        && (!body.ends_with(b"}")
+            || closers
+                .iter()
+                .any(|closer| is_json(&[body, closer].concat()).is_ok()))
 }
 
 /// Whether this begins like a form: a name, `=`, and no byte that a form would escape before it.

@@ -301,6 +301,23 @@ fn a_body_that_did_not_arrive_is_told_by_its_length() {
     }
 }
 
+#[test]
+fn a_fault_within_a_document_is_no_cut() {
+    let sent = r#"{"object":"a","size":7,"info":{"width":600}}"#;
+    for (received, cause) in [
+        (r#"{"object":"a","size":7,"info":{"wid:600}}"#, None),
+        (
+            r#"{"object":"a","size":7,"info":{"wi"#,
+            Some(Cause::BodyTruncated),
+        ),
+    ] {
+        let diagnosis = arrived(("/cb", sent), ("/cb", received.as_bytes()), |headers| {
+            headers.insert("content-length", received.len().into());
+        });
+        assert_eq!(diagnosis.cause(), cause, "{received}");
+    }
+}
+
 /// A framework wrote the result of a parser that had got no body.
 #[test]
 fn a_body_that_says_that_there_is_none_did_not_arrive() {

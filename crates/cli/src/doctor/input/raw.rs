@@ -19,9 +19,9 @@ pub(super) fn read(text: &[u8]) -> Option<Capture> {
     let mut lines = Lines(text);
     while let Some(line) = lines.next() {
         fenced |= line.starts_with(b"```");
-        // Behind the bytes of a packet's own headers, as tcpdump shows them.
-        let at = line.windows(6).position(|window| window == b"POST /");
-        let begins = std::str::from_utf8(&line[at.unwrap_or_default()..])
+        // Behind the bytes of a packet's own headers, as tcpdump shows them, each as a dot.
+        let packet = line.windows(7).position(|window| window == b".POST /");
+        let begins = std::str::from_utf8(&line[packet.map_or(0, |dot| dot + 1)..])
             .ok()
             .and_then(request_line);
         let Some((method, target)) = begins else {
