@@ -4,6 +4,8 @@
 //! 2. At most two names are given: one for each of the two halves that changed, or two for one half.
 //! 3. Both halves are compared as written first, and then with what encoders are free to choose taken
 //!    out: escapes, repeated slashes, the slash at the end.
+//! 4. A body that a serializer might have written keeps a byte order mark or a line end for its cause, if
+//!    nothing else of it changed.
 
 use std::cmp::Ordering;
 
@@ -34,6 +36,15 @@ pub(super) fn name_changes(signed: Target<'_>, received: Target<'_>) -> Vec<Caus
         if decoded(received.path) == joined || plain(&decoded(received.path)) == plain(&joined) {
             return vec![Cause::PathReencoded];
         }
+        // Behind another delimiter: `/cb&a=1`.
+        let is_behind = |rest: &str| rest.strip_prefix(['&', ';']) == Some(query);
+        if received
+            .path
+            .strip_prefix(signed.path)
+            .is_some_and(is_behind)
+        {
+            return vec![Cause::PathRewritten];
+        }
     }
     // The path became a parameter: `/index.php?s=/oss/cb`.
     let name = bare(signed.path.as_bytes());
@@ -49,6 +60,30 @@ pub(super) fn name_changes(signed: Target<'_>, received: Target<'_>) -> Vec<Caus
     let mut causes = path_changes(signed.path, received.path);
     causes.extend(query_changes(signed.query, received.query));
     causes
+}
+
+/// Names the changes of a body that was found as one that `causes` made of the signed one.
+pub(super) fn name_body_changes(causes: Causes, signed: &[u8], received: &[u8]) -> Causes {
+    let written = match causes {
+        [
+            Some(written @ (Cause::BodyReserialized | Cause::BodyConverted)),
+            None,
+        ] => written,
+        _ => return causes,
+    };
+    let plain_signed = without_bom(signed);
+    let plain_received = without_bom(received);
+    let marked = plain_signed.len() == signed.len();
+    let mark = (marked != (plain_received.len() == received.len())).then_some(Cause::BodyBom);
+    let other = match plain_signed.trim_ascii() == plain_received.trim_ascii() {
+        true => (plain_signed != plain_received).then_some(Cause::BodyNewline),
+        false => Some(written),
+    };
+    first_two(mark.into_iter().chain(other))
+}
+
+fn without_bom(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 fn path_changes(signed: &str, received: &str) -> Vec<Cause> {
@@ -120,7 +155,7 @@ fn spelling_changes(signed: &[u8], received: &[u8]) -> Vec<Cause> {
         causes.push(Cause::TrailingSlash);
     }
     let escapes = |path: &[u8]| path.iter().filter(|byte| **byte == b'%').count();
-    if plain_signed != signed || plain_received != received {
+    if merged(without_end(signed)) != merged(without_end(received)) {
         causes.push(match escapes(signed) > escapes(received) {
             true => Cause::PathDecoded,
             false => Cause::PathReencoded,
@@ -320,6 +355,9 @@ mod tests {
             ("/cb/", "//cb", &[PathRewritten, TrailingSlash]),
             ("/a//b/", "/a/b", &[SlashesMerged, TrailingSlash]),
             ("/a%2541", "/a%41", &[PathDecoded]),
+            ("/a//b%2541", "/a/b%2541", &[SlashesMerged]),
+            ("/a//b%2541", "/a/b%41", &[SlashesMerged, PathDecoded]),
+            ("/b%2541", "/b%2541/", &[TrailingSlash]),
             ("/a%41", "/a%2541", &[PathReencoded]),
             ("/a%2Bb", "/a%20b", &[PathReencoded]),
             ("/cb?a=1", "/cb%3Fa=1", &[PathReencoded]),

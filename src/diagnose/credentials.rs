@@ -34,6 +34,15 @@ const MOVED_TO: [&str; 9] = [
     "proxy-authorization",
 ];
 
+/// How programs write a value that is not there, and then send it.
+const PLACEHOLDERS: [&str; 7] = ["-", "(null)", "nil", "None", "null", "NULL", "undefined"];
+
+/// The lengths of MACs: of MD5, SHA-1, SHA-224 to SHA-512.
+const MAC_LENGTHS: [usize; 6] = [16, 20, 28, 32, 48, 64];
+
+/// The lengths of RSA signatures.
+const SIGNATURE_LENGTHS: [usize; 5] = [64, 128, 256, 384, 512];
+
 /// A signature that the key made.
 pub(super) struct Credentials {
     pub(super) digest: [u8; 16],
@@ -162,7 +171,7 @@ fn altered(cause: Cause, digest: [u8; 16], evidence: Evidence) -> Judgement {
 /// What a text is that is no signature of the key.
 fn foreign(text: &str, key: &PublicKey) -> (Cause, Option<Evidence>) {
     let text = text.trim();
-    if text.is_empty() {
+    if text.is_empty() || PLACEHOLDERS.contains(&text) {
         return (Cause::AuthorizationMissing, None);
     }
     if let Some((cause, evidence)) = other_scheme(text) {
@@ -170,17 +179,10 @@ fn foreign(text: &str, key: &PublicKey) -> (Cause, Option<Evidence>) {
     }
     let expected = key.bits().div_ceil(8);
     let length = |received| Evidence::AuthorizationLength { expected, received };
-    if let Some(bytes) = hexadecimal(text) {
-        let length = bytes.len();
-        if matches!(length, 16 | 20 | 32) {
-            return (
-                Cause::Hmac,
-                Some(Evidence::AuthorizationLength {
-                    expected,
-                    received: length,
-                }),
-            );
-        }
+    // With the name of the hash in front: `sha256=7f..`.
+    let digits = text.rsplit('=').next().unwrap_or(text);
+    if let Some(mac) = hexadecimal(digits).filter(|mac| MAC_LENGTHS.contains(&mac.len())) {
+        return (Cause::Hmac, Some(length(mac.len())));
     }
     let Some(bytes) = lenient_bytes(text) else {
         return (Cause::HeaderAltered, Some(Evidence::AuthorizationNotBase64));
@@ -195,9 +197,11 @@ fn foreign(text: &str, key: &PublicKey) -> (Cause, Option<Evidence>) {
     if bytes.len() == expected {
         return (Cause::WrongKey, None);
     }
+    // Without its padding it is a part of a text that went on.
+    let is_whole = BASE64_STANDARD.decode(text).is_ok();
     let cause = match bytes.len() {
-        16 | 20 | 32 => Cause::Hmac,
-        64 | 128 | 256 | 384 | 512 => Cause::WrongKey,
+        16 | 20 | 32 if is_whole => Cause::Hmac,
+        length if SIGNATURE_LENGTHS.contains(&length) => Cause::WrongKey,
         _ => Cause::HeaderAltered,
     };
     (cause, Some(length(bytes.len())))
@@ -216,10 +220,7 @@ fn other_scheme(text: &str) -> Option<(Cause, Evidence)> {
     if is("OSS") && has_parameter {
         return Some((Cause::RequestSignature, Evidence::Scheme("OSS")));
     }
-    let token = match is("Bearer") {
-        true => text[scheme.len()..].trim(),
-        false => text,
-    };
+    let token = text.rsplit([' ', '\t']).next().unwrap_or(text);
     if token.starts_with("eyJ") && token.split('.').count() >= 3 {
         return Some((Cause::OtherCredentials, Evidence::Scheme("JWT")));
     }
@@ -253,6 +254,11 @@ fn other_scheme(text: &str) -> Option<(Cause, Evidence)> {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     let rest = rest.trim();
+    // A signature that lost its `+` is no word with parameters.
+    let signature = lenient_bytes(&text.replace([' ', '\t'], "+"));
+    if signature.is_some_and(|bytes| SIGNATURE_LENGTHS.contains(&bytes.len())) {
+        return None;
+    }
     let has_parameters = rest.contains("=\"") || rest.split(',').all(|part| part.contains('='));
     (is_word && has_parameters).then_some((Cause::OtherCredentials, Evidence::Scheme("other")))
 }

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use percent_encoding::percent_decode;
 
-use super::{Cause, charsets::converted};
+use super::{Cause, charsets::converted, names};
 
 /// The characters that encoders treat differently, those that a callback is likely to have first.
 /// Eight of those that occur are varied: 256 choices.
@@ -123,8 +123,18 @@ pub(super) fn readings(text: &[u8]) -> Vec<Reading> {
         None,
         with_values(&plain, |value| value.trim_ascii().to_vec()),
     );
+    add(
+        None,
+        with_values(&plain, |value| match is_small_digest(value) {
+            true => value.to_ascii_uppercase(),
+            false => value.to_vec(),
+        }),
+    );
     for cause_and_pairs in in_other_charsets(&plain) {
         add(cause_and_pairs.0, cause_and_pairs.1);
+    }
+    for pairs in renamed(&plain) {
+        add(None, pairs);
     }
     // A whole text that was decoded: `&` and `=` of a value look like those between pairs.
     let last = parts.len().min(MAX_JOINED);
@@ -141,6 +151,52 @@ pub(super) fn readings(text: &[u8]) -> Vec<Reading> {
         }
     }
     found
+}
+
+/// Pairs whose names a parser changed.
+///
+/// 1. What [`names::changed`] knows of.
+/// 2. A name that may occur again ended in `[]`, which was taken away or got a number.
+pub(super) fn renamed(pairs: &[Pair]) -> Vec<Vec<Pair>> {
+    let with_names = |change: &dyn Fn(&[u8]) -> Vec<u8>| -> Vec<Pair> {
+        let changed = pairs.iter().map(|pair| Pair {
+            name: change(&pair.name),
+            value: pair.value.clone(),
+        });
+        changed.collect()
+    };
+    let mut found = vec![pairs.to_vec()];
+    found.extend(names::changes().map(|change| {
+        with_names(&|name| match std::str::from_utf8(name) {
+            Ok(text) => change(text).into_bytes(),
+            Err(_) => name.to_vec(),
+        })
+    }));
+    let with_brackets = |pairs: &Vec<Pair>| {
+        let occurs_again = |name: &[u8]| pairs.iter().filter(|pair| pair.name == name).count() > 1;
+        let changed = pairs.iter().map(|pair| Pair {
+            name: match without_index(&pair.name) {
+                Some(name) if name.ends_with(b"[]") => name.to_vec(),
+                Some(name) => [name, b"[]"].concat(),
+                None if occurs_again(&pair.name) => [&pair.name, b"[]".as_slice()].concat(),
+                None => pair.name.clone(),
+            },
+            value: pair.value.clone(),
+        });
+        changed.collect()
+    };
+    found.extend(found.iter().map(with_brackets).collect::<Vec<_>>());
+    found.retain(|changed| changed != pairs);
+    found.dedup();
+    found
+}
+
+/// A name without the number of a list's item, `ids[0]`.
+fn without_index(name: &[u8]) -> Option<&[u8]> {
+    let inside = name.strip_suffix(b"]")?;
+    let open = inside.iter().rposition(|byte| *byte == b'[')?;
+    let digits = &inside[open + 1..];
+    (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then(|| &name[..open])
 }
 
 /// The most parts that are looked at as one.
@@ -170,6 +226,12 @@ fn with_values(pairs: &[Pair], change: impl Fn(&[u8]) -> Vec<u8>) -> Vec<Pair> {
         value: pair.value.as_deref().map(&change),
     });
     changed.collect()
+}
+
+/// Whether this is an MD5 digest in small letters: the service writes an `etag` in capitals.
+pub(super) fn is_small_digest(value: &[u8]) -> bool {
+    let is_small = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    value.len() == 32 && value.iter().all(is_small)
 }
 
 fn replaced(text: &[u8], from: u8, to: u8) -> Vec<u8> {
@@ -269,7 +331,11 @@ impl Style {
     }
 
     pub(super) fn write(&self, pairs: &[Pair]) -> Vec<u8> {
-        let mut text = Vec::new();
+        let lengths = pairs
+            .iter()
+            .map(|pair| pair.name.len() + pair.value.as_ref().map_or(0, Vec::len) + 2);
+        // A few escapes among them.
+        let mut text = Vec::with_capacity(lengths.sum::<usize>() * 5 / 4);
         for (index, pair) in pairs.iter().enumerate() {
             if index > 0 {
                 text.push(b'&');
@@ -283,24 +349,31 @@ impl Style {
         text
     }
 
-    fn encode(&self, bytes: &[u8], text: &mut Vec<u8>) {
-        for byte in bytes {
-            let bare = match byte.is_ascii() {
-                true => byte.is_ascii_alphanumeric() || self.bare >> byte & 1 == 1,
-                false => self.non_ascii_bare,
+    fn is_bare(&self, byte: u8) -> bool {
+        match byte.is_ascii() {
+            true => byte.is_ascii_alphanumeric() || self.bare >> byte & 1 == 1,
+            false => self.non_ascii_bare,
+        }
+    }
+
+    fn encode(&self, mut bytes: &[u8], text: &mut Vec<u8>) {
+        loop {
+            let end = bytes.iter().position(|byte| !self.is_bare(*byte));
+            let (bare, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+            text.extend_from_slice(bare);
+            let Some((byte, rest)) = rest.split_first() else {
+                break;
             };
-            if bare {
-                text.push(*byte);
-            } else if *byte == b' ' {
+            bytes = rest;
+            if *byte == b' ' {
                 text.extend(self.space.as_bytes());
             } else {
                 let digits: &[u8; 16] = match self.upper {
                     true => b"0123456789ABCDEF",
                     false => b"0123456789abcdef",
                 };
-                text.push(b'%');
-                text.push(digits[usize::from(byte >> 4)]);
-                text.push(digits[usize::from(byte & 15)]);
+                let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+                text.extend_from_slice(&[b'%', digits[high], digits[low]]);
             }
         }
     }

@@ -193,9 +193,11 @@ pub(super) fn collect(request: &CapturedRequest) -> Vec<Evidence> {
 ///
 /// 1. `Content-MD5` must not say that the body is whole.
 /// 2. No byte arrived, and the length or the digest says that there were some: it was consumed.
-/// 3. The encoding that is declared is not the one of the body, or the body is compressed: it was decoded
+/// 3. What arrived is how a serializer writes that there is nothing: `{}`, `null`. It was given the result
+///    of a parser that got no body.
+/// 4. The encoding that is declared is not the one of the body, or the body is compressed: it was decoded
 ///    or encoded on the way, in a way that the search could not undo.
-/// 4. Fewer bytes arrived than declared, and they look like the beginning of a body: it was cut short.
+/// 5. Fewer bytes arrived than declared, and they look like the beginning of a body: it was cut short.
 ///    One or two missing bytes are no proof, as the search would have found them.
 pub(super) fn cause_without_message(
     request: &CapturedRequest,
@@ -209,6 +211,11 @@ pub(super) fn cause_without_message(
     if body.is_empty() {
         let came = intact == Some(false) || declared.is_some_and(|declared| declared > 0);
         return came.then_some((Cause::BodyEmpty, None));
+    }
+    let is_known_to_differ =
+        intact == Some(false) || declared.is_some_and(|declared| declared != body.len());
+    if is_known_to_differ && NOTHING.contains(&body.trim_ascii()) {
+        return Some((Cause::BodyEmpty, None));
     }
     let encoding = request.header("content-encoding");
     let is_encoded = encoding.is_some_and(|encoding| !is_identity(encoding.as_bytes()));
@@ -229,10 +236,32 @@ pub(super) fn cause_without_message(
     }
 }
 
-/// Whether a document begins, and its end is missing.
+/// How serializers of several languages write nothing.
+const NOTHING: [&[u8]; 10] = [
+    b"{}",
+    b"[]",
+    b"\"\"",
+    b"null",
+    b"nil",
+    b"None",
+    b"undefined",
+    b"b''",
+    b"(null)",
+    b"[object Object]",
+];
+
+/// Whether a document begins, and its end is missing. One that ends like a whole one, and does not become
+/// one by closing what is open, has a fault within.
 fn json_ends_early(body: &[u8]) -> bool {
-    body.trim_ascii_start().starts_with(b"{")
-        && serde_json::from_slice::<&RawValue>(body).is_err_and(|error| error.is_eof())
+    let body = body.trim_ascii();
+    let is_json = |text: &[u8]| serde_json::from_slice::<&RawValue>(text).map(|_| ());
+    let closers = [b"}".as_slice(), b"]}", b"}}"];
+    body.starts_with(b"{")
+        && is_json(body).is_err_and(|error| error.is_eof())
+        && (!body.ends_with(b"}")
+            || closers
+                .iter()
+                .any(|closer| is_json(&[body, closer].concat()).is_ok()))
 }
 
 /// Whether this begins like a form: a name, `=`, and no byte that a form would escape before it.

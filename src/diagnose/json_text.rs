@@ -82,6 +82,21 @@ impl Json {
         }
     }
 
+    /// The same document with each of its names replaced.
+    pub(super) fn with_names(&self, change: &dyn Fn(&str) -> String) -> Self {
+        match self {
+            Self::Object(members) => {
+                let members = members.iter();
+                let renamed = members.map(|(name, value)| (change(name), value.with_names(change)));
+                Self::Object(renamed.collect())
+            }
+            Self::Array(items) => {
+                Self::Array(items.iter().map(|item| item.with_names(change)).collect())
+            }
+            value => value.clone(),
+        }
+    }
+
     /// Every text in the document, in its order.
     pub(super) fn texts(&self) -> Vec<&str> {
         match self {
@@ -134,6 +149,37 @@ pub(super) enum NonAscii {
     UpperEscapes,
 }
 
+/// Which signs of HTML are written as escapes, for pages that embed a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HtmlSigns {
+    escaped: &'static str,
+    upper: bool,
+}
+
+impl HtmlSigns {
+    const BARE: Self = Self {
+        escaped: "",
+        upper: false,
+    };
+
+    /// Go, Gson, PHP with its flags, System.Text.Json.
+    const KNOWN: [Self; 4] = [
+        Self::BARE,
+        Self {
+            escaped: "&<>",
+            upper: false,
+        },
+        Self {
+            escaped: "&<>='",
+            upper: false,
+        },
+        Self {
+            escaped: "&<>'+`",
+            upper: true,
+        },
+    ];
+}
+
 /// What a serializer chooses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
@@ -145,6 +191,7 @@ pub(super) struct Layout {
     indent: Option<(&'static str, &'static str)>,
     escaped_slash: bool,
     non_ascii: NonAscii,
+    html: HtmlSigns,
 }
 
 impl Layout {
@@ -156,6 +203,7 @@ impl Layout {
             indent: None,
             escaped_slash: false,
             non_ascii: NonAscii::Bare,
+            html: HtmlSigns::BARE,
         }
     }
 
@@ -193,6 +241,18 @@ impl Layout {
                     ..layout
                 }));
             }
+        }
+        // Few templates are written so, and those by a serializer, in one line.
+        if json.any_text(&|text| text.contains(['&', '<', '>', '=', '\'', '+', '`'])) {
+            layouts.extend(Self::COMMON[..2].iter().flat_map(|layout| {
+                HtmlSigns::KNOWN[1..].iter().flat_map(|html| {
+                    non_ascii.iter().map(|non_ascii| Self {
+                        html: *html,
+                        non_ascii: *non_ascii,
+                        ..*layout
+                    })
+                })
+            }));
         }
         layouts
     }
@@ -238,19 +298,16 @@ impl Layout {
         text.into_bytes()
     }
 
+    /// An object of these members.
+    pub(super) fn write_object(&self, members: &[(String, Json)]) -> Vec<u8> {
+        let mut text = String::new();
+        self.object(members, 0, &mut text);
+        text.into_bytes()
+    }
+
     fn value(&self, json: &Json, level: usize, text: &mut String) {
         match json {
-            Json::Object(members) => {
-                text.push('{');
-                for (index, (name, value)) in members.iter().enumerate() {
-                    self.separate(index, level + 1, text);
-                    self.text(name, text);
-                    text.push_str(self.colon);
-                    self.value(value, level + 1, text);
-                }
-                self.close(members.is_empty(), level, text);
-                text.push('}');
-            }
+            Json::Object(members) => self.object(members, level, text),
             Json::Array(items) => {
                 text.push('[');
                 for (index, value) in items.iter().enumerate() {
@@ -263,6 +320,18 @@ impl Layout {
             Json::Text(value) => self.text(value, text),
             Json::Bare(value) => text.push_str(value),
         }
+    }
+
+    fn object(&self, members: &[(String, Json)], level: usize, text: &mut String) {
+        text.push('{');
+        for (index, (name, value)) in members.iter().enumerate() {
+            self.separate(index, level + 1, text);
+            self.text(name, text);
+            text.push_str(self.colon);
+            self.value(value, level + 1, text);
+        }
+        self.close(members.is_empty(), level, text);
+        text.push('}');
     }
 
     fn separate(&self, index: usize, level: usize, text: &mut String) {
@@ -287,11 +356,33 @@ impl Layout {
         }
     }
 
+    /// Whether anything is escaped that need not be.
+    fn has_escapes(&self) -> bool {
+        self.escaped_slash || self.non_ascii != NonAscii::Bare || self.html != HtmlSigns::BARE
+    }
+
     fn text(&self, value: &str, text: &mut String) {
+        if value.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            text.push('"');
+            text.push_str(value);
+            text.push('"');
+            return;
+        }
         let quoted = serde_json::to_string(value).unwrap_or_default();
+        if !self.has_escapes() {
+            text.push_str(&quoted);
+            return;
+        }
         for character in quoted.chars() {
             match character {
                 '/' if self.escaped_slash => text.push_str("\\/"),
+                _ if self.html.escaped.contains(character) => {
+                    let code = u32::from(character);
+                    text.push_str(&match self.html.upper {
+                        true => format!("\\u{code:04X}"),
+                        false => format!("\\u{code:04x}"),
+                    });
+                }
                 _ if character.is_ascii() || self.non_ascii == NonAscii::Bare => {
                     text.push(character);
                 }

@@ -35,6 +35,7 @@
 //! # Ok::<(), oss_callback::diagnose::CaptureError>(())
 //! ```
 
+mod added;
 mod bodies;
 mod capture;
 mod cause;
@@ -46,8 +47,10 @@ mod evidence;
 mod header_repair;
 mod json_text;
 mod named;
+mod names;
 mod order;
 mod paths;
+mod printed;
 mod queries;
 mod remedy;
 mod rewritten;

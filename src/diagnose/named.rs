@@ -32,6 +32,9 @@ const PREFIX: [&str; 6] = [
     "x-stage",
 ];
 
+/// Delimiters of a path at which its query may begin.
+const MAX_DELIMITERS: usize = 8;
+
 /// Values and their lengths beyond these are not read.
 const MAX_VALUES: usize = 64;
 const MAX_VALUE_LEN: usize = 8 * 1024;
@@ -119,7 +122,7 @@ fn in_query(
     ControlFlow::Continue(())
 }
 
-/// A query whose `?` was encoded into the path.
+/// A query whose `?` was encoded into the path, or became another delimiter.
 fn in_path(
     path: &str,
     visit: &mut dyn FnMut(&str, Option<&str>) -> ControlFlow<()>,
@@ -132,6 +135,9 @@ fn in_path(
         if let Ok(decoded) = percent_decode_str(query).decode_utf8() {
             visit(path, Some(&decoded))?;
         }
+    }
+    for (at, _) in path.match_indices(['&', ';']).take(MAX_DELIMITERS) {
+        visit(&path[..at], Some(&path[at + 1..]))?;
     }
     ControlFlow::Continue(())
 }
@@ -165,14 +171,16 @@ pub(super) fn prefixes(request: &CapturedRequest) -> Vec<String> {
             prefixes.push(format!("/{}", value.trim_matches(['"', '/', ' '])));
         }
     }
-    prefixes.retain(|prefix| prefix.len() > 1);
-    for prefix in &mut prefixes {
-        *prefix = merged(prefix);
+    // A header may be read twice, by its name and by a word in it.
+    let mut distinct: Vec<String> = Vec::new();
+    for prefix in prefixes.iter().map(|prefix| merged(prefix)) {
+        if prefix.len() > 1 && !distinct.contains(&prefix) {
+            distinct.push(prefix);
+        }
     }
     // What several proxies cut off, one after the other, stands in the order in which they did.
-    if prefixes.len() > 1 {
-        prefixes.push(prefixes.concat());
+    if distinct.len() > 1 {
+        distinct.push(distinct.concat());
     }
-    prefixes.dedup();
-    prefixes
+    distinct
 }

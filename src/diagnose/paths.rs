@@ -14,7 +14,7 @@ use super::{
     CapturedRequest,
     charsets::converted,
     named::prefixes,
-    words::{OUTER_WORDS, WORDS},
+    words::{LIKELIEST_WORDS, OUTER_WORDS, WORDS},
 };
 
 /// Segments and slashes beyond these are left as they are.
@@ -46,7 +46,24 @@ pub(super) fn spelled(
         _ => visit(&format!("{path}/"))?,
     }
     slashes(path, visit)?;
-    escapes(path, visit)
+    escapes(path, visit)?;
+    dots(path, visit)
+}
+
+/// Segments that lead nowhere, which were taken out: `/a/./cb`, `/cb/.`. And parameters of segments that
+/// were put in: `/cb;jsessionid=1`.
+fn dots(path: &str, visit: &mut dyn FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
+    for (at, _) in path.match_indices('/').take(MAX_PLACES) {
+        visit(&format!("{}/.{}", &path[..at], &path[at..]))?;
+    }
+    visit(&format!("{}/.", path.trim_end_matches('/')))?;
+    if !path.contains(';') {
+        return ControlFlow::Continue(());
+    }
+    let segments = path
+        .split('/')
+        .map(|segment| segment.split(';').next().unwrap_or_default());
+    visit(&segments.collect::<Vec<_>>().join("/"))
 }
 
 /// The path with a slash doubled: at each place, at all, tripled in front; or with all merged.
@@ -118,7 +135,8 @@ fn escapes(path: &str, visit: &mut dyn FnMut(&str) -> ControlFlow<()>) -> Contro
     ControlFlow::Continue(())
 }
 
-/// Segments that were added in front, or what a server adds behind to find its script.
+/// Segments that were added in front, or what a server adds behind to find its script, or takes away to
+/// hide it.
 pub(super) fn shortened(
     path: &str,
     visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
@@ -135,10 +153,13 @@ pub(super) fn shortened(
             visit(rest)?;
         }
     }
+    for behind in ADDED_BEHIND {
+        visit(&format!("{path}{behind}"))?;
+    }
     ControlFlow::Continue(())
 }
 
-/// What rewriting to a script or a default document adds.
+/// What rewriting to a script or a default document adds, and what one to a plain name takes away.
 const ADDED_BEHIND: [&str; 14] = [
     "index.php",
     "/index.php",
@@ -157,10 +178,11 @@ const ADDED_BEHIND: [&str; 14] = [
 ];
 
 /// One prefix in front: one that a header names, one that occurs in the path, the name of the host, or a
-/// word.
+/// word, of which the likeliest `most` are tried.
 pub(super) fn prefixed(
     request: &CapturedRequest,
     path: &str,
+    most: usize,
     visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     // `//cb` is what is left of `/api/cb` if a slash replaces `/api`.
@@ -170,6 +192,10 @@ pub(super) fn prefixed(
     };
     for prefix in prefixes(request) {
         joined(&prefix, path, visit)?;
+        // What a router cut off behind it.
+        for word in &WORDS[..LIKELIEST_WORDS] {
+            joined(&format!("{prefix}/{word}"), path, visit)?;
+        }
         if let Some(rest) = path.strip_prefix(prefix.as_str()) {
             visit(&rooted(rest))?;
         }
@@ -184,11 +210,87 @@ pub(super) fn prefixed(
             }
         }
     }
-    for word in words(request) {
+    for word in words(request).into_iter().take(most) {
         joined(&format!("/{word}"), path, visit)?;
     }
     ControlFlow::Continue(())
 }
+
+/// Two of the likeliest words in front: `/api/v1`.
+pub(super) fn versioned(
+    path: &str,
+    visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    for first in &WORDS[..LIKELIEST_WORDS] {
+        for second in &WORDS[..LIKELIEST_WORDS] {
+            joined(&format!("/{first}/{second}"), path, visit)?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// The path with capitals, as it was before something put it into small letters: each segment in one of
+/// three ways and one letter more, or two letters anywhere.
+pub(super) fn capitals(
+    path: &str,
+    visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return ControlFlow::Continue(());
+    }
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let ways = match u32::try_from(segments.len()) {
+        Ok(segments @ ..=MAX_CAPITALISED) => 3_usize.pow(segments),
+        _ => 1,
+    };
+    let letters: Vec<usize> = path
+        .bytes()
+        .enumerate()
+        .filter(|(_, byte)| byte.is_ascii_lowercase())
+        .map(|(at, _)| at)
+        .take(MAX_LETTERS)
+        .collect();
+    let with = |text: &str, at: usize| {
+        let mut text = text.to_owned();
+        text.replace_range(at..=at, &path[at..=at].to_ascii_uppercase());
+        text
+    };
+    for way in 0..ways {
+        let text = capitalised(&segments, way);
+        visit(&text)?;
+        letters.iter().try_for_each(|at| visit(&with(&text, *at)))?;
+    }
+    for (index, first) in letters.iter().enumerate() {
+        let text = with(path, *first);
+        letters[..index]
+            .iter()
+            .try_for_each(|at| visit(&with(&text, *at)))?;
+    }
+    ControlFlow::Continue(())
+}
+
+/// Each segment as it is, with a capital, or in capitals, by one digit of a number of base 3.
+fn capitalised(segments: &[&str], mut way: usize) -> String {
+    let mut text = String::new();
+    for segment in segments {
+        let end = match way % 3 {
+            0 => 0,
+            1 => segment.chars().next().map_or(0, char::len_utf8),
+            _ => segment.len(),
+        };
+        text.push('/');
+        text.push_str(&segment[..end].to_ascii_uppercase());
+        text.push_str(&segment[end..]);
+        way /= 3;
+    }
+    text
+}
+
+/// Segments of a path that are capitalised in each combination: 27 of them.
+const MAX_CAPITALISED: u32 = 3;
+
+/// Letters of a path that may have been capitals.
+const MAX_LETTERS: usize = 24;
 
 /// Another prefix in the place of the first segments, and two words in front: many, and so the last to
 /// be tried.

@@ -10,6 +10,15 @@ use super::{
 /// Parameters beyond these are not left out one by one.
 const MAX_PARTS: usize = 32;
 
+/// Queries with more parameters are not written again without some of them.
+const MAX_WRITTEN_RESTS: usize = 8;
+
+/// What is left without some of them is put in every order if it has no more than these.
+const MAX_REORDERED_REST: usize = 3;
+
+/// Values of one parameter, and parameters between them.
+const MAX_JOINED: usize = 8;
+
 /// The queries that one step makes, the likelier first.
 pub(super) fn changed(
     query: Option<&str>,
@@ -26,6 +35,7 @@ pub(super) fn changed(
     visit(Some(&query.replace("%20", "+")))?;
     visit(Some(&query.replace("%25", "%")))?;
     visit(Some(&query.replace('%', "%25")))?;
+    visit(Some(&query.replace("%2525", "%")))?;
     // Parsers write `a=` for `a`, and the other way round, and drop what is empty.
     visit(Some(&without_empty_values(query)))?;
     visit(Some(&with_empty_values(query)))?;
@@ -38,11 +48,24 @@ pub(super) fn changed(
         format!("&{query}"),
         format!("{query}="),
         format!("?{query}"),
+        query.trim_start_matches('?').to_owned(),
     ] {
         visit(Some(&text))?;
     }
+    // A second `?` was text, and became a separator.
+    for (at, _) in query.match_indices('&').take(MAX_PARTS) {
+        visit(Some(&format!("{}?{}", &query[..at], &query[at + 1..])))?;
+    }
     let parts: Vec<&str> = query.split('&').collect();
-    added(&parts, visit)?;
+    joined(&parts, visit)?;
+    added(&parts, &mut |parts| visit(Some(&parts.join("&"))))?;
+    // The rest changed places, too.
+    if parts.len() <= MAX_WRITTEN_RESTS {
+        added(&parts, &mut |rest| match rest.len() <= MAX_REORDERED_REST {
+            true => permutations(rest, &mut |rest| visit(Some(&rest.join("&")))),
+            false => ControlFlow::Continue(()),
+        })?;
+    }
     visit(None)?;
     visit(Some(""))?;
     // Parameters that occurred twice.
@@ -64,24 +87,64 @@ pub(super) fn changed(
             as_text(style.write(&pairs))?;
         }
     }
+    // Parameters were added, and the rest was written again.
+    if decoded.len() <= MAX_WRITTEN_RESTS {
+        added(&decoded, &mut |rest| {
+            let mut styles = Style::distinct(rest, STYLES_IN_EACH_ORDER).into_iter();
+            styles.try_for_each(|style| as_text(style.write(rest)))
+        })?;
+    }
     Style::all(&decoded, &mut |style| as_text(style.write(&decoded)))
 }
 
-/// What was added behind, in front, or anywhere.
-fn added(
+/// A parameter that occurred several times, whose values were joined by commas.
+fn joined(
     parts: &[&str],
     visit: &mut dyn FnMut(Option<&str>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
+    for (at, part) in parts.iter().enumerate().take(MAX_PARTS) {
+        let Some((name, value)) = part.split_once('=') else {
+            continue;
+        };
+        let value = value.replace("%2C", ",").replace("%2c", ",");
+        let values: Vec<String> = value
+            .split(',')
+            .map(|value| format!("{name}={}", value.trim_start_matches('+')))
+            .collect();
+        if !(2..=MAX_JOINED).contains(&values.len()) {
+            continue;
+        }
+        let (first, others) = (&values[0], values[1..].join("&"));
+        let (before, behind) = (&parts[..at], &parts[at + 1..]);
+        // The others stood behind the first, or behind any later parameter.
+        for between in 0..=behind.len().min(MAX_JOINED) {
+            let all = [
+                before,
+                &[first.as_str()],
+                &behind[..between],
+                &[others.as_str()],
+                &behind[between..],
+            ];
+            visit(Some(&all.concat().join("&")))?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// What is left without some parts: the last, the first, or any that stand together.
+pub(super) fn added<T: Clone>(
+    parts: &[T],
+    visit: &mut dyn FnMut(&[T]) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     let most = parts.len().min(MAX_PARTS);
     for added in 1..most {
-        visit(Some(&parts[..parts.len() - added].join("&")))?;
-        visit(Some(&parts[added..].join("&")))?;
+        visit(&parts[..parts.len() - added])?;
+        visit(&parts[added..])?;
     }
     for from in 0..most {
         for to in from + 1..=most {
             if to - from < parts.len() {
-                let rest = [&parts[..from], &parts[to..]].concat();
-                visit(Some(&rest.join("&")))?;
+                visit(&[&parts[..from], &parts[to..]].concat())?;
             }
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! 1. What a parser keeps is taken from the received body: names, values, and mostly their order. What a
 //!    serializer chooses is varied: escapes, white space, order, which values have quotes.
-//! 2. The cheap and likely come first: those in the order that arrived, then in the order of the
-//!    service's documentation, then in every order.
+//! 2. The cheap and likely come first: those in the order that arrived and in the order of the service's
+//!    documentation, in either format, and then those in every order.
 
 use std::ops::ControlFlow;
 
@@ -11,9 +11,11 @@ use super::{
     Cause,
     bodies::Visitor,
     charsets::converted,
-    encoding::{Pair, Style, pairs, readings},
+    encoding::{Pair, Style, is_small_digest, pairs, readings, renamed},
     json_text::{Json, Layout},
-    order::{Pieces, canonical, permutations},
+    names,
+    order::{Named, Pieces, canonical, permutations},
+    printed,
 };
 
 /// Longer bodies are not parsed and written again: a callback has some hundred bytes.
@@ -22,46 +24,143 @@ const MAX_PARSED_LEN: usize = 64 * 1024;
 /// Longer ones are parsed, and only written in the ways of known serializers.
 const MAX_VARIED_LEN: usize = 8 * 1024;
 
-/// Visits the bodies from which a parser and a serializer make the received one.
+/// Visits the bodies from which a parser and a serializer make the received one, but for those whose order
+/// is any.
 pub(super) fn rewritten(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    likely(body, visitor)?;
+    step_through(body, Step::Likely, visitor)
+}
+
+/// Those in every order.
+pub(super) fn reordered(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    step_through(body, Step::EveryOrder, visitor)
+}
+
+fn step_through(body: &[u8], step: Step, visitor: &mut dyn Visitor) -> ControlFlow<()> {
     if body.len() > MAX_PARSED_LEN {
         return ControlFlow::Continue(());
     }
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let text = body.trim_ascii();
-    let json = std::str::from_utf8(text).ok().and_then(Json::parse);
-    if let Some(json) = json {
-        json_of_json(&json, visitor)?;
-        return forms_of_json(&json, visitor);
+    let as_text = std::str::from_utf8(text).ok();
+    if let Some(json) = as_text.and_then(Json::parse) {
+        json_of_json(&json, step, visitor)?;
+        return forms_of_json(&json, step, visitor);
+    }
+    if let Some(json) = as_text.and_then(printed::parse) {
+        json_that_was_printed(&json, step, visitor)?;
+        return forms_of_json(&json, step, visitor);
     }
     if let Some(pairs) = multipart(body) {
-        return forms(&pairs, Cause::BodyConverted, visitor);
+        return forms(&pairs, Cause::BodyConverted, step, visitor);
     }
     if text.contains(&b'=') {
-        forms_of_form(text, visitor)?;
-        return json_of_form(&pairs(text), visitor);
+        let pairs = pairs(text);
+        forms_of_form(text, &pairs, step, visitor)?;
+        return json_of_form(&pairs, step, visitor);
     }
     ControlFlow::Continue(())
 }
 
+/// The two steps through each format: the many orders of one must not come before what is likelier.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Likely,
+    EveryOrder,
+}
+
+/// The likeliest of those bodies, for those who combine them with other changes.
+pub(super) fn likely(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    if body.len() > MAX_VARIED_LEN {
+        return ControlFlow::Continue(());
+    }
+    let text = body.trim_ascii();
+    let json = std::str::from_utf8(text).ok().and_then(Json::parse);
+    if let Some(json) = json {
+        likely_json(&json, Cause::BodyReserialized, visitor)?;
+        let Json::Object(members) = &json else {
+            return ControlFlow::Continue(());
+        };
+        let mut pairs = Vec::new();
+        for (name, value) in members {
+            flatten(name, value, ".", &mut pairs);
+        }
+        return likely_forms(&pairs, Cause::BodyConverted, visitor);
+    }
+    if !text.contains(&b'=') {
+        return ControlFlow::Continue(());
+    }
+    let pairs = pairs(text);
+    likely_forms(&pairs, Cause::BodyReserialized, visitor)?;
+    let Some(object) = object_of(&pairs, false) else {
+        return ControlFlow::Continue(());
+    };
+    let with_numbers = other_types(&object).into_iter().take(1);
+    with_numbers
+        .chain([object])
+        .try_for_each(|json| likely_json(&json, Cause::BodyConverted, visitor))
+}
+
+fn likely_json(json: &Json, cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    let mut documents = vec![json.clone()];
+    if let Json::Object(members) = json {
+        documents.extend(documented(members).map(Json::Object));
+    }
+    documents.iter().try_for_each(|json| {
+        let mut common = Layout::COMMON.iter().take(2);
+        common.try_for_each(|layout| visitor.body(cause, &layout.write(json)))
+    })
+}
+
+fn likely_forms(pairs: &[Pair], cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    let styles = Style::distinct(pairs, MAX_PERMUTED_STYLES);
+    let orders = [Some(pairs.to_vec()), documented(pairs)];
+    let mut orders = orders.iter().flatten();
+    orders.try_for_each(|pairs| {
+        let mut styles = styles.iter();
+        styles.try_for_each(|style| visitor.body(cause, &style.write(pairs)))
+    })
+}
+
+/// The order of the documentation, if it is another one.
+fn documented<T: Clone + Named>(parts: &[T]) -> Option<Vec<T>> {
+    let mut first = None;
+    let _ = canonical(parts, &mut |order| {
+        first = Some(order.to_vec());
+        ControlFlow::Break(())
+    });
+    let names = |parts: &[T]| -> Vec<Vec<u8>> {
+        let names = parts.iter().map(|part| part.name().to_vec());
+        names.collect()
+    };
+    first.filter(|first| names(first) != names(parts))
+}
+
 /// JSON that was written again.
-fn json_of_json(json: &Json, visitor: &mut dyn Visitor) -> ControlFlow<()> {
+fn json_of_json(json: &Json, step: Step, visitor: &mut dyn Visitor) -> ControlFlow<()> {
     let cause = Cause::BodyReserialized;
-    layouts(json, cause, visitor)?;
-    likely_orders(json, cause, visitor)?;
     let others = other_types(json);
+    if step == Step::EveryOrder {
+        orders(json, &Layout::COMMON, cause, visitor)?;
+        return others
+            .iter()
+            .take(MAX_PERMUTED_OTHERS)
+            .try_for_each(|other| orders(other, &Layout::COMMON[..1], cause, visitor));
+    }
+    layouts(json, cause, visitor)?;
+    likely_orders(json, &Layout::COMMON, cause, visitor)?;
     for other in &others {
         common_layouts(other, cause, visitor)?;
-        likely_orders(other, cause, visitor)?;
+        likely_orders(other, &Layout::COMMON[..2], cause, visitor)?;
     }
     for other in other_charsets(json) {
         common_layouts(&other, Cause::BodyCharset, visitor)?;
     }
-    orders(json, &Layout::COMMON[..3], cause, visitor)?;
-    others
-        .iter()
-        .try_for_each(|other| orders(other, &Layout::COMMON[..1], cause, visitor))
+    ControlFlow::Continue(())
 }
+
+/// The documents of other types that are written in every order.
+const MAX_PERMUTED_OTHERS: usize = 4;
 
 fn layouts(json: &Json, cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
     for layout in Layout::all(json) {
@@ -79,14 +178,18 @@ fn common_layouts(json: &Json, cause: Cause, visitor: &mut dyn Visitor) -> Contr
 }
 
 /// The document with its members in likely orders, and those of objects in it in every order.
-fn likely_orders(json: &Json, cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
+fn likely_orders(
+    json: &Json,
+    layouts: &[Layout],
+    cause: Cause,
+    visitor: &mut dyn Visitor,
+) -> ControlFlow<()> {
     let Json::Object(members) = json else {
         return ControlFlow::Continue(());
     };
     let mut write = |members: &[(String, Json)]| {
-        let json = Json::Object(members.to_vec());
-        let mut common = Layout::COMMON.iter().take(2);
-        common.try_for_each(|layout| visitor.body(cause, &layout.write(&json)))
+        let mut layouts = layouts.iter();
+        layouts.try_for_each(|layout| visitor.body(cause, &layout.write_object(members)))
     };
     canonical(members, &mut write)?;
     for (at, (name, value)) in members.iter().enumerate() {
@@ -127,15 +230,29 @@ fn orders(
     })
 }
 
+/// JSON that was printed in another notation.
+fn json_that_was_printed(json: &Json, step: Step, visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    let cause = Cause::BodyConverted;
+    let mut documents = other_types(json);
+    documents.insert(0, json.clone());
+    documents.iter().try_for_each(|json| match step {
+        Step::Likely => common_layouts(json, cause, visitor),
+        Step::EveryOrder => orders(json, &Layout::COMMON[..1], cause, visitor),
+    })
+}
+
 /// Documents whose numbers had quotes, or whose texts had none, or whose empty values were `null`.
 fn other_types(json: &Json) -> Vec<Json> {
     let is_number = |text: &str| {
         text.parse::<f64>().is_ok_and(f64::is_finite)
             && text.starts_with(|c: char| c != '+' && c != '.')
     };
+    let is_word = |text: &str| matches!(text, "true" | "false");
     let unquoted = |is_one: &dyn Fn(&str) -> bool| {
         json.with_values(&|name, value| match value {
-            Json::Text(text) if is_number(text) && is_one(name) => Json::Bare(text.clone()),
+            Json::Text(text) if (is_number(text) || is_word(text)) && is_one(name) => {
+                Json::Bare(text.clone())
+            }
             other => other.clone(),
         })
     };
@@ -155,7 +272,13 @@ fn other_types(json: &Json) -> Vec<Json> {
     });
     // A number that a parser of floating point made of an integer, and the other way round.
     let whole = json.with_values(&|_, value| match value {
-        Json::Bare(text) => Json::Bare(text.strip_suffix(".0").unwrap_or(text).to_owned()),
+        Json::Bare(text) => Json::Bare(as_integer(text).unwrap_or_else(|| text.clone())),
+        other => other.clone(),
+    });
+    let with_capitals = json.with_values(&|_, value| match value {
+        Json::Text(text) if is_small_digest(text.as_bytes()) => {
+            Json::Text(text.to_ascii_uppercase())
+        }
         other => other.clone(),
     });
     let trimmed = json.with_values(&|_, value| match value {
@@ -171,7 +294,9 @@ fn other_types(json: &Json) -> Vec<Json> {
         without_null,
         whole,
         trimmed,
+        with_capitals,
     ];
+    let candidates = candidates.into_iter().chain(renamed_json(json));
     let mut others: Vec<Json> = Vec::new();
     for candidate in candidates {
         if candidate != *json && !others.contains(&candidate) {
@@ -179,6 +304,18 @@ fn other_types(json: &Json) -> Vec<Json> {
         }
     }
     others
+}
+
+/// Documents whose names were changed.
+fn renamed_json(json: &Json) -> impl Iterator<Item = Json> + '_ {
+    names::changes().map(|change| json.with_names(&change))
+}
+
+/// The integer that a number of floating point stands for: `7.0`, `1.23e+08`.
+fn as_integer(text: &str) -> Option<String> {
+    let number: f64 = text.parse().ok()?;
+    let is_exact = number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0;
+    (is_exact && text.contains(['.', 'e', 'E'])).then(|| format!("{number:.0}"))
 }
 
 /// Documents all of whose texts were converted.
@@ -201,10 +338,19 @@ fn other_charsets(json: &Json) -> Vec<Json> {
 }
 
 /// A form that was written again.
-fn forms_of_form(text: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> {
+fn forms_of_form(
+    text: &[u8],
+    plain: &[Pair],
+    step: Step,
+    visitor: &mut dyn Visitor,
+) -> ControlFlow<()> {
     let cause = Cause::BodyReserialized;
-    let plain = pairs(text);
-    known_styles(&plain, cause, visitor)?;
+    if step == Step::EveryOrder {
+        let parts = text.split(|byte| *byte == b'&').map(<[u8]>::to_vec);
+        visitor.orders(cause, &form_pieces(parts.collect()))?;
+        return every_order(plain, cause, visitor);
+    }
+    known_styles(plain, cause, visitor)?;
     // Parts that changed places as they are.
     let parts: Vec<Pair> = text
         .split(|byte| *byte == b'&')
@@ -220,8 +366,8 @@ fn forms_of_form(text: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> {
     for (cause, pairs) in readings(text) {
         known_styles(&pairs, cause.unwrap_or(Cause::BodyReserialized), visitor)?;
     }
-    let styles = Style::distinct(&plain, MAX_STYLES);
-    canonical(&plain, &mut |pairs| {
+    let styles = Style::distinct(plain, MAX_STYLES);
+    canonical(plain, &mut |pairs| {
         let mut styles = styles.iter();
         styles.try_for_each(|style| visitor.body(cause, &style.write(pairs)))
     })?;
@@ -237,15 +383,72 @@ fn forms_of_form(text: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> {
     known_styles(&filled, cause, visitor)?;
     let without = with_values(|value| value.filter(|value| !value.is_empty()));
     known_styles(&without, cause, visitor)?;
-    let parts = text.split(|byte| *byte == b'&').map(<[u8]>::to_vec);
-    visitor.orders(cause, &form_pieces(parts.collect()))?;
-    every_order(&plain, cause, visitor)?;
+    with_dropped(plain, visitor)?;
+    // Another separator.
+    if !text.contains(&b'&') {
+        let lines = text.trim_ascii();
+        for separator in [b";".as_slice(), b"; ", b"\r\n", b"\n"] {
+            let parts = split(lines, separator);
+            if parts.len() > 1 {
+                let joined = parts.join(b"&".as_slice());
+                visitor.body(cause, &joined)?;
+                known_styles(&pairs(&joined), cause, visitor)?;
+            }
+        }
+    }
     if text.len() > MAX_VARIED_LEN {
         return ControlFlow::Continue(());
     }
-    Style::all(&plain, &mut |style| {
-        visitor.body(cause, &style.write(&plain))
-    })
+    Style::all(plain, &mut |style| visitor.body(cause, &style.write(plain)))
+}
+
+/// A form with the empty values that a parser dropped. The service renders the variables of a picture as
+/// such, if the object is none.
+fn with_dropped(pairs: &[Pair], visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    if pairs.len() > MAX_WITH_DROPPED {
+        return ControlFlow::Continue(());
+    }
+    let styles = Style::distinct(pairs, MAX_PERMUTED_STYLES);
+    for names in EMPTY_WITHOUT_A_PICTURE {
+        let dropped: Vec<Pair> = names
+            .iter()
+            .map(|name| Pair {
+                name: name.as_bytes().to_vec(),
+                value: Some(Vec::new()),
+            })
+            .collect();
+        for at in (0..=pairs.len()).rev() {
+            let all = [&pairs[..at], &dropped, &pairs[at..]].concat();
+            styles
+                .iter()
+                .try_for_each(|style| visitor.body(Cause::BodyReserialized, &style.write(&all)))?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// Longer forms are not completed.
+const MAX_WITH_DROPPED: usize = 16;
+
+/// Names that stand together in the templates of the service's documentation and samples.
+const EMPTY_WITHOUT_A_PICTURE: [&[&str]; 6] = [
+    &["imageInfo.height", "imageInfo.width", "imageInfo.format"],
+    &["imageInfo.height", "imageInfo.width"],
+    &["height", "width"],
+    &["height", "width", "format"],
+    &["imageInfo.width", "imageInfo.height"],
+    &["width", "height"],
+];
+
+fn split<'a>(text: &'a [u8], separator: &[u8]) -> Vec<&'a [u8]> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(at) = position(rest, separator) {
+        parts.push(&rest[..at]);
+        rest = &rest[at + separator.len()..];
+    }
+    parts.push(rest);
+    parts
 }
 
 fn form_pieces(parts: Vec<Vec<u8>>) -> Pieces {
@@ -292,19 +495,21 @@ const MAX_STYLES: usize = 6;
 const MAX_PERMUTED_STYLES: usize = 3;
 
 /// A form in every style and order.
-fn forms(pairs: &[Pair], cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
+fn forms(pairs: &[Pair], cause: Cause, step: Step, visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    if step == Step::EveryOrder {
+        return every_order(pairs, cause, visitor);
+    }
     known_styles(pairs, cause, visitor)?;
     let styles = Style::distinct(pairs, MAX_STYLES);
     canonical(pairs, &mut |pairs| {
         let mut styles = styles.iter();
         styles.try_for_each(|style| visitor.body(cause, &style.write(pairs)))
     })?;
-    every_order(pairs, cause, visitor)?;
     Style::all(pairs, &mut |style| visitor.body(cause, &style.write(pairs)))
 }
 
 /// A form whose pairs became the members of an object.
-fn forms_of_json(json: &Json, visitor: &mut dyn Visitor) -> ControlFlow<()> {
+fn forms_of_json(json: &Json, step: Step, visitor: &mut dyn Visitor) -> ControlFlow<()> {
     let Json::Object(members) = json else {
         return ControlFlow::Continue(());
     };
@@ -313,7 +518,12 @@ fn forms_of_json(json: &Json, visitor: &mut dyn Visitor) -> ControlFlow<()> {
         for (name, value) in members {
             flatten(name, value, separator, &mut pairs);
         }
-        forms(&pairs, Cause::BodyConverted, visitor)?;
+        forms(&pairs, Cause::BodyConverted, step, visitor)?;
+        if step == Step::Likely {
+            renamed(&pairs)
+                .iter()
+                .try_for_each(|pairs| known_styles(pairs, Cause::BodyConverted, visitor))?;
+        }
         let is_flat = members
             .iter()
             .all(|(_, value)| matches!(value, Json::Text(_) | Json::Bare(_)));
@@ -360,26 +570,46 @@ fn is_system_number(name: &str) -> bool {
 
 /// An object whose members became the pairs of a form. A form does not say which values had quotes, nor
 /// which names stood for an object.
-fn json_of_form(pairs: &[Pair], visitor: &mut dyn Visitor) -> ControlFlow<()> {
+fn json_of_form(pairs: &[Pair], step: Step, visitor: &mut dyn Visitor) -> ControlFlow<()> {
     let Some(flat) = object_of(pairs, false) else {
         return ControlFlow::Continue(());
     };
     let nested = object_of(pairs, true).filter(|nested| *nested != flat);
-    for object in [Some(flat), nested].into_iter().flatten() {
+    let parsed = with_parsed_texts(&flat).filter(|parsed| *parsed != flat);
+    for object in [Some(flat), nested, parsed].into_iter().flatten() {
         let mut documents = other_types(&object);
-        documents.push(object);
+        documents.insert(0, object);
         let cause = Cause::BodyConverted;
+        if step == Step::EveryOrder {
+            documents
+                .iter()
+                .take(MAX_PERMUTED_OTHERS)
+                .try_for_each(|json| orders(json, &Layout::COMMON[..2], cause, visitor))?;
+            continue;
+        }
         for json in &documents {
             layouts(json, cause, visitor)?;
         }
         for json in &documents {
-            likely_orders(json, cause, visitor)?;
-        }
-        for json in &documents {
-            orders(json, &Layout::COMMON[..2], cause, visitor)?;
+            likely_orders(json, &Layout::COMMON[..2], cause, visitor)?;
         }
     }
     ControlFlow::Continue(())
+}
+
+/// The object in which the texts that are documents were parts of it.
+fn with_parsed_texts(flat: &Json) -> Option<Json> {
+    let Json::Object(members) = flat else {
+        return None;
+    };
+    let members = members.iter().map(|(name, value)| match value {
+        Json::Text(text) if text.starts_with(['{', '[']) => {
+            let parsed = Json::parse(text).unwrap_or_else(|| value.clone());
+            (name.clone(), parsed)
+        }
+        other => (name.clone(), other.clone()),
+    });
+    Some(Json::Object(members.collect()))
 }
 
 /// Every value is a text, but for the words that are none in any serializer.
@@ -471,7 +701,8 @@ mod tests {
             signed: signed.as_bytes(),
             found: None,
         };
-        let _ = rewritten(received.as_bytes(), &mut looking);
+        let _ = rewritten(received.as_bytes(), &mut looking).is_continue()
+            && reordered(received.as_bytes(), &mut looking).is_continue();
         looking.found
     }
 

@@ -15,27 +15,34 @@ use md5::{Digest, Md5};
 use percent_encoding::percent_decode;
 
 use super::{
-    CapturedRequest, Cause, Message, bodies,
+    CapturedRequest, Cause, Message,
+    added::without_added,
+    bodies,
     bodies::Visitor,
-    compare::{Causes, Target, first_two, name_changes},
+    compare::{Causes, Target, first_two, name_body_changes, name_changes},
     named,
     order::Pieces,
     paths, queries,
-    rewritten::rewritten,
+    rewritten::{likely, reordered, rewritten},
     wrapped,
 };
 
 /// What a candidate costs beside its bytes, in bytes.
-const OVERHEAD: usize = 64;
+const OVERHEAD: usize = 96;
 
 /// What a hash costs that goes on from another one.
-const STEP: usize = 96;
+const STEP: usize = 192;
 
 /// The targets and bodies that take part in pairs: the likelier ones.
 const PAIRED_TARGETS: usize = 80;
 const PAIRED_QUERIES: usize = 16;
 const PAIRED_PATHS: usize = 16;
+
+/// A query of so few parameters takes part in pairs in this many orders.
+const REORDERED_IN_PAIRS: usize = 3;
+const REORDERED_QUERIES: usize = 5;
 const PAIRED_BODIES: usize = 32;
+const PAIRED_WORDS: usize = 60;
 
 /// The memory of the bodies that take part in pairs.
 const PAIRED_BYTES: usize = 1024 * 1024;
@@ -169,7 +176,8 @@ impl<'a> Search<'a> {
         let mut with_query = |path: &str| self.check_each(path, query, bodies);
         paths::spelled(path, &mut with_query)?;
         paths::shortened(path, &mut with_query)?;
-        paths::prefixed(request, path, &mut with_query)?;
+        paths::prefixed(request, path, usize::MAX, &mut with_query)?;
+        paths::versioned(path, &mut with_query)?;
         self.tried
             .push("order, escapes and parameters of the query");
         queries::changed(query, &mut |query| self.check_each(path, query, bodies))?;
@@ -193,7 +201,7 @@ impl<'a> Search<'a> {
         for other in &others {
             let mut with_query = |path: &str| self.check_each(path, query, bodies);
             paths::spelled(other, &mut with_query)?;
-            paths::prefixed(request, other, &mut with_query)?;
+            paths::prefixed(request, other, PAIRED_WORDS, &mut with_query)?;
         }
         self.tried
             .push("pairs of a changed path and a changed query");
@@ -208,6 +216,12 @@ impl<'a> Search<'a> {
         let _ = queries::changed(query, &mut |query| {
             add(&mut queries, query.map(ToOwned::to_owned), PAIRED_QUERIES)
         });
+        if let Some(query) = query.filter(|query| query.split('&').count() <= REORDERED_IN_PAIRS) {
+            let most = queries.len() + REORDERED_QUERIES;
+            let _ = queries::reordered(query, &mut |query| {
+                add(&mut queries, query.map(ToOwned::to_owned), most)
+            });
+        }
         let mut with_queries = |path: &str| {
             queries
                 .iter()
@@ -215,7 +229,7 @@ impl<'a> Search<'a> {
         };
         paths::spelled(path, &mut with_queries)?;
         paths::shortened(path, &mut with_queries)?;
-        paths::prefixed(request, path, &mut with_queries)
+        paths::prefixed(request, path, PAIRED_WORDS, &mut with_queries)
     }
 
     /// Longer prefixes, and others in the place of the first segments.
@@ -225,12 +239,18 @@ impl<'a> Search<'a> {
             .push("two words in front of the path, and other first segments");
         paths::guessed(self.request, &received.path, &mut |path| {
             self.check_each(path, received.query.as_deref(), bodies)
+        })?;
+        self.tried.push("capitals of the path");
+        paths::capitals(&received.path, &mut |path| {
+            self.check_each(path, received.query.as_deref(), bodies)
         })
     }
 
     /// Every change of the body, with the target as it arrived.
     fn bodies(&mut self) -> ControlFlow<()> {
-        let (request, body) = (self.request, self.received.body.as_ref());
+        let (request, received) = (self.request, self.received);
+        let (path, query) = (received.path.as_str(), received.query.as_deref());
+        let body = received.body.as_ref();
         self.tried
             .push("line ends, byte order mark, length and charset of the body");
         bodies::changed(request, body, &mut self.at_target())?;
@@ -239,6 +259,14 @@ impl<'a> Search<'a> {
         self.tried
             .push("forms and JSON that were parsed and written again");
         rewritten(body, &mut self.at_target())?;
+        self.tried
+            .push("parameters and members that were added to the body");
+        without_added(body, &mut |causes, body| {
+            self.check(path, query, body, causes)
+        })?;
+        self.tried
+            .push("every order of parameters and members of the body");
+        reordered(body, &mut self.at_target())?;
         self.tried.push("a compressed body that was decompressed");
         wrapped::compressed(body, &mut self.at_target())
     }
@@ -265,16 +293,19 @@ impl<'a> Search<'a> {
                 Some(rest) if changed.len() < PAIRED_BODIES => left = rest,
                 _ => return ControlFlow::Break(()),
             }
-            changed.push(Changed {
-                causes: [Some(cause), None],
-                body: body.to_vec(),
-            });
+            if changed.iter().all(|known: &Changed| known.body != body) {
+                changed.push(Changed {
+                    causes: [Some(cause), None],
+                    body: body.to_vec(),
+                });
+            }
             ControlFlow::Continue(())
         };
         let body = received.body.as_ref();
-        let _ = bodies::changed(request, body, &mut collect).is_continue()
+        // Some of each kind.
+        let _ = likely(body, &mut collect).is_continue()
             && wrapped::unwrapped(body, &mut collect).is_continue()
-            && rewritten(body, &mut collect).is_continue();
+            && bodies::changed(request, body, &mut collect).is_continue();
         let mut aims: Vec<Aim> = Vec::new();
         let mut aim = |path: &str, query: Option<&str>| {
             aims.push(Aim {
@@ -299,7 +330,7 @@ impl<'a> Search<'a> {
         }
         let mut with_query = |path: &str| self.check_each(path, query, &changed);
         paths::shortened(path, &mut with_query)?;
-        paths::prefixed(request, path, &mut with_query)
+        paths::prefixed(request, path, usize::MAX, &mut with_query)
     }
 
     /// Two changes of the body.
@@ -328,21 +359,16 @@ impl<'a> Search<'a> {
         };
         let _ = bodies::changed(request, body, &mut by_md5).is_continue()
             && wrapped::unwrapped(body, &mut by_md5).is_continue()
+            && by_md5.lengths().is_continue()
             && rewritten(body, &mut by_md5).is_continue()
+            && without_added(body, &mut |causes, body| by_md5.check(causes, body)).is_continue()
+            && reordered(body, &mut by_md5).is_continue()
             && wrapped::compressed(body, &mut by_md5).is_continue()
             && twice(request, body, &mut |causes, body| {
                 by_md5.check(causes, body)
             })
             .is_continue();
-        let mut found = by_md5.found;
-        if found.is_none() {
-            let hit = lengths(self, &[], sent);
-            found = hit.map(|(cause, body)| Changed {
-                causes: [Some(cause), None],
-                body,
-            });
-        }
-        found
+        by_md5.found
     }
 
     /// Bytes that were appended, put in front or cut off, with the target as it arrived.
@@ -433,6 +459,7 @@ impl<'a> Search<'a> {
             query: self.received.query.as_deref(),
         };
         let causes = name_changes(Target { path, query }, received);
+        let body_causes = name_body_changes(body_causes, body, &self.received.body);
         self.hit = Some(Hit {
             message: Message::new(path, query, body.to_vec()),
             causes: first_two(causes.into_iter().chain(body_causes.into_iter().flatten())),
@@ -488,13 +515,25 @@ struct ByMd5<'s, 'a> {
 }
 
 impl ByMd5<'_, '_> {
+    fn lengths(&mut self) -> ControlFlow<()> {
+        let found = lengths(self.search, &[], self.sent);
+        self.found = found.map(|(cause, body)| Changed {
+            causes: [Some(cause), None],
+            body,
+        });
+        match self.found {
+            Some(_) => ControlFlow::Break(()),
+            None => self.search.unless_exhausted(),
+        }
+    }
+
     fn check(&mut self, causes: Causes, body: &[u8]) -> ControlFlow<()> {
         self.search.spend(body.len() + OVERHEAD)?;
         if self.sent != Md5::digest(body).as_slice() {
             return ControlFlow::Continue(());
         }
         self.found = Some(Changed {
-            causes,
+            causes: name_body_changes(causes, body, &self.search.received.body),
             body: body.to_vec(),
         });
         ControlFlow::Break(())
@@ -599,6 +638,9 @@ fn twice(
             false => visit([Some(*first), Some(second)], body),
         };
         bodies::changed(request, once, &mut second)?;
+        if matches!(first, Cause::BodyConverted | Cause::ContentDecoded) {
+            wrapped::unwrapped(once, &mut second)?;
+        }
     }
     for (first, once) in &firsts {
         // White space around a document is nothing to its parser.

@@ -156,10 +156,18 @@ pub(super) const WORDS: &[&str] = &[
     "cgi-bin",
     "index",
     "home",
+    "zh-CN",
+    "zh-cn",
+    "zh_CN",
+    "en-US",
+    "en-us",
 ];
 
 /// Those that stand in front of another one: `/api/v1`, `/prod/oss`.
 pub(super) const OUTER_WORDS: usize = 30;
+
+/// Those that often stand in pairs.
+pub(super) const LIKELIEST_WORDS: usize = 13;
 
 #[cfg(test)]
 mod tests {

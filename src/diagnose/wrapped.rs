@@ -4,9 +4,12 @@
 //! 2. Compressed with gzip or zlib by something in front. The other way round, the usual parameters of
 //!    one compressor are tried; compressors differ, so that this is seldom enough.
 //! 3. One text of a document, or one value of a form: an event whose member is the body, a JSON document
-//!    that was taken for the name of a form's variable.
+//!    that was taken for the name of a form's variable. And an object or a list inside a document.
+//! 4. Hexadecimal digits, a list of bytes, the literal of a byte string, and the chunks of HTTP/1.1.
 
 use std::{
+    borrow::Cow,
+    collections::BTreeMap,
     io::{Read, Write},
     ops::ControlFlow,
 };
@@ -21,7 +24,12 @@ use flate2::{
     write::{GzEncoder, ZlibEncoder},
 };
 
-use super::{Cause, bodies::Visitor, capture::MAX_BODY_LEN, encoding::pairs, json_text::Json};
+use serde_json::value::RawValue;
+
+use super::{
+    Cause, bodies::Visitor, capture::MAX_BODY_LEN, encoding::pairs, header_repair::hexadecimal,
+    json_text::Json,
+};
 
 /// Longer bodies are not taken apart.
 const MAX_PARSED_LEN: usize = 64 * 1024;
@@ -45,6 +53,32 @@ pub(super) fn unwrapped(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<(
     if body.len() > MAX_PARSED_LEN {
         return ControlFlow::Continue(());
     }
+    let others = [
+        literal(body),
+        in_quotes(body),
+        in_digits(body),
+        chunked(body),
+    ];
+    others
+        .iter()
+        .flatten()
+        .try_for_each(|inside| visit(inside))?;
+    if let Ok(text) = std::str::from_utf8(body) {
+        let mut places = Vec::new();
+        nested(text, MAX_DEPTH, &mut places);
+        for place in places.into_iter().chain([text]) {
+            if place.len() < text.len() {
+                visit(place.as_bytes())?;
+            }
+            // A list of the bytes, as a buffer of Node becomes one.
+            if let Ok(bytes) = serde_json::from_str::<Vec<u8>>(place) {
+                visit(&bytes)?;
+            }
+        }
+        if let Some((_, data)) = text.split_once(";base64,") {
+            base64(data.as_bytes(), &mut visit)?;
+        }
+    }
     if let Some(json) = std::str::from_utf8(body).ok().and_then(Json::parse) {
         for text in json.texts().into_iter().take(MAX_TEXTS) {
             if text.len() >= MIN_LEN {
@@ -63,6 +97,89 @@ pub(super) fn unwrapped(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<(
         }
     }
     ControlFlow::Continue(())
+}
+
+/// The objects and lists inside a document, as they are written there.
+fn nested<'a>(text: &'a str, depth: usize, places: &mut Vec<&'a str>) {
+    let text = text.trim_ascii();
+    let inside: Vec<&RawValue> = match text.as_bytes().first() {
+        Some(b'[') => serde_json::from_str(text).unwrap_or_default(),
+        Some(b'{') => {
+            let members: BTreeMap<Cow<'_, str>, &RawValue> =
+                serde_json::from_str(text).unwrap_or_default();
+            members.into_values().collect()
+        }
+        _ => return,
+    };
+    for value in inside {
+        let value = value.get();
+        if depth > 0 && places.len() < MAX_TEXTS && value.starts_with(['{', '[']) {
+            places.push(value);
+            nested(value, depth - 1, places);
+        }
+    }
+}
+
+/// Each level is read once more.
+const MAX_DEPTH: usize = 4;
+
+/// What Python writes for the bytes of a body: `b'..'`.
+fn literal(body: &[u8]) -> Option<Vec<u8>> {
+    let quoted = body.trim_ascii().strip_prefix(b"b")?;
+    let (quote @ (b'\'' | b'"'), rest) = quoted.split_first()? else {
+        return None;
+    };
+    let mut rest = rest.strip_suffix(&[*quote])?;
+    let mut plain = Vec::with_capacity(rest.len());
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        if *byte != b'\\' {
+            plain.push(*byte);
+            continue;
+        }
+        let (escape, after) = rest.split_first()?;
+        rest = after;
+        plain.push(match escape {
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'x' => {
+                let (digits, after) = rest.split_at_checked(2)?;
+                rest = after;
+                u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?
+            }
+            other => *other,
+        });
+    }
+    Some(plain)
+}
+
+/// A body in the quotes of a shell.
+fn in_quotes(body: &[u8]) -> Option<Vec<u8>> {
+    let inside = body.strip_prefix(b"'")?.strip_suffix(b"'")?;
+    Some(inside.to_vec())
+}
+
+/// The bytes of a body of hexadecimal digits.
+fn in_digits(body: &[u8]) -> Option<Vec<u8>> {
+    hexadecimal(std::str::from_utf8(body).ok()?.trim())
+}
+
+/// The body in chunks that were not put together.
+fn chunked(mut body: &[u8]) -> Option<Vec<u8>> {
+    let mut whole = Vec::new();
+    loop {
+        let end = body.windows(2).position(|pair| pair == b"\r\n")?;
+        let size = std::str::from_utf8(&body[..end]).ok()?;
+        let size = usize::from_str_radix(size.split(';').next()?.trim(), 16).ok()?;
+        body = &body[end + 2..];
+        if size == 0 {
+            return (!whole.is_empty()).then_some(whole);
+        }
+        let (chunk, rest) = body.split_at_checked(size)?;
+        whole.extend(chunk);
+        body = rest.strip_prefix(b"\r\n")?;
+    }
 }
 
 /// What the body would be if a plain one had been compressed before it was signed.
@@ -172,7 +289,30 @@ mod tests {
         let string = serde_json::to_string(text).unwrap();
         let form = format!("payload={}", text.replace('"', "%22"));
         let name = format!("{}=", text.replace('"', "%22"));
-        for received in [base64, event, plain_event, string, form, name] {
+        let digits: String = signed.iter().map(|byte| format!("{byte:02x}")).collect();
+        let data = format!("data:application/json;base64,{base64}");
+        let member = format!("{{\"code\": 0, \"data\": [{text}]}}");
+        let bytes = format!("b'{}'", text.replace('\\', "\\\\"));
+        let chunks = format!(
+            "5\r\n{}\r\n{:X}\r\n{}\r\n0\r\n\r\n",
+            &text[..5],
+            text.len() - 5,
+            &text[5..]
+        );
+        for received in [
+            format!("'{text}'"),
+            base64,
+            event,
+            plain_event,
+            string,
+            form,
+            name,
+            digits,
+            data,
+            member,
+            bytes,
+            chunks,
+        ] {
             let cause = holds(received.as_bytes(), signed);
             assert_eq!(cause, Some(Cause::BodyConverted), "{received}");
         }

@@ -45,7 +45,7 @@ fn assert_changed(sent: (&str, &str), received: (&str, &[u8]), cause: Cause) {
                 headers.remove(*name);
             }
         });
-        let context = format!("{sent:?} {received:?} {drops:?} {diagnosis:?}");
+        let context = &format!("{sent:?} {received:?} {drops:?} {diagnosis:?}");
         assert_eq!(diagnosis.verdict(), Verdict::Changed, "{context}");
         assert_eq!(diagnosis.cause(), Some(cause), "{context}");
         assert_eq!(diagnosis.also(), None, "{context}");
@@ -99,6 +99,33 @@ fn changes_of_the_target_are_named() {
         ("/cb?a=1&", "/cb?a=1", QueryReencoded),
         ("/cb?u=x%3Fa%3D1%26b%3D2", "/cb?u=x?a=1&b=2", QueryReencoded),
         ("/cb?u=a%2520b", "/cb?u=a%20b", QueryReencoded),
+        ("/cb?u=a%2Fb&x=1", "/cb?u=a%25252Fb&x=1", QueryReencoded),
+        ("/cb?a=1", "/cb??a=1", QueryReencoded),
+        ("/cb?a=1?b=2", "/cb?a=1&b=2", QueryReencoded),
+        ("/cb?a=1&b=2&a=3", "/cb?a=1,3&b=2", QueryReencoded),
+        ("/cb?a=1&a=3&b=2", "/cb?a=1%2C3&b=2", QueryReencoded),
+        ("/cb?a[]=1&a[]=2", "/cb?a=1&a=2", QueryReencoded),
+        (
+            "/cb?a.b=1&c[]=2&c[]=3",
+            "/cb?a_b=1&c%5B0%5D=2&c%5B1%5D=3",
+            QueryReencoded,
+        ),
+        (
+            "/cb?a[]=1&a[]=2",
+            "/cb?a%5B%5D%5B0%5D=1&a%5B%5D%5B1%5D=2",
+            QueryReencoded,
+        ),
+        ("/a/./cb", "/a/cb", PathRewritten),
+        ("/a/cb/.", "/a/cb/", PathRewritten),
+        ("/cb", "/cb;jsessionid=0A1B", PathRewritten),
+        ("/Oss/UploadCallback", "/oss/uploadcallback", PathRewritten),
+        ("/api/ossCallback", "/api/osscallback", PathRewritten),
+        ("/oss/cb.php?id=1", "/oss/cb?id=1", PathRewritten),
+        ("/oss/index.php", "/oss/", PathRewritten),
+        ("/cb?id=1", "/cb&id=1", PathRewritten),
+        ("/cb?id=1", "/cb;id=1", PathRewritten),
+        ("/zh-CN/cb", "/cb", PathPrefixRemoved),
+        ("/a//b%2541", "/a/b%2541", SlashesMerged),
     ];
     for (sent, received, cause) in rows {
         for body in [FORM, JSON, ""] {
@@ -161,6 +188,90 @@ fn changes_of_the_body_are_named() {
             "bucket=photos&object=a%2F%C3%A9.jpg&size=7&mime=image%2Fjpeg".as_bytes(),
             BodyConverted,
         ),
+        // Signs of HTML, and numbers of floating point.
+        (
+            r#"{"object":"a\u0026b\u003d1"}"#,
+            br#"{"object":"a&b=1"}"#,
+            BodyReserialized,
+        ),
+        (
+            r#"{"object":"a","size":123456789}"#,
+            br#"{"object":"a","size":1.23456789e+08}"#,
+            BodyReserialized,
+        ),
+        // PHP has no dots in names; Python drops what is empty.
+        (
+            "object=a&imageInfo.height=278&my_uid=4",
+            b"object=a&imageInfo_height=278&my_uid=4",
+            BodyReserialized,
+        ),
+        (
+            "object=a&imageInfo.height=278&my_uid=4",
+            br#"{"object":"a","imageInfo_height":"278","my_uid":"4"}"#,
+            BodyConverted,
+        ),
+        (
+            "object=a%2Fb&size=7&imageInfo.height=&imageInfo.width=&imageInfo.format=",
+            b"object=a%2Fb&size=7",
+            BodyReserialized,
+        ),
+        (
+            r#"{"object":"a","mimeType":"b"}"#,
+            br#"{"object":"a","mime_type":"b"}"#,
+            BodyReserialized,
+        ),
+        (FORM, &FORM.replace('&', ";").into_bytes(), BodyReserialized),
+        (
+            FORM,
+            &FORM.replace('&', "\r\n").into_bytes(),
+            BodyReserialized,
+        ),
+        // Inside of something, or printed.
+        (
+            JSON,
+            &format!("{{\"code\":0,\"data\":{JSON}}}").into_bytes(),
+            BodyConverted,
+        ),
+        (JSON, &format!("[{JSON}]").into_bytes(), BodyConverted),
+        (FORM, &format!("b'{FORM}'").into_bytes(), BodyConverted),
+        (
+            JSON,
+            "{'bucket': 'photos', 'object': 'a/é.jpg', 'size': 7, 'mime': 'image/jpeg'}".as_bytes(),
+            BodyConverted,
+        ),
+        (
+            FORM,
+            b"{bucket=photos, object=a/b c.jpg, size=7, mime=image/jpeg, x=1:2}",
+            BodyConverted,
+        ),
+        (
+            r#"{"object":"a","info":{"w":1}}"#,
+            b"object=a&info=%7B%22w%22%3A1%7D",
+            BodyConverted,
+        ),
+        (
+            "a=1",
+            br#"{"type":"Buffer","data":[97,61,49]}"#,
+            BodyConverted,
+        ),
+        (
+            FORM,
+            &BASE64_STANDARD
+                .encode(BASE64_STANDARD.encode(FORM))
+                .into_bytes(),
+            BodyConverted,
+        ),
+        // Something was added.
+        (
+            FORM,
+            &format!("_csrf_token=0123456789abcdef0123456789abcdef&{FORM}").into_bytes(),
+            BodyAppended,
+        ),
+        (
+            FORM,
+            &FORM.replace("&size", "&user=8&size").into_bytes(),
+            BodyAppended,
+        ),
     ];
     for (sent, received, cause) in rows {
         assert_changed(("/cb?a=1", sent), ("/cb?a=1", received), *cause);
@@ -191,12 +302,55 @@ fn a_body_that_did_not_arrive_is_told_by_its_length() {
 }
 
 #[test]
+fn a_fault_within_a_document_is_no_cut() {
+    let sent = r#"{"object":"a","size":7,"info":{"width":600}}"#;
+    for (received, cause) in [
+        (r#"{"object":"a","size":7,"info":{"wid:600}}"#, None),
+        (
+            r#"{"object":"a","size":7,"info":{"wi"#,
+            Some(Cause::BodyTruncated),
+        ),
+    ] {
+        let diagnosis = arrived(("/cb", sent), ("/cb", received.as_bytes()), |headers| {
+            headers.insert("content-length", received.len().into());
+        });
+        assert_eq!(diagnosis.cause(), cause, "{received}");
+    }
+}
+
+/// A framework wrote the result of a parser that had got no body.
+#[test]
+fn a_body_that_says_that_there_is_none_did_not_arrive() {
+    for nothing in ["{}", "null", "[]", "undefined", "[object Object]"] {
+        for lost in ["content-md5", "content-length"] {
+            let diagnosis = arrived(("/cb", FORM), ("/cb", nothing.as_bytes()), |headers| {
+                headers.remove(lost);
+            });
+            assert_eq!(diagnosis.verdict(), Verdict::Changed, "{nothing} {lost}");
+            assert_eq!(
+                diagnosis.cause(),
+                Some(Cause::BodyEmpty),
+                "{nothing} {lost}"
+            );
+        }
+        // Nothing says that anything else was sent.
+        let unknown = arrived(("/cb", FORM), ("/cb", nothing.as_bytes()), |headers| {
+            headers.remove("content-md5");
+            headers.remove("content-length");
+        });
+        assert_eq!(unknown.verdict(), Verdict::ChangedUnknown, "{nothing}");
+    }
+}
+
+#[test]
 fn headers_of_proxies_name_the_target() {
     let rows = [
         ("x-original-uri", "/far/away/cb?a=1"),
         ("x-forwarded-uri", "/far/away/cb?a=1"),
         ("x-rewrite-url", "/far/away/cb?a=1"),
         ("x-forwarded-prefix", "/far/away"),
+        // One proxy behind the other, and a router behind a proxy.
+        ("x-forwarded-prefix", "/far, /away"),
     ];
     for (name, value) in rows {
         let diagnosis = arrived(
@@ -212,6 +366,15 @@ fn headers_of_proxies_name_the_target() {
             r#"OssCallbackLayer::builder().path_prefix("/far/away")"#,
         );
     }
+    let routed = arrived(
+        ("/tenant-7/api/cb", FORM),
+        ("/cb", FORM.as_bytes()),
+        |headers| {
+            let prefix = HeaderValue::from_static("/tenant-7");
+            headers.insert("x-forwarded-prefix", prefix);
+        },
+    );
+    assert_eq!(routed.cause(), Some(Cause::PathPrefixRemoved));
     let lost = arrived(
         ("/cb?secret=1", FORM),
         ("/cb", FORM.as_bytes()),
@@ -250,7 +413,83 @@ fn two_changes_are_found_together() {
             Cause::BodyReserialized,
         ),
     ];
-    for (sent, sent_body, received, received_body, cause, also) in rows {
+    let object = r#"{"object":"a/b.jpg","size":7}"#;
+    let more = [
+        // A mark and a line end are no new spelling of the document.
+        (
+            "/cb",
+            object,
+            "/cb",
+            "\u{feff}{\"object\":\"a/b.jpg\",\"size\":7}\r\n",
+            Cause::BodyBom,
+            Cause::BodyNewline,
+        ),
+        (
+            "/cb",
+            object,
+            "/cb",
+            "{\"object\": \"a/b.jpg\", \"size\": 7, \"ts\": 1}",
+            Cause::BodyReserialized,
+            Cause::BodyAppended,
+        ),
+        (
+            "/cb",
+            "object=a%2Fb&size=7",
+            "/cb",
+            "{\"id\":\"1\",\"object\":\"a/b\",\"size\":\"7\"}",
+            Cause::BodyConverted,
+            Cause::BodyAppended,
+        ),
+        (
+            "/api/cb",
+            object,
+            "/cb",
+            "{\"object\": \"a/b.jpg\", \"size\": 7}",
+            Cause::PathPrefixRemoved,
+            Cause::BodyReserialized,
+        ),
+        (
+            "/cb",
+            FORM,
+            "/internal/cb",
+            &FORM.replace("%20", "+"),
+            Cause::PathPrefixAdded,
+            Cause::BodyReserialized,
+        ),
+        (
+            "/api/cb?b=2&a=1",
+            "",
+            "/cb?a=1&b=2",
+            "",
+            Cause::PathPrefixRemoved,
+            Cause::QueryReordered,
+        ),
+        (
+            "/cb?b=2&a=1",
+            "",
+            "/cb?a=1&b=2&via=x",
+            "",
+            Cause::QueryAdded,
+            Cause::QueryReordered,
+        ),
+        (
+            "/cb?t=a%20b",
+            "",
+            "/cb?t=a+b&via=x",
+            "",
+            Cause::QueryAdded,
+            Cause::QueryReencoded,
+        ),
+        (
+            "/a//b%2541",
+            "",
+            "/a/b%41",
+            "",
+            Cause::SlashesMerged,
+            Cause::PathDecoded,
+        ),
+    ];
+    for (sent, sent_body, received, received_body, cause, also) in rows.iter().chain(&more) {
         for drop in [true, false] {
             let diagnosis = arrived(
                 (sent, sent_body),
@@ -307,6 +546,28 @@ fn credentials_that_are_no_callback_signature_are_told_apart() {
         (&signature.to_lowercase(), Cause::HeaderAltered),
         (&signature[..40], Cause::HeaderAltered),
         ("not base64 at all!", Cause::HeaderAltered),
+        (&signature[..64], Cause::HeaderAltered),
+        // 32 bytes, and no padding: a part of a longer text.
+        (&signature[..43], Cause::HeaderAltered),
+        // Two characters became blanks.
+        (
+            &format!(
+                "{} {} {}",
+                &signature[..20],
+                &signature[21..50],
+                &signature[51..]
+            ),
+            Cause::HeaderAltered,
+        ),
+        (&format!("sha256={}", "7f".repeat(32)), Cause::Hmac),
+        (&"7f".repeat(64), Cause::Hmac),
+        (
+            "JWT eyJhbGciOiJIUzI1NiJ9.eyJhIjoxfQ.c2ln",
+            Cause::OtherCredentials,
+        ),
+        ("-", Cause::AuthorizationMissing),
+        ("undefined", Cause::AuthorizationMissing),
+        ("(null)", Cause::AuthorizationMissing),
     ];
     for (authorization, cause) in foreign {
         let diagnosis = arrived(("/cb", FORM), ("/cb", FORM.as_bytes()), |headers| {

@@ -548,8 +548,8 @@ pub(crate) const NOT_TRIED_KEY: Text = text(
 /// What no search covers.
 pub(crate) const NOT_TRIED_UNKNOWN: [Text; 5] = [
     text(
-        "values that were edited, and variables that were added or removed in the body",
-        "被修改的值，以及请求体中被增删的变量",
+        "values that were edited, and variables that were removed from the body",
+        "被修改的值，以及请求体中被删除的变量",
     ),
     text(
         "path segments that neither a header nor the word list names",
@@ -566,8 +566,8 @@ pub(crate) const NOT_TRIED_UNKNOWN: [Text; 5] = [
     ),
 ];
 pub(crate) const EXHAUSTED: Text = text(
-    "the rest of the candidates: the search ended at its bound of 16 MiB hashed",
-    "其余候选：搜索在 16 MiB 的哈希上限处结束",
+    "the rest of the candidates: the search ended at its bound of 8 MiB hashed",
+    "其余候选：搜索在 8 MiB 的哈希上限处结束",
 );
 
 /// A step of the search, as the library names it.
@@ -589,6 +589,9 @@ pub(crate) fn step(lang: Lang, step: &'static str) -> &'static str {
         "line ends, byte order mark, length and charset of the body" => {
             "请求体的换行、BOM、长度与字符编码"
         }
+        "capitals of the path" => "路径中的大写字母",
+        "parameters and members that were added to the body" => "请求体中被添加的参数与成员",
+        "every order of parameters and members of the body" => "请求体参数与成员的任意顺序",
         "forms and JSON that were parsed and written again" => "解析后重新写出的表单与 JSON",
         "pairs of a changed target and a changed body" => "目标与请求体同时改动",
         other => other,

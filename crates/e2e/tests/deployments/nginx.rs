@@ -232,6 +232,48 @@ fn deployments() -> Vec<Deployment> {
             &["proxy_pass http://app/;"],
         ),
         deployment(
+            Row::new(
+                "a dot segment is resolved",
+                "/oss/./cb?id=1",
+                FORM,
+                "path-rewritten",
+            ),
+            "/",
+            &["proxy_pass http://app/;"],
+        ),
+        deployment(
+            Row::new(
+                "a script's ending is taken",
+                "/oss/cb.php?id=1",
+                FORM,
+                "path-rewritten",
+            ),
+            "/",
+            &["rewrite ^(.*)\\.php$ $1 break;", PASS],
+        ),
+        deployment(
+            Row::new(
+                "a prefix, and parameters in another order",
+                "/api/oss/cb?b=2&a=1",
+                FORM,
+                "path-prefix-removed",
+            )
+            .and("query-reordered"),
+            "/api/",
+            &["set $args a=$arg_a&b=$arg_b;", "proxy_pass http://app/;"],
+        ),
+        deployment(
+            Row::new(
+                "a parameter is added, and the others change places",
+                "/oss/cb?b=2&a=1",
+                JSON,
+                "query-added",
+            )
+            .and("query-reordered"),
+            "/",
+            &["set $args a=$arg_a&b=$arg_b&via=nginx;", PASS],
+        ),
+        deployment(
             Row::new("$uri is decoded", "/a%2541/cb?id=1", FORM, "path-decoded"),
             "/",
             &["proxy_pass http://app$uri$is_args$args;"],
@@ -321,6 +363,22 @@ fn deployments() -> Vec<Deployment> {
             Row::new("something behind the body", CB, FORM, "body-appended"),
             "/",
             &["proxy_set_body \"$request_body&via=nginx\";", PASS],
+        ),
+        deployment(
+            Row::new("something in front of the body", CB, FORM, "body-appended"),
+            "/",
+            &[
+                "proxy_set_body \"csrf_token=0123456789abcdef0123456789abcdef&$request_body\";",
+                PASS,
+            ],
+        ),
+        deployment(
+            Row::new("the body as a member", CB, JSON, "body-converted"),
+            "/",
+            &[
+                "proxy_set_body '{\"code\":0,\"data\":$request_body}';",
+                PASS,
+            ],
         ),
         Deployment {
             http: &["map $request_body $beginning { \"~^(?<b>.{30})\" $b; }"],

@@ -121,6 +121,24 @@ fn behind_haproxy() -> Vec<Deployment> {
             ),
             &["http-request normalize-uri percent-to-uppercase"],
         ),
+        normalizing(
+            Row::new(
+                "haproxy strips dots",
+                "/oss/./cb?id=1",
+                FORM,
+                "path-rewritten",
+            ),
+            &["http-request normalize-uri path-strip-dot"],
+        ),
+        haproxy(
+            Row::new(
+                "haproxy writes the path in small letters",
+                "/Oss/uploadCallback?id=1",
+                FORM,
+                "path-rewritten",
+            ),
+            &["http-request set-path %[path,lower]"],
+        ),
         haproxy(
             Row::new(
                 "haproxy deletes the header",
@@ -216,6 +234,15 @@ fn behind_apache() -> Vec<Deployment> {
                 FORM,
             ),
             &["AllowEncodedSlashes NoDecode", "ProxyPass / http://{app}/"],
+        ),
+        apache(
+            Row::new(
+                "apache merges slashes",
+                "/oss//a%2541/cb?x=1",
+                FORM,
+                "slashes-merged",
+            ),
+            &["ProxyPass / http://{app}/"],
         ),
         apache(
             Row::new("apache RequestHeader", CB, FORM, "authorization-missing"),

@@ -19,6 +19,10 @@ const LONG: &str = "bucket=photos&object=a%2Fb%20%28c%29~.jpg&etag=D8E8FCA2DC0F8
 const NESTED: &str =
     r#"{"object":"图/a b.jpg","size":7,"imageInfo":{"height":278,"width":200,"format":"png"}}"#;
 
+/// What the documentation's template becomes for an object that is no picture.
+const WITHOUT_A_PICTURE: &str =
+    "bucket=photos&object=a%2Fb.txt&size=7&imageInfo.height=&imageInfo.width=&imageInfo.format=";
+
 /// Language, program, body, cause.
 const ROWS: &[(&str, &str, &str, &str)] = &[
     (
@@ -79,6 +83,30 @@ const ROWS: &[(&str, &str, &str, &str)] = &[
         "python3",
         "import json,sys; print(json.dumps(sys.stdin.read()), end='')",
         JSON,
+        "body-converted",
+    ),
+    (
+        "python3",
+        "import json,sys; print(json.load(sys.stdin), end='')",
+        JSON,
+        "body-converted",
+    ),
+    (
+        "python3",
+        "import sys; print(sys.stdin.buffer.read(), end='')",
+        JSON,
+        "body-converted",
+    ),
+    (
+        "python3",
+        "import sys; from urllib.parse import *; print(urlencode(parse_qsl(sys.stdin.read())), end='')",
+        WITHOUT_A_PICTURE,
+        "body-reserialized",
+    ),
+    (
+        "python3",
+        "import json,sys; print(json.dumps({'code': 0, 'data': json.load(sys.stdin)}, ensure_ascii=False, separators=(',',':')), end='')",
+        NESTED,
         "body-converted",
     ),
     (
@@ -146,6 +174,18 @@ const ROWS: &[(&str, &str, &str, &str)] = &[
         "process.stdin.on('data', d => process.stdout.write(encodeURI(decodeURIComponent(d.toString()))))",
         FORM,
         "body-reserialized",
+    ),
+    (
+        "node",
+        "process.stdin.on('data', d => process.stdout.write(JSON.stringify(d)))",
+        FORM,
+        "body-converted",
+    ),
+    (
+        "node",
+        "process.stdin.on('data', d => process.stdout.write(require('util').inspect(JSON.parse(d))))",
+        NESTED,
+        "body-converted",
     ),
     (
         "perl",

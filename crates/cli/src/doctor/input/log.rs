@@ -11,9 +11,11 @@
 //!    are none. JSON is known by its beginning.
 //! 4. Escapes in quotes are undone, nginx's `\x22` among them. Bytes that a log shows so are kept.
 //! 5. The request is looked for in one line that holds both target and signature, the last such line
-//!    first; then in what follows a request line; then in the whole text. A header that occurs again is
+//!    first; then in what follows a request line; then in the whole text. A request line may lack its
+//!    version, if nothing else names a target. A header that occurs again is
 //!    the same one, logged again, if its value is the same.
-//! 6. Without a signature or a target there is no request here. At most [`MAX_NAMES`] of one excerpt
+//! 6. Without a signature or a target there is no request here; but nginx's `-` in the place of the
+//!    signature says that there was none, beside the name of a key. At most [`MAX_NAMES`] of one excerpt
 //!    are looked at.
 
 use bytes::Bytes;
@@ -57,6 +59,7 @@ fn excerpt(text: &str) -> Option<Capture> {
         ..Capture::default()
     };
     let (mut target, mut query) = (None, None);
+    let mut is_signature_absent = false;
     for (index, name) in names.iter().enumerate() {
         if name.part == Part::Body && capture.body.is_some() {
             continue;
@@ -67,6 +70,7 @@ fn excerpt(text: &str) -> Option<Capture> {
         };
         let shown = String::from_utf8_lossy(&value);
         match name.part {
+            Part::Header("authorization") if value == b"-" => is_signature_absent = true,
             _ if value == b"-" => {}
             Part::Header(header) => add_once(&mut capture, header, &value),
             Part::Method if shown.bytes().all(|byte| byte.is_ascii_uppercase()) => {
@@ -82,10 +86,14 @@ fn excerpt(text: &str) -> Option<Capture> {
             Part::Method | Part::Target | Part::RequestLine => {}
         }
     }
-    if !capture.headers.contains_key("authorization") {
+    // nginx's word for none is a finding, if something else shows a callback.
+    let is_callback = is_signature_absent && capture.headers.contains_key("x-oss-pub-key-url");
+    if !capture.headers.contains_key("authorization") && !is_callback {
         return None;
     }
-    if let Some((_, method, line_target)) = request_lines(text).next() {
+    let line = request_lines(text).next();
+    let without_version = || bare_request_line(text).filter(|_| target.is_none());
+    if let Some((_, method, line_target)) = line.or_else(without_version) {
         capture.method = method.to_owned();
         capture.target = line_target.to_owned();
         return Some(capture);
@@ -141,6 +149,17 @@ fn request_lines(text: &str) -> impl Iterator<Item = (usize, &str, &str)> {
             &before[start..],
             target,
         ))
+    })
+}
+
+/// A request line without the version, as Spring's filter and many a `log(method, url)` write it.
+fn bare_request_line(text: &str) -> Option<(usize, &str, &str)> {
+    text.match_indices("POST /").find_map(|(start, _)| {
+        let rest = &text[start + "POST ".len()..];
+        let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ']'));
+        let target = rest[..end.unwrap_or(rest.len())].trim_end_matches([',', ';', ':']);
+        let is_word = !text[..start].ends_with(|c: char| c.is_alphanumeric());
+        (is_word && target.len() <= MAX_TARGET_LEN).then_some((start, "POST", target))
     })
 }
 
@@ -208,6 +227,13 @@ impl Name {
         Some((separator, text.len() - rest.len(), closed.is_some()))
     }
 
+    /// Whether a bracket is open in the line before it: Spring's filter writes `[POST /cb, payload=..]`.
+    fn is_in_brackets(&self, text: &str) -> bool {
+        let line = text[..self.start].rfind('\n').map_or(0, |end| end + 1);
+        let before = &text[line..self.start];
+        before.matches('[').count() > before.matches(']').count()
+    }
+
     /// `None` if what stands there is not the value.
     fn value(&self, text: &str, next: usize) -> Option<Vec<u8>> {
         let (separator, start, closed) = self.separator(text)?;
@@ -235,6 +261,10 @@ impl Name {
         let mut end = line;
         if self.part == Part::Body {
             let body = rest[..end].trim_end_matches('\r');
+            let body = match body.strip_suffix(']') {
+                Some(inside) if self.is_in_brackets(text) => inside,
+                _ => body,
+            };
             let is_last = next.saturating_sub(start) >= end;
             return is_body(body, is_last).then(|| body.as_bytes().to_vec());
         }
@@ -444,6 +474,36 @@ mod tests {
             let read = read(&text).unwrap().body;
             assert_eq!(read.as_deref(), body.map(str::as_bytes), "{line}");
         }
+    }
+
+    #[test]
+    fn a_signature_that_the_log_says_was_absent_is_a_finding() {
+        let line =
+            r#""POST /cb?id=1 HTTP/1.1" 400 authorization="-" x_oss_pub_key_url="aHR0" body="a=1""#;
+        let capture = read(line).unwrap();
+        assert_eq!(capture.target, "/cb?id=1");
+        assert!(!capture.headers.contains_key("authorization"));
+        assert!(read(&line.replace("aHR0", "-")).is_none());
+    }
+
+    #[test]
+    fn a_request_line_may_lack_its_version() {
+        for text in [
+            "After request [POST /cb?id=1, client=1.2.3.4, headers=[authorization:\"s\", host:\"h\"], payload=a=1]",
+            "POST /cb?id=1\n{\n  'authorization': 's',\n  host: 'h'\n}\n",
+            "got \"POST /cb?id=1\" authorization=s",
+        ] {
+            let capture = read(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(capture.target, "/cb?id=1", "{text}");
+            assert_eq!(capture.headers["authorization"], "s", "{text}");
+            assert!(capture.body.is_none_or(|body| body == "a=1"), "{text}");
+        }
+        assert_eq!(
+            read("POST /other uri=/cb authorization=s and more of that line")
+                .unwrap()
+                .target,
+            "/cb"
+        );
     }
 
     #[test]

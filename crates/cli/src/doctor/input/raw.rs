@@ -19,7 +19,11 @@ pub(super) fn read(text: &[u8]) -> Option<Capture> {
     let mut lines = Lines(text);
     while let Some(line) = lines.next() {
         fenced |= line.starts_with(b"```");
-        let begins = std::str::from_utf8(line).ok().and_then(request_line);
+        // Behind the bytes of a packet's own headers, as tcpdump shows them, each as a dot.
+        let packet = line.windows(7).position(|window| window == b".POST /");
+        let begins = std::str::from_utf8(&line[packet.map_or(0, |dot| dot + 1)..])
+            .ok()
+            .and_then(request_line);
         let Some((method, target)) = begins else {
             continue;
         };
@@ -207,6 +211,14 @@ mod tests {
             super::read(chunked.as_bytes()).unwrap().body.unwrap(),
             "a=1"
         );
+    }
+
+    #[test]
+    fn the_bytes_of_a_packet_in_front_are_no_part_of_it() {
+        let text = b"10:00:00 IP 192.0.2.1.5 > 192.0.2.2.80: Flags [P.]\nE..;\xff@.POST /cb HTTP/1.1\r\nHost: h\r\n\r\na=1";
+        let capture = read(text).unwrap();
+        assert_eq!(capture.target, "/cb");
+        assert_eq!(capture.body.unwrap(), "a=1");
     }
 
     #[test]

@@ -1,0 +1,92 @@
+//! Names of variables as parsers and mappers of other languages change them.
+//!
+//! 1. PHP makes `_` of a dot in the name of a form's variable.
+//! 2. Mappers write `mimeType` as `mime_type`, and the other way round: every name, or those alone that
+//!    the service documents.
+
+/// The variables of the service whose names have two words.
+const DOCUMENTED: [&str; 10] = [
+    "mimeType",
+    "imageInfo",
+    "imageInfo.height",
+    "imageInfo.width",
+    "imageInfo.format",
+    "contentMd5",
+    "vpcId",
+    "clientIp",
+    "reqId",
+    "callbackBody",
+];
+
+/// The ways from a received name to the one that was signed, the likelier first.
+pub(super) fn changes() -> impl Iterator<Item = fn(&str) -> String> {
+    let all: [fn(&str) -> String; 4] = [documented, dotted, camel_case, snake_case];
+    all.into_iter()
+}
+
+/// A documented name as the service spells it, however its words are joined here.
+fn documented(name: &str) -> String {
+    let joined = |name: &str| -> String {
+        let letters = name.chars().filter(char::is_ascii_alphanumeric);
+        letters.collect::<String>().to_ascii_lowercase()
+    };
+    let wanted = joined(name);
+    let known = DOCUMENTED.iter().find(|known| joined(known) == wanted);
+    known.map_or_else(|| name.to_owned(), |known| (*known).to_owned())
+}
+
+fn dotted(name: &str) -> String {
+    name.replace('_', ".")
+}
+
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |mut name, word| {
+        let mut letters = word.chars();
+        name.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        name.push_str(letters.as_str());
+        name
+    })
+}
+
+fn snake_case(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back_to_those_that_were_signed() {
+        for (signed, received) in [
+            ("imageInfo.height", "imageInfo_height"),
+            ("imageInfo.height", "image_info_height"),
+            ("imageInfo.height", "imageInfoHeight"),
+            ("mimeType", "mime_type"),
+            ("mimeType", "MimeType"),
+            ("contentMd5", "content_md5"),
+            ("my.var", "my_var"),
+            ("my_var", "myVar"),
+            ("userId", "user_id"),
+            ("é_A", "é_A"),
+        ] {
+            let found = changes().any(|change| change(received) == signed);
+            assert!(found || signed == received, "{signed} {received}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_ones_own_beside_documented_ones_is_kept() {
+        assert_eq!(documented("my_var"), "my_var");
+        assert_eq!(documented("imageInfo_width"), "imageInfo.width");
+    }
+}
