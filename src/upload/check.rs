@@ -3,8 +3,11 @@
 //! 1. A template is filled in as OSS would, for two uploads: an image, for which every variable has a
 //!    value, and a file for which only those have one that always do.
 //! 2. Both bodies are decoded by the decoder that reads callbacks, into the handler's own type.
-//! 3. What guards look at, under the names that they look for, must be what OSS fills in there.
-//! 4. What a custom variable will hold is not known. It is tried as a number, a boolean and a word, or
+//! 3. A field that may be absent is not missed by the decoder. One that the template has under another
+//!    spelling would be absent for ever, so it is refused. Another field without a variable is not: a
+//!    type may serve several templates.
+//! 4. What guards look at, under the names that they look for, must be what OSS fills in there.
+//! 5. What a custom variable will hold is not known. It is tried as a number, a boolean and a word, or
 //!    as the sample that the caller gives.
 
 use serde::de::DeserializeOwned;
@@ -14,7 +17,7 @@ use crate::{
     Rejection, VarNames,
     guard::Variable,
     substitution::{FillOptions, Mode, UploadedObject, with_prefix},
-    vars::{BodyKind, Vars},
+    vars::{BodyKind, Vars, fields_of},
 };
 
 /// What a custom variable may hold that nobody gave a sample of.
@@ -52,8 +55,8 @@ impl BodyTemplate {
     /// ```
     ///
     /// # Errors
-    /// [`TemplateError::Decode`], which names the field; [`TemplateError::Missing`], which names the
-    /// variable.
+    /// [`TemplateError::Decode`] and [`TemplateError::NeverFilled`], which name the field;
+    /// [`TemplateError::Missing`], which names the variable.
     pub fn check<T: DeserializeOwned>(&self, names: &VarNames) -> Result<(), TemplateError> {
         self.check_with::<T>(names, &[])
     }
@@ -93,11 +96,27 @@ impl BodyTemplate {
                 })
             };
             match self.decode_both::<T>(&fill) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return self.check_spelling::<T>(),
                 Err(error) => errors.push(error),
             }
         }
         Err(deepest(errors))
+    }
+
+    fn check_spelling<T: DeserializeOwned>(&self) -> Result<(), TemplateError> {
+        let fields = fields_of::<T>();
+        let (vars, _) = self.sample();
+        let unread: Vec<&str> = vars.names().filter(|name| !fields.contains(name)).collect();
+        for field in fields.iter().filter(|field| !vars.contains(field)) {
+            let spelt = |name: &&&str| spelling(name).eq(spelling(field));
+            if let Some(name) = unread.iter().find(spelt) {
+                return Err(TemplateError::NeverFilled {
+                    field: (*field).to_owned(),
+                    name: (*name).to_owned(),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Checks that guards find these variables where they look for them: [`Var::Size`] for a ticket
@@ -191,6 +210,13 @@ impl BodyTemplate {
         }
         Ok(())
     }
+}
+
+/// A name without what people spell in more than one way: `x:user_id` and `userId`.
+fn spelling(name: &str) -> impl Iterator<Item = char> + '_ {
+    let name = name.strip_prefix("x:").unwrap_or(name);
+    let letters = name.chars().filter(|c| !matches!(c, '_' | '-' | '.'));
+    letters.map(|c| c.to_ascii_lowercase())
 }
 
 fn missing(name: &str, variable: &Var, problem: &'static str) -> TemplateError {

@@ -481,6 +481,19 @@ pub enum TemplateError {
     /// A text variable stands between quotes, and OSS writes quotes itself.
     #[error("`\"${{{0}}}\"`: OSS writes the quotes of text itself; write `${{{0}}}` without them")]
     QuotedVariable(String),
+    /// A field of the handler's type that may be absent always would be: the template has the variable
+    /// under a name that is spelt in another way.
+    #[error(
+        "the handler's field `{field}` would never have a value: the template calls it `{name}`; give \
+         both the same name, the field with `#[serde(rename = \"{name}\")]`"
+    )]
+    #[non_exhaustive]
+    NeverFilled {
+        /// The name that the type asks for.
+        field: String,
+        /// The name in the body.
+        name: String,
+    },
     /// A variable of a form stands between quotes, which would be a part of the value.
     #[error(
         "`{1}${{{0}}}{1}`: a form has no quotes, and these would be a part of the value; write \

@@ -23,6 +23,8 @@ mod callback_vars;
 mod decode;
 mod error;
 mod explain;
+#[cfg(feature = "upload")]
+mod fields;
 mod flat;
 mod form;
 mod json;
@@ -35,6 +37,8 @@ mod variables;
 
 #[cfg(feature = "diagnose")]
 pub(crate) use self::body_type::is_identity;
+#[cfg(feature = "upload")]
+pub(crate) use self::fields::fields_of;
 pub use self::{body_type::BodyType, callback_vars::CallbackVars, flat::from_text};
 pub(crate) use self::{
     body_type::{BodyKind, check_content_encoding, media_type},

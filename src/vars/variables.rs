@@ -99,6 +99,11 @@ impl Vars {
         Ok(self)
     }
 
+    #[cfg(feature = "upload")]
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.iter().map(|(name, _)| name)
+    }
+
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Value<'_>)> + Clone {
         self.entries
             .iter()

@@ -334,6 +334,55 @@ fn a_template_is_checked_against_the_handlers_type() {
 }
 
 #[test]
+fn a_field_that_would_always_be_absent_is_found_by_its_spelling() {
+    #[derive(serde::Deserialize)]
+    struct Renamed {
+        #[serde(rename = "x:album")]
+        _album: Option<String>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Snake {
+        #[serde(rename = "mime_type")]
+        _mime_type: Option<String>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Either {
+        #[serde(rename = "album", alias = "x:album")]
+        _album: Option<String>,
+        /// Of another template.
+        #[serde(rename = "colour")]
+        _colour: Option<String>,
+    }
+
+    let names = VarNames::new();
+    let album = Var::custom("album");
+    let template = BodyTemplate::form()
+        .var(album.clone())
+        .var(Var::MimeType)
+        .build()
+        .unwrap();
+    let never_filled = |error: TemplateError| match error {
+        TemplateError::NeverFilled { field, name, .. } => (field, name),
+        other => panic!("{other}"),
+    };
+    assert_eq!(
+        never_filled(template.check::<Renamed>(&names).unwrap_err()),
+        ("x:album".into(), "album".into())
+    );
+    assert_eq!(
+        never_filled(template.check::<Snake>(&names).unwrap_err()),
+        ("mime_type".into(), "mimeType".into())
+    );
+    assert_eq!(template.check::<Either>(&names), Ok(()));
+    let prefixed = BodyTemplate::form()
+        .var_as("x:album", album)
+        .build()
+        .unwrap();
+    assert_eq!(prefixed.check::<Renamed>(&names), Ok(()));
+    assert_eq!(prefixed.check::<Either>(&names), Ok(()));
+}
+
+#[test]
 fn guards_find_what_they_take_it_for() {
     let names = VarNames::new();
     let raw = |text: &str| BodyTemplate::raw(text, BodyType::Form).unwrap();
