@@ -17,11 +17,11 @@ use crate::{CallbackVars, Rejection, RejectionKind, VerifiedCallback, log};
 /// use oss_callback::{CallbackBody, CallbackAnswer, OssCallback, Rejection};
 /// use serde::Deserialize;
 ///
+/// /// `callbackBody`: `object=${object}&size=${size}&user=${x:user}`
 /// #[derive(Deserialize)]
 /// struct Upload {
 ///     object: String,
 ///     size: u64,
-///     #[serde(rename = "x:user")]
 ///     user: Option<u64>,
 /// }
 ///

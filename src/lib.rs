@@ -22,11 +22,11 @@
 //! use oss_callback::{CallbackAnswer, OssCallback, OssCallbackLayer, Rejection};
 //! use serde::Deserialize;
 //!
+//! /// `callbackBody`: `object=${object}&size=${size}&user=${x:user}`
 //! #[derive(Deserialize)]
 //! struct Upload {
 //!     object: String,
 //!     size: u64,
-//!     #[serde(rename = "x:user")]
 //!     user: Option<u64>,
 //! }
 //!

@@ -22,15 +22,15 @@ use super::{
 /// ```
 /// # use oss_callback::{CallbackVars, RejectionKind, test_util::CallbackSigner};
 /// # let signer = CallbackSigner::new();
-/// # let body = "bucket=photos&object=a%2Fb.jpg&size=7&height=&x:user=42";
+/// # let body = "bucket=photos&object=a%2Fb.jpg&size=7&height=&user=42";
 /// # let callback = signer.verify(signer.form("/cb", body))?;
-/// // bucket=photos&object=a%2Fb.jpg&size=7&height=&x:user=42
+/// // bucket=photos&object=a%2Fb.jpg&size=7&height=&user=42
 /// let vars: CallbackVars = callback.decode()?;
 /// assert_eq!(vars.bucket.as_deref(), Some("photos"));
 /// assert_eq!(vars.object.as_deref(), Some("a/b.jpg"));
 /// assert_eq!(vars.size, Some(7));
 /// assert_eq!(vars.image_height, None);
-/// assert_eq!(vars.custom["x:user"], "42");
+/// assert_eq!(vars.custom["user"], "42");
 /// # Ok::<(), oss_callback::Rejection>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! The proxies of `docs/guide/deploy.md`, run as configured there: callbacks reach the layer as they were
-//! signed. A proxy that is not installed is skipped, with a word.
+//! signed, also when one of two instances is gone. A proxy that is not installed is skipped, with a word.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 
 use axum::{Router, routing::post};
 use oss_callback::{CallbackAnswer, OssCallbackLayer, VerifiedCallback, test_util::CallbackSigner};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::support::{
     programs::{Running, free_address, is_there, wait_for},
@@ -23,9 +23,13 @@ async fn nginx_hands_callbacks_on() {
         return;
     }
     let (address, app) = (free_address(), app().await);
+    // It has the port and refuses connections; of two callbacks one goes there first.
+    let gone = TcpSocket::new_v4().unwrap();
+    gone.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let servers = block("nginx")
         .replace("listen 80;", &format!("listen {address};"))
-        .replace("127.0.0.1:3000", &app.to_string());
+        .replace("127.0.0.1:3000", &app.to_string())
+        .replace("127.0.0.1:3001", &gone.local_addr().unwrap().to_string());
     let folder = folder("nginx");
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|what| format!("{what}_temp_path {what};\n"))
