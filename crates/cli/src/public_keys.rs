@@ -51,11 +51,6 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
-/// Reads a key from a file; `-` is standard input.
-pub(crate) fn from_file(file: &Path) -> Result<PublicKey, KeyError> {
-    from_text(file, &read(file)?)
-}
-
 /// The text of a file; `-` is standard input.
 pub(crate) fn read(file: &Path) -> Result<String, KeyError> {
     let mut text = String::new();
