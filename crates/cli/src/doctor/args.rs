@@ -28,11 +28,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH", value_parser = path)]
     pub(crate) path: Option<String>,
 
-    /// Public key: a PEM file (- is standard input), or an allowlisted URL
+    /// Public key: a PEM file (- is standard input), an allowlisted URL, or http:// on this machine
     ///
     /// Without it, the key that the request names: built in for the published v1 key, fetched for other
-    /// versions of it. A key of the local OSS has to be given, `GET /_oss/key.pem`, unless its log's ready
-    /// line is there.
+    /// versions of it. A key of the local OSS has to be given, unless the ready line of its --json log is
+    /// there: http://127.0.0.1:9000/_oss/key.pem, or the private key that it was started with, of which
+    /// the public half is used.
     #[arg(long, value_name = "FILE|URL")]
     pub(crate) key: Option<String>,
 
@@ -73,8 +74,8 @@ Examples:
     tail -1 oss.log | oss-callback doctor --path /oss/callback
 
   A callback as the local OSS sent it (capture there what your application got):
-    curl -s http://127.0.0.1:9000/_oss/key.pem -o key.pem
-    curl -s http://127.0.0.1:9000/_oss/callbacks | oss-callback doctor --key key.pem
+    curl -s http://127.0.0.1:9000/_oss/callbacks |
+      oss-callback doctor --key http://127.0.0.1:9000/_oss/key.pem
 
   For a script:
     oss-callback doctor --json request.http | jq -r .cause

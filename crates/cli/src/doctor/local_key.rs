@@ -27,7 +27,9 @@ pub(super) fn from_url(url: &str) -> Option<Result<PublicKey, KeyError>> {
     let uri: Uri = url.parse().ok()?;
     let host = uri.host()?.trim_matches(['[', ']']);
     let is_local = host.eq_ignore_ascii_case("localhost")
-        || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        || host
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback());
     if uri.scheme_str() != Some("http") || !is_local {
         return None;
     }

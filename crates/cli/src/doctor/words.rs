@@ -706,8 +706,9 @@ pub(crate) fn unusable(lang: Lang, unusable: &Unusable) -> String {
         Unusable::LocalKeyNeeded => say!(
             lang,
             "the request names a key of the local OSS, which is published nowhere; looked for it in the \
-             input's ready line: give it with --key FILE (GET /_oss/key.pem, or local-oss --key-pem)",
-            "请求指明的是本地 OSS 的公钥，它没有公开发布；在输入的 ready 行中查找过：请用 --key FILE 给出（GET /_oss/key.pem，或 local-oss --key-pem）"
+             input's ready line: give it with --key FILE (of local-oss --key-pem), or as --key http://127.0.0.1:9000/_oss/key.pem while \
+             that server runs",
+            "请求指明的是本地 OSS 的公钥，它没有公开发布；在输入的 ready 行中查找过：请用 --key FILE 给出（即 local-oss --key-pem 的文件），或在它运行时用 --key http://127.0.0.1:9000/_oss/key.pem"
         ),
         Unusable::Key(error) => key_error(lang, error),
         Unusable::StandardInputTwice => say!(
