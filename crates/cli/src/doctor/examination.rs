@@ -353,7 +353,8 @@ fn note(capture: &Capture, diagnosis: &Diagnosis) -> Option<Note> {
         return Some(Note::EditorsLineEnd);
     }
     let is_genuine = diagnosis.verdict() == Verdict::Genuine;
-    (is_genuine && capture.is_of_access_log).then_some(Note::AccessLog)
+    let is_before_changes = capture.is_of_access_log && !capture.is_path_of_layer;
+    (is_genuine && is_before_changes).then_some(Note::AccessLog)
 }
 
 fn is_one_line_end_more(capture: &Capture, diagnosis: &Diagnosis) -> bool {

@@ -303,6 +303,12 @@ pub(crate) fn author(lang: Lang, author: Author, trace: Option<&str>) -> String 
     }
 }
 
+/// Who made a change that lies between an access log and the layer.
+pub(crate) const LOG_AUTHOR: Text = text(
+    "the proxy that wrote the access log, or something between it and the layer",
+    "写这份访问日志的代理，或它与验证层之间的某一处",
+);
+
 /// Who made a change of the body, which proxies seldom do.
 pub(crate) const BODY_AUTHOR: Text = text(
     "something in the application that reads the body first (a parser, a filter, a layer that logs it)",

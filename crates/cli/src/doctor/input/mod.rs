@@ -45,6 +45,8 @@ pub(crate) struct Capture {
     pub(crate) is_of_access_log: bool,
     /// The path that the layer's warning names, beside an access log.
     pub(crate) verified_path: Option<String>,
+    /// Whether the path is the layer's word, and not the capture's.
+    pub(crate) is_path_of_layer: bool,
     /// What the local OSS recorded beside the request.
     pub(crate) record: Option<Record>,
 }
@@ -138,8 +140,8 @@ impl Capture {
         let query = self.target.find('?').map_or("", |at| &self.target[at..]);
         Self {
             target: format!("{path}{query}"),
-            is_of_access_log: false,
             verified_path: None,
+            is_path_of_layer: true,
             ..self.clone()
         }
     }

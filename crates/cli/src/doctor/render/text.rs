@@ -182,7 +182,11 @@ impl Page {
         if diagnosis.verdict() != Verdict::NotFromKey {
             self.heading(words::AUTHOR);
             let (author, trace) = Author::of(&examination.capture.headers);
-            let line = words::author(self.lang, author, trace);
+            let capture = &examination.capture;
+            let line = match capture.is_of_access_log && capture.is_path_of_layer {
+                true => words::LOG_AUTHOR.get(self.lang).to_owned(),
+                false => words::author(self.lang, author, trace),
+            };
             let is_of_body = matches!(
                 examination.body,
                 BodyState::Changed | BodyState::LikelyChanged
