@@ -74,7 +74,7 @@ fn fetch(uri: &Uri, host: &str) -> Result<String, String> {
 /// The key that a file holds, or the public half of the private one.
 pub(super) fn from_text(file: &Path, text: &str) -> Result<PublicKey, KeyError> {
     match CallbackKey::from_pem(text) {
-        Ok(key) => public_keys::from_text(file, &key.public_key_pem()),
+        Ok(key) => public_keys::from_text(file, key.public_key_pem()),
         Err(_) => public_keys::from_text(file, text),
     }
 }
