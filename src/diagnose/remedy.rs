@@ -7,6 +7,8 @@
 //! 3. No remedy names a query. A constant one would be verified in the place of whatever arrives: any
 //!    callback that was once captured would pass with any query, and the next upload's would not.
 //! 4. Rust is printed only if it compiles as it stands.
+//! 5. Where the Rust half is a call, the proxy half is another way, not a second step: both together put
+//!    a prefix in front of a path that has it. Each says what else it needs.
 
 use super::{Cause, Evidence, Message};
 
@@ -24,7 +26,8 @@ impl Remedy {
         &self.rust
     }
 
-    /// What to change in front of it, in the language of nginx.
+    /// What to change in front of it, in the language of nginx. If the Rust half is a call of the layer's
+    /// builder, it is one or the other.
     #[must_use]
     pub fn proxy(&self) -> Option<&str> {
         self.proxy.as_deref()
@@ -41,7 +44,12 @@ impl Remedy {
         let (rust, proxy) = match cause {
             PathPrefixRemoved | PathPrefixAdded | PathRewritten | TrailingSlash | SlashesMerged
             | PathDecoded | PathReencoded | QueryAdded | QueryLost | QueryReencoded
-            | QueryReordered => (signed_target(received, signed), Some(PASS_THE_TARGET)),
+            | QueryReordered => {
+                return Self {
+                    rust: signed_target(received, signed),
+                    proxy: Some(pass_the_target(received, signed)),
+                };
+            }
             AuthorizationMissing if has(Evidence::NoCallback) => (
                 "None, if another client sent this. A callback of OSS has Authorization and \
                  x-oss-pub-key-url: if it was one, something in front of the layer removed both."
@@ -104,10 +112,6 @@ impl Remedy {
     }
 }
 
-const PASS_THE_TARGET: &str = "\
-# $request_uri is the target as it was received, whatever else rewrites it.
-proxy_pass http://app$request_uri;";
-
 const PASS_THE_HEADER: &str = "proxy_set_header Authorization $http_authorization;";
 
 const PASS_THE_BODY: &str = "\
@@ -142,6 +146,11 @@ If that cannot be, note the original target down in a place that only your proxy
 header that a client can send, and let signed_target read it there. Handlers must then read
 VerifiedCallback::query(), as the query of the request is not what was verified.";
 
+/// What a capture inside of a nested router looks like, and that is not what the layer sees.
+const NOT_FOR_NEST: &str = "\
+// Set none if axum's `nest` took the prefix off, as the layer sees the whole path there: then capture
+// outside of it, or write `OriginalUri`.";
+
 /// A rule for the path, as the query needs none.
 fn signed_target(received: &Message, signed: Option<&Message>) -> String {
     let signed = signed.filter(|signed| signed.query == received.query);
@@ -149,12 +158,34 @@ fn signed_target(received: &Message, signed: Option<&Message>) -> String {
         return PASS_THE_QUERY.to_owned();
     };
     match prefix_removed(received, signed) {
-        Some(prefix) => format!("OssCallbackLayer::builder().path_prefix({prefix:?})"),
+        Some(prefix) => {
+            format!("OssCallbackLayer::builder().path_prefix({prefix:?})\n{NOT_FOR_NEST}")
+        }
         None => format!(
             "OssCallbackLayer::builder().{}",
             signed_path_call(&signed.path).join("\n")
         ),
     }
+}
+
+/// The target as nginx received it, for a route that is where OSS calls it.
+fn pass_the_target(received: &Message, signed: Option<&Message>) -> String {
+    let how = match signed.filter(|signed| signed.path != received.path) {
+        Some(Message { path, query, .. }) => {
+            let instead = match *query == received.query {
+                true => "In the place of the Rust half, serve",
+                false => "Serve",
+            };
+            format!(
+                "# {instead} the route at the signed path, {path:?},\n\
+                 # and pass the target on as it was received, which is $request_uri.\n"
+            )
+        }
+        None => "# $request_uri is the target as it was received, whatever else rewrites it.\n"
+            .to_owned(),
+    };
+    how + "# `app` is an `upstream` or an address: beside a variable, another name needs a `resolver`.\n\
+           proxy_pass http://app$request_uri;"
 }
 
 /// What `path_prefix` puts back in front, where that is the whole difference of the paths.

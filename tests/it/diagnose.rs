@@ -361,8 +361,9 @@ fn headers_of_proxies_name_the_target() {
             },
         );
         assert_eq!(diagnosis.cause(), Some(Cause::PathPrefixRemoved), "{name}");
+        let remedy = diagnosis.remedy().unwrap();
         assert_eq!(
-            diagnosis.remedy().unwrap().rust(),
+            remedy.rust().lines().next().unwrap(),
             r#"OssCallbackLayer::builder().path_prefix("/far/away")"#,
         );
     }

@@ -546,6 +546,19 @@ async fn path_prefix_puts_back_what_a_proxy_took() {
     }
 }
 
+/// What a capture inside of a nested router makes one believe.
+#[tokio::test]
+async fn a_prefix_that_a_nested_router_took_off_is_not_to_be_set() {
+    for (layer, status) in [
+        (builder(), StatusCode::OK),
+        (builder().path_prefix("/api"), StatusCode::FORBIDDEN),
+    ] {
+        let route = post(uploaded).route_layer(layer.build().unwrap());
+        let app = Router::new().nest("/api", Router::new().route("/cb", route));
+        assert_eq!(post_callback(app, "/api/cb?b=1").await.0, status);
+    }
+}
+
 #[test]
 fn a_target_has_one_source_and_a_prefix_is_a_path() {
     let both = builder()

@@ -99,6 +99,13 @@ async fn a_remedy_in_code_mends_the_path_and_leaves_the_query_to_be_verified() {
                 text.trim_end(),
                 "{arrives}"
             );
+            // Both ways at once would put a prefix in front of a path that has it.
+            let proxy = diagnosis.remedy().unwrap().proxy().unwrap().to_owned();
+            let path = target.split('?').next().unwrap();
+            let route = format!(
+                "In the place of the Rust half, serve the route at the signed path, {path:?},"
+            );
+            assert!(proxy.contains(&route), "{proxy}");
             let mended = send(&layer, arriving_at(&target, &arrives)).await;
             assert_eq!(mended, 200, "{arrives}");
 
@@ -141,9 +148,10 @@ fn no_remedy_names_a_query() {
         assert!(!rust.contains("42") && !rust.contains("|"), "{rust}");
         assert!(rust.contains("as OSS sent it"), "{rust}");
         assert!(rust.contains("VerifiedCallback::query()"), "{rust}");
-        assert!(
-            remedy.proxy().unwrap().contains("$request_uri"),
-            "{arrives}"
-        );
+        let proxy = remedy.proxy().unwrap();
+        assert!(proxy.contains("$request_uri"), "{arrives}");
+        assert!(!proxy.contains("Rust half"), "{proxy}");
+        let is_route_named = proxy.contains("# Serve the route at the signed path, \"/api/cb\",");
+        assert_eq!(is_route_named, cause == Cause::PathPrefixRemoved, "{proxy}");
     }
 }

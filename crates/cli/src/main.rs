@@ -37,7 +37,7 @@ enum Command {
     /// It shows what OSS signed beside what arrived, who probably changed it, and the line that mends it.
     /// The signature of a callback opens to a hash of what OSS signed, so a suspicion that fits is
     /// certain. The request is sent nowhere; only a key that is not built in is fetched, from the
-    /// allowlisted host.
+    /// allowlisted host, or from this machine if --key says so.
     Doctor(doctor::Args),
     /// Runs a local OSS that calls an application on localhost back.
     ///

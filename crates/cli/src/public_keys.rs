@@ -1,7 +1,8 @@
 //! Public keys from files and URLs, for `doctor` and `key`.
 //!
 //! 1. What is given is a URL if it has a scheme, else a file's name.
-//! 2. A URL must be on the library's allowlist, the file one that the library reads.
+//! 2. A URL must be on the library's allowlist, the file one that the library reads. What else a user of the
+//!    doctor may name is in its `local_key`.
 //! 3. The published v1 key is built in: its URL needs no network here, except for `key fetch`.
 
 use std::{
@@ -50,11 +51,6 @@ impl fmt::Display for KeyError {
 }
 
 impl std::error::Error for KeyError {}
-
-/// Reads a key from a file; `-` is standard input.
-pub(crate) fn from_file(file: &Path) -> Result<PublicKey, KeyError> {
-    from_text(file, &read(file)?)
-}
 
 /// The text of a file; `-` is standard input.
 pub(crate) fn read(file: &Path) -> Result<String, KeyError> {

@@ -21,11 +21,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) body: Option<PathBuf>,
 
-    /// Public key: a PEM file (- is standard input), or an allowlisted URL
+    /// The request's path as the application received it, if the capture is of a place in front of that
+    ///
+    /// An access log of a proxy holds the path that the proxy received. What it made of it is `path=` in the
+    /// layer's warning. The query is the capture's.
+    #[arg(long, value_name = "PATH", value_parser = path)]
+    pub(crate) path: Option<String>,
+
+    /// Public key: a PEM file (- is standard input), an allowlisted URL, or http:// on this machine
     ///
     /// Without it, the key that the request names: built in for the published v1 key, fetched for other
-    /// versions of it. A key of the local OSS has to be given, `GET /_oss/key.pem`, unless its log's ready
-    /// line is there.
+    /// versions of it. A key of the local OSS has to be given, unless the ready line of its --json log is
+    /// there: http://127.0.0.1:9000/_oss/key.pem, or the private key that it was started with, of which
+    /// the public half is used.
     #[arg(long, value_name = "FILE|URL")]
     pub(crate) key: Option<String>,
 
@@ -42,6 +50,14 @@ pub(crate) struct Args {
     pub(crate) color: ColorChoice,
 }
 
+fn path(text: &str) -> Result<String, &'static str> {
+    let is_path = text.starts_with('/') && !text.contains(|c: char| c == '?' || c.is_whitespace());
+    match is_path {
+        true => Ok(text.to_owned()),
+        false => Err("it must begin with a slash, and have no query"),
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   A request that was written to a file as it came in:
@@ -50,15 +66,16 @@ Examples:
   One that was tried with curl, and its body:
     curl -v --data-binary @body.txt ... 2>curl.log; oss-callback doctor curl.log --body body.txt
 
-  nginx, with headers in its access log:
+  nginx, with headers in its access log, which has the target as nginx received it, before `proxy_pass`
+  changes it; what the layer got is path= in its warning:
     log_format oss '\"$request\" authorization=\"$http_authorization\" '
                    'x_oss_pub_key_url=\"$http_x_oss_pub_key_url\" content_md5=\"$http_content_md5\" '
                    'body=\"$request_body\"';
-    tail -1 oss.log | oss-callback doctor
+    tail -1 oss.log | oss-callback doctor --path /oss/callback
 
   A callback as the local OSS sent it (capture there what your application got):
-    curl -s http://127.0.0.1:9000/_oss/key.pem -o key.pem
-    curl -s http://127.0.0.1:9000/_oss/callbacks | oss-callback doctor --key key.pem
+    curl -s http://127.0.0.1:9000/_oss/callbacks |
+      oss-callback doctor --key http://127.0.0.1:9000/_oss/key.pem
 
   For a script:
     oss-callback doctor --json request.http | jq -r .cause

@@ -8,7 +8,10 @@
 //!    foreign key URL comes before what the signature is.
 //! 4. A key URL that is missing is not held against a genuine signature: captures leave headers out. It
 //!    is said, as the layer asks for one.
-//! 5. Without a body, only what the headers alone decide is a diagnosis.
+//! 5. Of a path in an access log and the one in the layer's warning beside it, the latter arrived, if it
+//!    explains the refusal. Without one, a genuine request of an access log proves nothing of what the
+//!    layer received, and a [note](Note) says so.
+//! 6. Without a body, only what the headers alone decide is a diagnosis.
 
 use std::{
     pin::pin,
@@ -42,8 +45,19 @@ pub(crate) struct Examination {
     pub(crate) body: BodyState,
     /// Whether the published key made the signature, and the given one did not.
     pub(crate) made_by_v1: bool,
-    /// Whether the only difference is a line end more than was declared, as editors add it.
-    pub(crate) may_be_an_editors_line_end: bool,
+    /// What is to be known of the capture.
+    pub(crate) note: Option<Note>,
+}
+
+/// How a capture may be another request than the one that the layer received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// It is genuine as an access log has it, which may be before its path was changed.
+    AccessLog,
+    /// The only difference is a line end more than was declared, as editors add it.
+    EditorsLineEnd,
+    /// The path is that of the layer's warning, all else is the access log's.
+    PathOfWarning,
 }
 
 /// The key that the signature was opened with.
@@ -121,6 +135,19 @@ impl Examination {
     /// [`Unusable`] if the request, its body or its key is missing.
     pub(crate) fn new(capture: Capture, given: Option<PublicKey>) -> Result<Self, Unusable> {
         let key = UsedKey::find(&capture, given)?;
+        if let Some(path) = &capture.verified_path {
+            let examination = Self::with_key(capture.with_path(path), key.clone())?;
+            if examination.diagnosis.signed().is_some() && !examination.is_genuine() {
+                return Ok(Self {
+                    note: Some(Note::PathOfWarning),
+                    ..examination
+                });
+            }
+        }
+        Self::with_key(capture, key)
+    }
+
+    fn with_key(capture: Capture, key: UsedKey) -> Result<Self, Unusable> {
         let request = capture.to_request().map_err(Unusable::Capture)?;
         let diagnosis = diagnose(&request, &key.key);
         // If an empty body was signed, the hash has proved it.
@@ -135,7 +162,7 @@ impl Examination {
             made_by_v1: key.origin == KeyOrigin::Given
                 && diagnosis.cause() == Some(Cause::WrongKey)
                 && diagnose(&request, &PublicKey::aliyun_v1()).verdict() != Verdict::NotFromKey,
-            may_be_an_editors_line_end: is_one_line_end_more(&capture, &diagnosis),
+            note: note(&capture, &diagnosis),
             refusal,
             capture,
             diagnosis,
@@ -164,9 +191,14 @@ impl Examination {
         tried
     }
 
+    /// Whether OSS signed what arrived.
+    fn is_genuine(&self) -> bool {
+        self.diagnosis.verdict() == Verdict::Genuine
+    }
+
     /// Whether the request is a genuine callback that a layer takes.
     pub(crate) fn is_accepted(&self) -> bool {
-        self.diagnosis.verdict() == Verdict::Genuine && self.refusal.is_none()
+        self.is_genuine() && self.refusal.is_none()
     }
 }
 
@@ -314,6 +346,15 @@ fn body_state(capture: &Capture, diagnosis: &Diagnosis) -> BodyState {
         None if is_short => BodyState::LikelyChanged,
         None => BodyState::Unknown,
     }
+}
+
+fn note(capture: &Capture, diagnosis: &Diagnosis) -> Option<Note> {
+    if is_one_line_end_more(capture, diagnosis) {
+        return Some(Note::EditorsLineEnd);
+    }
+    let is_genuine = diagnosis.verdict() == Verdict::Genuine;
+    let is_before_changes = capture.is_of_access_log && !capture.is_path_of_layer;
+    (is_genuine && is_before_changes).then_some(Note::AccessLog)
 }
 
 fn is_one_line_end_more(capture: &Capture, diagnosis: &Diagnosis) -> bool {

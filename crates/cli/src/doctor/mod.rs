@@ -14,6 +14,7 @@ mod difference;
 mod examination;
 mod input;
 mod lang;
+mod local_key;
 mod mask;
 mod render;
 mod reproduction;
@@ -77,14 +78,19 @@ fn examine(args: &Args, lang: Lang) -> Result<Examination, Unusable> {
     if let Some(file) = &args.body {
         capture.body = Some(read(file, lang)?.into());
     }
+    if let Some(path) = &args.path {
+        capture = capture.with_path(path);
+    }
     let key = args.key.as_deref().map(given_key).transpose()?;
     Examination::new(capture, key)
 }
 
+/// The key that the user names. Unlike what a request names, it may be on this machine.
 fn given_key(key: &str) -> Result<PublicKey, Unusable> {
+    let file = Path::new(key);
     match key.contains("://") {
-        true => public_keys::from_url(key),
-        false => public_keys::from_file(Path::new(key)),
+        true => local_key::from_url(key).unwrap_or_else(|| public_keys::from_url(key)),
+        false => public_keys::read(file).and_then(|text| local_key::from_text(file, &text)),
     }
     .map_err(Unusable::Key)
 }

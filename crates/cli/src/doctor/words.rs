@@ -6,11 +6,11 @@
 //!    cause, no kind of evidence and no step of the search is in want of it now.
 //! 3. Names of headers, settings, error codes and programs are the same in both.
 
-use oss_callback::diagnose::{Cause, Evidence, Verdict};
+use oss_callback::diagnose::{Cause, Diagnosis, Evidence, Verdict};
 
 use super::{
     author::Author,
-    examination::{BodyState, KeyOrigin, NamedUrl, Refusal},
+    examination::{BodyState, KeyOrigin, NamedUrl, Note, Refusal},
     lang::Lang,
     unusable::Unusable,
 };
@@ -74,11 +74,30 @@ pub(crate) const SIGNED_NOTHING: Text =
 pub(crate) const SAME: Text = text("the same on both sides", "两边相同");
 pub(crate) const ABSENT: Text = text("nothing", "（空）");
 
-pub(crate) const EDITORS_LINE_END: Text = text(
-    "The body has one line end more than Content-Length declares. If an editor or a clipboard added it \
-     to the capture, nothing is wrong: the request without it is genuine.",
-    "请求体比 Content-Length 声明的多出一个换行。若它是编辑器或剪贴板在保存抓包时加上的，则没有问题：去掉它之后签名正确。",
-);
+/// What is to be known of the capture.
+pub(crate) fn note(lang: Lang, note: Note) -> &'static str {
+    match note {
+        Note::AccessLog => text(
+            "The target is that of an access log. A proxy writes there what it received, before it changes \
+             the path, as `proxy_pass http://app/;` of nginx does: so the body, the key and the signature \
+             are right. If the layer refused the request all the same, compare this path with `path=` of \
+             the layer's warning: give that with --path, or put the warning beside the line of the log.",
+            "请求目标取自访问日志。代理在那里记录的是它收到的路径，之后才改动（例如 nginx 的 `proxy_pass http://app/;`）：\
+             所以请求体、公钥与签名都没有问题。如果验证层仍然拒绝了它，请把这里的路径与验证层告警中的 `path=` 相比较：\
+             用 --path 给出后者，或把该告警与这行日志放在一起输入。",
+        ),
+        Note::EditorsLineEnd => text(
+            "The body has one line end more than Content-Length declares. If an editor or a clipboard added it \
+             to the capture, nothing is wrong: the request without it is genuine.",
+            "请求体比 Content-Length 声明的多出一个换行。若它是编辑器或剪贴板在保存抓包时加上的，则没有问题：去掉它之后签名正确。",
+        ),
+        Note::PathOfWarning => text(
+            "The path that arrived is the one in the layer's warning, `path=`; all else is from the access log.",
+            "收到的路径取自验证层告警中的 `path=`，其余取自访问日志。",
+        ),
+    }
+    .get(lang)
+}
 
 pub(crate) const FAITHFUL: Text = text(
     "Values are masked: letters are x, digits 1, other characters é, 文 or 😀; names and words of the path stay. It is signed \
@@ -284,6 +303,12 @@ pub(crate) fn author(lang: Lang, author: Author, trace: Option<&str>) -> String 
     }
 }
 
+/// Who made a change that lies between an access log and the layer.
+pub(crate) const LOG_AUTHOR: Text = text(
+    "the proxy that wrote the access log, or something between it and the layer",
+    "写这份访问日志的代理，或它与验证层之间的某一处",
+);
+
 /// Who made a change of the body, which proxies seldom do.
 pub(crate) const BODY_AUTHOR: Text = text(
     "something in the application that reads the body first (a parser, a filter, a layer that logs it)",
@@ -312,6 +337,14 @@ pub(crate) fn rust_remedy(
         return library.to_owned();
     }
     let has = |one: Evidence| evidence.contains(&one);
+    if library.starts_with("OssCallbackLayer::builder().path_prefix(") {
+        let call = library.lines().next().unwrap_or_default();
+        return format!(
+            "{call}\n\
+             // 如果前缀是 axum 的 `nest` 去掉的，就不要设置它：验证层在那里看到的是完整路径；\n\
+             // 请在 `nest` 之外抓包，或写出 `OriginalUri`。"
+        );
+    }
     match cause {
         Cause::PathPrefixAdded
         | Cause::PathPrefixRemoved
@@ -379,13 +412,24 @@ pub(crate) fn rust_remedy(
     }
 }
 
+/// The label of the nginx half, and that of one that takes the place of the Rust half.
+pub(crate) const NGINX: Text = text("nginx", "nginx");
+pub(crate) const OR_NGINX: Text = text("or nginx", "或者 nginx");
+
 /// The nginx half of a remedy. Its comments are English in the library.
-pub(crate) fn proxy_remedy(lang: Lang, cause: Cause, library: &str) -> String {
+pub(crate) fn proxy_remedy(
+    lang: Lang,
+    cause: Cause,
+    diagnosis: &Diagnosis,
+    library: &str,
+) -> String {
     if lang == Lang::En {
         return library.to_owned();
     }
     let comment = match cause {
-        Cause::AuthorizationMissing | Cause::HeaderAltered => "# 原样传递 Authorization 头。",
+        Cause::AuthorizationMissing | Cause::HeaderAltered => {
+            "# 原样传递 Authorization 头。".to_owned()
+        }
         Cause::BodyBom
         | Cause::BodyAppended
         | Cause::BodyCharset
@@ -394,16 +438,37 @@ pub(crate) fn proxy_remedy(lang: Lang, cause: Cause, library: &str) -> String {
         | Cause::BodyNewline
         | Cause::BodyReserialized
         | Cause::BodyTruncated
-        | Cause::ContentDecoded => "# 原样传递请求体。",
-        _ => "# 把收到的路径与查询串原样传下去。",
+        | Cause::ContentDecoded => "# 原样传递请求体。".to_owned(),
+        _ => target_comment(diagnosis),
     };
     let code = library
         .lines()
         .filter(|line| !line.trim_start().starts_with('#'));
-    std::iter::once(comment)
+    std::iter::once(comment.as_str())
         .chain(code)
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+fn target_comment(diagnosis: &Diagnosis) -> String {
+    let received = diagnosis.received();
+    let moved = diagnosis
+        .signed()
+        .filter(|signed| signed.path() != received.path());
+    let how = match moved {
+        Some(signed) => {
+            let instead = match signed.query() == received.query() {
+                true => "代替 Rust 的改法：",
+                false => "",
+            };
+            let path = signed.path();
+            format!(
+                "# {instead}把路由放在被签名的路径 {path:?} 上，并把收到的路径与查询串（$request_uri）原样传下去。"
+            )
+        }
+        None => "# 把收到的路径与查询串（$request_uri）原样传下去。".to_owned(),
+    };
+    how + "\n# `app` 须是 `upstream` 或地址：与变量同用时，其他域名需要 `resolver`。"
 }
 
 /// Whether the body is as OSS sent it.
@@ -647,8 +712,9 @@ pub(crate) fn unusable(lang: Lang, unusable: &Unusable) -> String {
         Unusable::LocalKeyNeeded => say!(
             lang,
             "the request names a key of the local OSS, which is published nowhere; looked for it in the \
-             input's ready line: give it with --key FILE (GET /_oss/key.pem, or local-oss --key-pem)",
-            "请求指明的是本地 OSS 的公钥，它没有公开发布；在输入的 ready 行中查找过：请用 --key FILE 给出（GET /_oss/key.pem，或 local-oss --key-pem）"
+             input's ready line: give it with --key FILE (of local-oss --key-pem), or as --key http://127.0.0.1:9000/_oss/key.pem while \
+             that server runs",
+            "请求指明的是本地 OSS 的公钥，它没有公开发布；在输入的 ready 行中查找过：请用 --key FILE 给出（即 local-oss --key-pem 的文件），或在它运行时用 --key http://127.0.0.1:9000/_oss/key.pem"
         ),
         Unusable::Key(error) => key_error(lang, error),
         Unusable::StandardInputTwice => say!(
@@ -705,13 +771,18 @@ mod tests {
 
     #[test]
     fn every_cause_is_translated() {
+        let signer = CallbackSigner::new();
+        let (parts, _) = signer.form("/api/cb", "size=7").into_parts();
+        let request = CapturedRequest::new("/cb", parts.headers, "size=7").unwrap();
+        let diagnosis = diagnose(&request, &signer.public_key());
         for cause in Cause::ALL {
             assert!(
                 is_chinese(cause_sentence(Lang::Zh, *cause)),
                 "{}",
                 cause.code()
             );
-            let proxy = proxy_remedy(Lang::Zh, *cause, "# English words here.\ndirective on;");
+            let library = "# English words here.\ndirective on;";
+            let proxy = proxy_remedy(Lang::Zh, *cause, &diagnosis, library);
             assert!(is_chinese(&proxy) && !proxy.contains("English"), "{proxy}");
         }
     }

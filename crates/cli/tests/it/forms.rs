@@ -5,6 +5,10 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -234,7 +238,7 @@ fn the_log_of_the_local_oss() {
             .unwrap()
             .to_owned();
         upload(&address, &url);
-        let assert_verdict = |is: i32, report: &Value| {
+        let assert_verdict = |(is, report): (i32, Value)| {
             assert_eq!(is, status, "{report}");
             // Whether a change is found is not the log's matter.
             let begins = report["verdict"].as_str().unwrap().starts_with(verdict);
@@ -246,11 +250,13 @@ fn the_log_of_the_local_oss() {
         }
         let callbacks = get(&address, "/_oss/callbacks");
         let key = get(&address, "/_oss/key.pem");
+        let url = format!("http://{address}/_oss/key.pem");
+        assert_verdict(diagnose(&["--key", &url], &callbacks));
         server.kill().unwrap();
         server.wait().unwrap();
 
         let (is, report) = diagnose(&[], log.as_bytes());
-        assert_verdict(is, &report);
+        assert_verdict((is, report.clone()));
         assert_eq!(report["key"]["origin"], "log");
         assert_eq!(report["uploader"]["ec"], "0007-00000203", "{report}");
         assert_eq!(report["uploader"]["message"], "Error status : 403.");
@@ -260,9 +266,96 @@ fn the_log_of_the_local_oss() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("key.pem");
         fs::write(&file, key).unwrap();
-        let (is, report) = diagnose(&["--key", file.to_str().unwrap()], &callbacks);
-        assert_verdict(is, &report);
+        assert_verdict(diagnose(&["--key", file.to_str().unwrap()], &callbacks));
     }
+}
+
+/// What `local-oss --key-pem` takes is at hand, and its public half in it.
+#[test]
+fn a_private_key_stands_for_its_public_half() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("local-oss.pem");
+    fs::write(&file, KEY_PEM).unwrap();
+    let request = Request::form("/cb", "size=7").raw("\n");
+    let (status, private) = diagnose(&["--key", file.to_str().unwrap()], &request);
+    let (_, public) = diagnose(&["--key", public_key_file()], &request);
+    assert_eq!(status, 0, "{private}");
+    assert_eq!(private["key"], public["key"]);
+}
+
+/// Serves one answer, and says how often it was asked.
+fn key_server(answer: String) -> (String, Arc<AtomicUsize>) {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/key.pem", server.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    std::thread::spawn(move || {
+        for stream in server.incoming() {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 8192]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    (url, asked)
+}
+
+#[test]
+fn a_key_of_this_machine_is_taken_only_as_it_is_and_from_the_user_alone() {
+    let pem = fs::read_to_string(public_key_file()).unwrap();
+    let length = pem.len();
+    let whole = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{pem}");
+    let (url, asked) = key_server(whole.clone());
+    let request = Request::form("/cb", "size=7");
+    let (status, report) = diagnose(&["--key", &url], &request.raw("\n"));
+    assert_eq!(status, 0, "{report}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+
+    // The sender chooses what the request names.
+    let named = request
+        .clone()
+        .header("x-oss-pub-key-url", &BASE64_STANDARD.encode(&url));
+    let (status, report) = diagnose(&[], &named.raw("\n"));
+    assert_eq!((status, &report["key"]["origin"]), (1, &"assumed".into()));
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+
+    let redirect = format!("HTTP/1.1 302 Found\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n");
+    for (answer, says) in [
+        (redirect, "it answered 302"),
+        (whole.replace("200 OK", "404 Not Found"), "it answered 404"),
+        (whole.replace("PUBLIC", "ANOTHER"), "PEM"),
+        (String::new(), "no answer"),
+    ] {
+        let (other, _) = key_server(answer);
+        let (status, report) = diagnose(&["--key", &other], &request.raw("\n"));
+        let message = report["message"].as_str().unwrap();
+        assert_eq!(status, 2, "{report}");
+        assert!(
+            message.contains(says) && message.contains(&other),
+            "{message}"
+        );
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "a redirect was followed");
+}
+
+/// As the middleware of the guide writes them, among other lines of the same stream.
+#[test]
+fn of_several_fenced_requests_the_first_ends_at_its_own_fence() {
+    let fenced = |request: &Request| [b"```http\n", &request.raw("\r\n")[..], b"\n```\n"].concat();
+    // Backticks of its own do not end it.
+    let first = Request::form("/api/cb?id=1", "a=1\n```\nb=2");
+    let stream = [
+        b"listening\n",
+        &fenced(&first)[..],
+        b"WARN oss_callback: ..\n",
+        &fenced(&Request::form("/other", "size=7")),
+        b"bye\n",
+    ]
+    .concat();
+    let (status, report) = diagnose(&["--key", public_key_file()], &stream);
+    assert_eq!(status, 0, "{report}");
+    assert_eq!(report["received"]["path"], "/api/cb");
+    assert_eq!(report["received"]["body"]["length"], 11);
 }
 
 fn upload(address: &str, url: &str) {

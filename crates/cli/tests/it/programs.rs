@@ -123,6 +123,12 @@ fn the_logs_of_nginx() {
             "{log}: {report}\n{:?}",
             fs::read_to_string(file(log))
         );
+        // Were there a path behind `proxy_pass`, the log would be the same.
+        let note = report["note"].as_str();
+        assert!(
+            note.is_some_and(|note| note.contains("access log")),
+            "{report}"
+        );
     }
     // The debug log has no body.
     let (log, body) = (file("error.log"), file("body"));

@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Capture, Failure, Record, log,
-    names::{Part, part},
+    names::{Part, is_of_access_log, part},
     request_line,
 };
 
@@ -60,6 +60,8 @@ struct Found {
 struct Around<'a> {
     method: Option<&'a str>,
     target: Option<&'a str>,
+    /// Whether the target is a request line's or the like, as access logs have it.
+    is_of_access_log: bool,
     query: Option<&'a str>,
     body: Option<&'a str>,
     is_base64: bool,
@@ -149,6 +151,7 @@ impl<'a> Around<'a> {
     /// What the object says itself comes first.
     fn with(mut self, object: &'a Map<String, Value>) -> Self {
         let mut own_target: Option<&str> = None;
+        let mut is_own_of_access_log = false;
         for (name, value) in object {
             let Some(value) = value.as_str() else {
                 let is_query = part(name) == Some(Part::Query)
@@ -165,18 +168,22 @@ impl<'a> Around<'a> {
                 Some(Part::Target) if own_target.is_some_and(|own| own.contains('?')) => {}
                 Some(Part::Target) if value.starts_with('/') || value.contains("://") => {
                     own_target = Some(value);
+                    is_own_of_access_log = is_of_access_log(name);
                 }
                 Some(Part::Query) => self.query = Some(value),
                 Some(Part::Body) => self.body = Some(value),
                 Some(Part::RequestLine) => {
                     if let Some((method, target)) = request_line(value) {
                         (self.method, own_target) = (Some(method), Some(target));
+                        is_own_of_access_log = true;
                     }
                 }
                 _ => {}
             }
         }
-        self.target = own_target.or(self.target);
+        if own_target.is_some() {
+            (self.target, self.is_of_access_log) = (own_target, is_own_of_access_log);
+        }
         // HAR has it so.
         let post_data = object.get("postData").and_then(Value::as_object);
         if let Some(body) = post_data.and_then(|data| text(data, "text")) {
@@ -220,6 +227,7 @@ fn of_headers(object: &Map<String, Value>, around: Around<'_>) -> Capture {
         is_query_parsed: around.has_parameters
             && around.query.is_none_or(str::is_empty)
             && !target.contains('?'),
+        is_of_access_log: around.is_of_access_log,
         ..Capture::default()
     };
     match object.get("headers") {

@@ -14,7 +14,9 @@
 //!    first; then in what follows a request line; then in the whole text. A request line may lack its
 //!    version, if nothing else names a target. A header that occurs again is
 //!    the same one, logged again, if its value is the same.
-//! 6. Without a signature or a target there is no request here; but nginx's `-` in the place of the
+//! 6. A request line in quotes, and a field of the name `request_uri`, is what an access log has: the
+//!    target as it was received.
+//! 7. Without a signature or a target there is no request here; but nginx's `-` in the place of the
 //!    signature says that there was none, beside the name of a key. At most [`MAX_NAMES`] of one excerpt
 //!    are looked at.
 
@@ -23,7 +25,7 @@ use oss_callback::MAX_TARGET_LEN;
 
 use super::{
     Capture,
-    names::{Part, part},
+    names::{Part, is_of_access_log, part},
 };
 
 pub(super) fn read(text: &str) -> Option<Capture> {
@@ -77,7 +79,10 @@ fn excerpt(text: &str) -> Option<Capture> {
                 capture.method = shown.into_owned();
             }
             Part::Target if shown.starts_with('/') || shown.contains("://") => {
-                target.get_or_insert_with(|| shown.trim().to_owned());
+                if target.is_none() {
+                    capture.is_of_access_log = is_of_access_log(&text[name.start..name.end]);
+                    target = Some(shown.trim().to_owned());
+                }
             }
             Part::Query => {
                 query.get_or_insert_with(|| shown.trim().to_owned());
@@ -93,7 +98,8 @@ fn excerpt(text: &str) -> Option<Capture> {
     }
     let line = request_lines(text).next();
     let without_version = || bare_request_line(text).filter(|_| target.is_none());
-    if let Some((_, method, line_target)) = line.or_else(without_version) {
+    if let Some((start, method, line_target)) = line.or_else(without_version) {
+        capture.is_of_access_log = text[..start].ends_with('"');
         capture.method = method.to_owned();
         capture.target = line_target.to_owned();
         return Some(capture);

@@ -8,7 +8,9 @@
 //!    one, which would be a diagnosis.
 //! 4. A target that cannot be the one that arrived, with a blank in it or with its query parsed and lost,
 //!    is said to be so, and never diagnosed.
-//! 5. Reading is bounded by [`MAX_LEN`], and no input can make it panic.
+//! 5. An access log shows the request before the proxy that wrote it rewrites it. The layer's own
+//!    [warning] beside it says what became of the path.
+//! 6. Reading is bounded by [`MAX_LEN`], and no input can make it panic.
 
 mod curl;
 mod curl_command;
@@ -16,6 +18,7 @@ mod json;
 mod log;
 mod names;
 mod raw;
+mod warning;
 
 use std::borrow::Cow;
 
@@ -38,6 +41,12 @@ pub(crate) struct Capture {
     pub(crate) body: Option<Bytes>,
     /// Whether only the parameters of the query are there, in whatever order.
     pub(crate) is_query_parsed: bool,
+    /// Whether the target is as an access log has it: before the proxy that wrote it rewrote it, if one did.
+    pub(crate) is_of_access_log: bool,
+    /// The path that the layer's warning names, beside an access log.
+    pub(crate) verified_path: Option<String>,
+    /// Whether the path is the layer's word, and not the capture's.
+    pub(crate) is_path_of_layer: bool,
     /// What the local OSS recorded beside the request.
     pub(crate) record: Option<Record>,
 }
@@ -71,12 +80,17 @@ pub(crate) fn read(input: &[u8]) -> Result<Capture, Unusable> {
     if text.is_empty() {
         return Err(Unusable::Empty);
     }
-    let capture = find(text).ok_or(Unusable::NoRequest)?;
+    let mut capture = find(text).ok_or(Unusable::NoRequest)?;
     if capture.target.contains(char::is_whitespace) {
         return Err(Unusable::BlankInTarget);
     }
     if capture.is_query_parsed {
         return Err(Unusable::QueryParsed);
+    }
+    if capture.is_of_access_log {
+        let text = String::from_utf8_lossy(text);
+        let path = warning::verified_path(&without_colours(&text)).map(str::to_owned);
+        capture.verified_path = path;
     }
     Ok(capture)
 }
@@ -119,6 +133,17 @@ impl Capture {
     /// The length that the headers declare.
     pub(crate) fn declared_len(&self) -> Option<u64> {
         self.header(header::CONTENT_LENGTH.as_str())?.parse().ok()
+    }
+
+    /// The same request with another path, as the application received it.
+    pub(crate) fn with_path(&self, path: &str) -> Self {
+        let query = self.target.find('?').map_or("", |at| &self.target[at..]);
+        Self {
+            target: format!("{path}{query}"),
+            verified_path: None,
+            is_path_of_layer: true,
+            ..self.clone()
+        }
     }
 
     /// The request for the library, with an empty body if there is none.

@@ -76,6 +76,11 @@ pub(super) fn part(name: &str) -> Option<Part> {
     })
 }
 
+/// Whether a name of a target is the one of nginx, and of CGI, for the target before it was rewritten.
+pub(super) fn is_of_access_log(name: &str) -> bool {
+    name.eq_ignore_ascii_case("request_uri")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,8 @@
 //!
 //! 1. Lines may end in LF alone, as they do in logs and editors.
 //! 2. Text before the request line is skipped, so that a dump can be given as it stands in a log. If a
-//!    Markdown fence opened there, the body ends at the line that closes it.
+//!    Markdown fence opened there, the body ends at the line that closes it: the first behind the declared
+//!    length, as there may be more requests, each in its fence; else the last, as a body may have fences.
 //! 3. Without the empty line there are headers alone, and no body.
 //! 4. A body in chunks, as it is on the wire, is put together. One that only says so was put together
 //!    before it was captured.
@@ -36,14 +37,17 @@ pub(super) fn read(text: &[u8]) -> Option<Capture> {
             target: target.to_owned(),
             ..Capture::default()
         };
-        capture.body = read_headers(&mut capture, &mut lines).then(|| body(lines.0, fenced));
+        let has_body = read_headers(&mut capture, &mut lines);
+        let declared = capture
+            .declared_len()
+            .and_then(|len| usize::try_from(len).ok());
+        capture.body = has_body.then(|| body(lines.0, fenced, declared));
         let is_chunked = |encoding: &str| encoding.trim().eq_ignore_ascii_case("chunked");
         if capture.header("transfer-encoding").is_some_and(is_chunked) {
             let whole = capture.body.as_deref().and_then(without_chunks);
             capture.body = whole.or(capture.body);
         }
-        let declared = capture.declared_len().map(usize::try_from);
-        if let (Some(body), Some(Ok(declared))) = (&mut capture.body, declared)
+        if let (Some(body), Some(declared)) = (&mut capture.body, declared)
             && body.get(declared..).is_some_and(begins_a_message)
         {
             body.truncate(declared);
@@ -67,8 +71,15 @@ fn read_headers(capture: &mut Capture, lines: &mut Lines<'_>) -> bool {
     false
 }
 
-fn body(rest: &[u8], fenced: bool) -> Bytes {
-    let end = fenced.then(|| rest.windows(4).rposition(|window| window == b"\n```"));
+fn body(rest: &[u8], fenced: bool, declared: Option<usize>) -> Bytes {
+    let mut closes = rest.windows(4).map(|window| window == b"\n```");
+    let end = fenced.then(|| {
+        let behind = declared.and_then(|len| {
+            let close = closes.clone().skip(len).position(|closes| closes);
+            close.map(|at| len + at)
+        });
+        behind.or_else(|| closes.rposition(|closes| closes))
+    });
     let body = match end.flatten() {
         Some(end) => rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]),
         None if fenced && rest.starts_with(b"```") => b"",

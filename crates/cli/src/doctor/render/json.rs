@@ -100,9 +100,7 @@ pub(crate) fn render(examination: &Examination) -> String {
             refusal,
         ),
         evidence: evidence(examination),
-        note: examination
-            .may_be_an_editors_line_end
-            .then(|| words::EDITORS_LINE_END.get(Lang::En)),
+        note: examination.note.map(|note| words::note(Lang::En, note)),
         signed: diagnosis.signed().map(Sent::of),
         received: Some(Sent::of(diagnosis.received())),
         body: Some(match examination.body {

@@ -104,8 +104,8 @@ impl Page {
             received.target().as_bytes(),
         );
         self.part(words::BODY, signed.body(), received.body());
-        if examination.may_be_an_editors_line_end {
-            self.line(2, words::EDITORS_LINE_END.get(self.lang));
+        if let Some(note) = examination.note {
+            self.line(2, words::note(self.lang, note));
         }
     }
 
@@ -182,7 +182,11 @@ impl Page {
         if diagnosis.verdict() != Verdict::NotFromKey {
             self.heading(words::AUTHOR);
             let (author, trace) = Author::of(&examination.capture.headers);
-            let line = words::author(self.lang, author, trace);
+            let capture = &examination.capture;
+            let line = match capture.is_of_access_log && capture.is_path_of_layer {
+                true => words::LOG_AUTHOR.get(self.lang).to_owned(),
+                false => words::author(self.lang, author, trace),
+            };
             let is_of_body = matches!(
                 examination.body,
                 BodyState::Changed | BodyState::LikelyChanged
@@ -225,8 +229,13 @@ impl Page {
             &words::rust_remedy(self.lang, cause, diagnosis.evidence(), remedy.rust()),
         );
         if let Some(proxy) = remedy.proxy() {
-            self.line(2, "nginx");
-            self.block(4, &words::proxy_remedy(self.lang, cause, proxy));
+            let is_another_way = remedy.rust().starts_with("OssCallbackLayer::");
+            let label = match is_another_way {
+                true => words::OR_NGINX,
+                false => words::NGINX,
+            };
+            self.line(2, label.get(self.lang));
+            self.block(4, &words::proxy_remedy(self.lang, cause, diagnosis, proxy));
         }
     }
 
