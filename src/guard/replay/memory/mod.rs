@@ -389,6 +389,7 @@ mod tests {
     use std::collections::HashMap;
 
     use proptest::prelude::*;
+    use sha2::{Digest, Sha256};
 
     use super::*;
     use crate::Outcome;
@@ -401,9 +402,9 @@ mod tests {
         UNIX_EPOCH + Duration::from_millis(millisecond)
     }
 
+    /// Of a hash, as ids are: numbers in a row would lie in few places of a table.
     fn claim(id: u64, owner: u8, now: SystemTime, lease: u64, keep: u64) -> ReplayClaim {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&id.to_be_bytes());
+        let bytes = Sha256::digest(id.to_be_bytes()).into();
         let [lease, keep] = [lease, keep].map(Duration::from_millis);
         ReplayClaim::new(bytes, [owner; 16], now, lease, keep)
     }
