@@ -169,12 +169,6 @@ impl Cause {
             Some(b'/') if matches!(rest.get(1), Some(b'/' | b'*')) => Self::Comment,
             Some(b';') => Self::Separator,
             Some(b'"') if is_apart || !is_string || begins_member(rest) => Self::MissingComma,
-            Some(byte)
-                if !byte.is_ascii()
-                    && let Some(foreign) = Self::foreign(rest) =>
-            {
-                foreign
-            }
             Some(byte) if is_string && (is_text(*byte) || matches!(byte, b'"' | b'$')) => {
                 Self::Quotes
             }

@@ -4,7 +4,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use crate::support::{
-    app, guards, guide, kind, layer,
+    guards, guide, kind, layer,
     log::Log,
     official,
     replay::{self, Effects},
@@ -317,6 +317,8 @@ async fn an_extractor_without_its_layer_is_an_error_that_names_it() {
     #[cfg(feature = "warp")]
     {
         use warp::Filter;
+
+        use crate::support::app;
 
         let routes = oss_callback::warp::verified().map(|_| "unreachable");
         let app = warp::service(routes.recover(oss_callback::warp::recover));
