@@ -260,18 +260,21 @@ async fn a_cluster_keeps_the_contract() {
 }
 
 /// What the store says once the nodes agree who has the slot: until their gossip has settled, two of them may
-/// send a client from one to the other.
+/// send a client from one to the other. Until then they are told by `tell`.
 #[cfg(feature = "redis-cluster")]
-async fn agreed<T, F>(ask: impl Fn() -> F) -> T
-where
-    F: Future<Output = Result<T, oss_callback::ReplayStoreError>>,
-{
+async fn agreed<T>(
+    tell: impl AsyncFn(),
+    ask: impl AsyncFn() -> Result<T, oss_callback::ReplayStoreError>,
+) -> T {
     let started = tokio::time::Instant::now();
     loop {
         match ask().await {
             Ok(answer) => return answer,
             Err(error) if started.elapsed() > PATIENCE => panic!("{error}"),
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(_) => {
+                tell().await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         }
     }
 }
@@ -322,22 +325,22 @@ async fn follows_a_slot(cluster: &Cluster) {
             .tell(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", ids[1]))
             .await;
         // What the source does not have, it has to be asked for at the target.
-        let reserved = agreed(|| store.reserve(&claims[0])).await;
+        let reserved = agreed(async || {}, async || store.reserve(&claims[0]).await).await;
         assert_eq!(reserved, Reservation::Fresh);
-        let found = agreed(|| store.reserve(&claims[1])).await;
+        let found = agreed(async || {}, async || store.reserve(&claims[1]).await).await;
         assert_eq!(found, Reservation::InProgress);
-        for node in [target, source] {
-            let done = format!("CLUSTER SETSLOT {slot} NODE {}", ids[1]);
-            node.tell(&done).await;
-        }
-        // From now on it has moved.
-        agreed(|| store.confirm(&claims[0])).await;
-        let found = agreed(|| store.reserve(&claims[2])).await;
+        // From now on it has moved. A node that older gossip reaches may undo that, and then each of two
+        // sends every client to the other until they are told again.
+        let hand_over = async || {
+            for node in [target, source, &cluster.nodes[(from + 2) % 3]] {
+                let owner = format!("CLUSTER SETSLOT {slot} NODE {}", ids[1]);
+                node.tell(&owner).await;
+            }
+        };
+        hand_over().await;
+        agreed(hand_over, async || store.confirm(&claims[0]).await).await;
+        let found = agreed(hand_over, async || store.reserve(&claims[2]).await).await;
         assert_eq!(found, Reservation::Done);
-        for node in [source, target] {
-            let back = format!("CLUSTER SETSLOT {slot} NODE {}", ids[1]);
-            node.tell(&back).await;
-        }
     }
 }
 
