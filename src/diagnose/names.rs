@@ -4,19 +4,7 @@
 //! 2. Mappers write `mimeType` as `mime_type`, and the other way round: every name, or those alone that
 //!    the service documents.
 
-/// The variables of the service whose names have two words.
-const DOCUMENTED: [&str; 10] = [
-    "mimeType",
-    "imageInfo",
-    "imageInfo.height",
-    "imageInfo.width",
-    "imageInfo.format",
-    "contentMd5",
-    "vpcId",
-    "clientIp",
-    "reqId",
-    "callbackBody",
-];
+use crate::vars::SYSTEM_VARIABLES;
 
 /// The ways from a received name to the one that was signed, the likelier first.
 pub(super) fn changes() -> impl Iterator<Item = fn(&str) -> String> {
@@ -24,14 +12,17 @@ pub(super) fn changes() -> impl Iterator<Item = fn(&str) -> String> {
     all.into_iter()
 }
 
-/// A documented name as the service spells it, however its words are joined here.
+/// A documented name of several words as the service spells it, however they are joined here.
 fn documented(name: &str) -> String {
     let joined = |name: &str| -> String {
         let letters = name.chars().filter(char::is_ascii_alphanumeric);
         letters.collect::<String>().to_ascii_lowercase()
     };
     let wanted = joined(name);
-    let known = DOCUMENTED.iter().find(|known| joined(known) == wanted);
+    let has_words = |known: &str| known.contains(|c: char| c == '.' || c.is_ascii_uppercase());
+    let known = SYSTEM_VARIABLES
+        .iter()
+        .find(|known| has_words(known) && joined(known) == wanted);
     known.map_or_else(|| name.to_owned(), |known| (*known).to_owned())
 }
 

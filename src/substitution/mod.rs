@@ -104,26 +104,6 @@ pub(crate) fn references(template: &str) -> Result<Vec<&str>, TemplateSyntax> {
     variables.collect()
 }
 
-/// The service's variables. Their names are case-sensitive.
-#[cfg(feature = "upload")]
-pub(crate) const SYSTEM_VARIABLES: [&str; 15] = [
-    "bucket",
-    "object",
-    "etag",
-    "size",
-    "mimeType",
-    "imageInfo.height",
-    "imageInfo.width",
-    "imageInfo.format",
-    "imageInfo",
-    "crc64",
-    "contentMd5",
-    "vpcId",
-    "clientIp",
-    "reqId",
-    "operation",
-];
-
 fn value<'a>(
     name: &str,
     object: &'a UploadedObject,

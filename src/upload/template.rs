@@ -17,9 +17,9 @@ use super::{check, sign::UNRESERVED};
 use crate::{
     BodyType, Rejection,
     substitution::{
-        FillError, FillOptions, Mode, SYSTEM_VARIABLES, TemplateSyntax, UploadedObject, references,
-        with_prefix,
+        FillError, FillOptions, Mode, TemplateSyntax, UploadedObject, references, with_prefix,
     },
+    vars::SYSTEM_VARIABLES,
 };
 
 pub(super) const FORM_TYPE: &str = "application/x-www-form-urlencoded";

@@ -39,6 +39,8 @@ mod variables;
 pub(crate) use self::body_type::is_identity;
 #[cfg(feature = "upload")]
 pub(crate) use self::fields::fields_of;
+#[cfg(any(feature = "diagnose", feature = "upload"))]
+pub(crate) use self::names::SYSTEM_VARIABLES;
 pub use self::{body_type::BodyType, callback_vars::CallbackVars, flat::from_text};
 pub(crate) use self::{
     body_type::{BodyKind, check_content_encoding, media_type},

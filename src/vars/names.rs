@@ -6,8 +6,9 @@
 
 use super::VarsError;
 
-/// The documented names.
-pub(super) const NAMES: &[&str] = &[
+/// The service's variables. Their names are case-sensitive. The whole `imageInfo` is in use, and not
+/// documented.
+pub(crate) const SYSTEM_VARIABLES: &[&str] = &[
     "bucket",
     "object",
     "etag",
@@ -16,6 +17,7 @@ pub(super) const NAMES: &[&str] = &[
     "imageInfo.height",
     "imageInfo.width",
     "imageInfo.format",
+    "imageInfo",
     "crc64",
     "contentMd5",
     "vpcId",
@@ -24,8 +26,8 @@ pub(super) const NAMES: &[&str] = &[
     "operation",
 ];
 
-/// What the service's sample templates call some of them, and the one that it does not document.
-const SAMPLE_NAMES: &[&str] = &["filename", "format", "height", "imageInfo", "width"];
+/// What the service's sample templates call some of them.
+const SAMPLE_NAMES: &[&str] = &["filename", "format", "height", "width"];
 
 /// The name of a newtype that takes numbers and booleans as their own text, and everything else as it
 /// is, objects and arrays as an empty array. serde has no word for it: a visitor of any value would be shown `1.50` as the number 1.5, and
@@ -41,7 +43,7 @@ pub(super) const FEW: usize = 16;
 
 /// A name as this crate knows it, and so without a byte of the sender.
 pub(super) fn known(name: &str) -> Option<&'static str> {
-    let mut known = NAMES.iter().chain(SAMPLE_NAMES);
+    let mut known = SYSTEM_VARIABLES.iter().chain(SAMPLE_NAMES);
     known.find(|known| **known == name).copied()
 }
 
