@@ -510,6 +510,9 @@ proptest! {
         options in options(),
         is_json: bool,
     ) {
+        // A form that begins with a quote and a bracket is refused: it is JSON that was written twice.
+        let begin = names[0].trim_start_matches(|c: char| !c.is_ascii_graphic());
+        prop_assume!(is_json || !(begin.starts_with(['"', '\'']) && begin.contains(['{', '['])));
         let names = [0, 1, 2, 3].map(|index| format!("{}{index}", names[index]));
         let builder = if is_json { BodyTemplate::json() } else { BodyTemplate::form() };
         let template = builder
