@@ -2,7 +2,7 @@
 
 use std::{
     io::Write,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU64, Ordering},
@@ -15,6 +15,8 @@ use tokio::{
     net::TcpStream,
     time::sleep,
 };
+
+use crate::support::ports::free_port;
 
 /// For tests that are not about time, on machines that are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -254,23 +256,6 @@ pub(crate) fn directory() -> PathBuf {
     };
     std::fs::create_dir_all(&directory).unwrap();
     directory
-}
-
-/// One below those that the system gives to others, so that nobody takes it meanwhile. A cluster adds
-/// ten thousand for its bus.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    loop {
-        let step = NEXT.fetch_add(1, Ordering::SeqCst) * 7;
-        let port = 10_000 + (u64::from(std::process::id()) * 131 + step) % 9000;
-        let port = port as u16;
-        if [port, port + 10_000]
-            .iter()
-            .all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        {
-            return port;
-        }
-    }
 }
 
 fn skip() {

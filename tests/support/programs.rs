@@ -11,6 +11,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::ports::free_port;
+
 /// Some compile first, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -44,10 +46,8 @@ pub fn is_there(program: &str, args: &[&str]) -> bool {
     is_there
 }
 
-/// Free a moment ago. Nothing that is told a port says which one it took.
 pub fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    ([127, 0, 0, 1], free_port()).into()
 }
 
 pub async fn wait_for(address: SocketAddr) {

@@ -7,6 +7,8 @@ mod doctor;
 mod forms;
 mod key;
 mod manual;
+#[path = "../../../../tests/support/ports.rs"]
+mod ports;
 mod programs;
 mod sign;
 mod support;

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{KEY_PEM, diagnose, public_key_file, run, stdout};
+use crate::{
+    ports::free_port,
+    support::{KEY_PEM, diagnose, public_key_file, run, stdout},
+};
 
 /// nginx on a free port, in front of nothing, until it is dropped.
 struct Nginx {
@@ -20,11 +23,7 @@ struct Nginx {
 impl Nginx {
     /// `None` if there is no nginx here.
     fn start(directory: &Path, log_format: &str) -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = free_port();
         let path = |name: &str| directory.join(name).display().to_string();
         let temp_paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .iter()

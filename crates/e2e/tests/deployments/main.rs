@@ -14,6 +14,8 @@ mod layers;
 mod mend;
 mod nginx;
 mod others;
+#[path = "../../../../tests/support/ports.rs"]
+mod ports;
 mod proxies;
 mod serializers;
 

@@ -5,13 +5,15 @@
 
 use std::{
     fs::File,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
+
+use crate::ports::free_port;
 
 /// A proxy that ends with this value.
 pub struct Running {
@@ -85,8 +87,7 @@ impl Program {
     fn try_start(self, app: SocketAddr, outer: &[&str], lines: &[String]) -> Option<Running> {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().display();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let lines = lines.join("\n").replace("{app}", &app.to_string());
         let outer = outer.join("\n");
         let (config, arguments) = match self {
@@ -149,7 +150,6 @@ impl Program {
         let path = folder.path().join("config");
         std::fs::write(&path, &config).unwrap();
         let output = File::create(folder.path().join("output")).unwrap();
-        drop(listener);
         let mut child = Command::new(self.path()?)
             .args(&arguments)
             .arg(&path)
