@@ -13,6 +13,7 @@ use std::{
 use crate::support::{
     doubles::{Boxed, builder, callback, inner, status},
     kind,
+    patience::{PATIENCE, until},
     replay::{self, Effects, layer, replay, send_counted},
 };
 use bytes::Bytes;
@@ -32,32 +33,45 @@ use oss_callback::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     time::{Instant, sleep, timeout},
 };
 use tower::{Layer, ServiceExt};
 
-/// The handler of 8 s and the sender that hangs up after 5, ten times as fast.
-const HANDLER: Duration = Duration::from_millis(800);
-const HANGS_UP: Duration = Duration::from_millis(300);
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
 // Over real connections.
 
-/// What a slow handler did.
-#[derive(Clone, Default)]
+/// What slow handlers did. Each goes on when it is let.
+#[derive(Clone)]
 struct Work {
     begun: Effects,
     done: Effects,
+    may_end: Arc<Semaphore>,
 }
 
 impl Work {
+    fn new() -> Self {
+        Self {
+            begun: Effects::default(),
+            done: Effects::default(),
+            may_end: Arc::new(Semaphore::new(0)),
+        }
+    }
+
     async fn run(self) -> Result<CallbackAnswer, Rejection> {
         self.begun.add();
-        sleep(HANDLER).await;
+        self.may_end.acquire().await.unwrap().forget();
         self.done.add();
         Ok(CallbackAnswer::ok())
+    }
+
+    /// Waits until a handler is at work.
+    async fn has_begun(&self) {
+        until(|| self.begun.count() == 1).await;
+        assert_eq!(self.done.count(), 0);
+    }
+
+    fn let_one_end(&self) {
+        self.may_end.add_permits(1);
     }
 }
 
@@ -87,7 +101,7 @@ async fn start(
     let address = listener.local_addr().unwrap();
     let layer = layer(MemoryReplayStore::new());
     let handlers = layer.running_handlers();
-    let work = Work::default();
+    let work = Work::new();
     serve(listener, layer, work.clone());
     Server {
         name,
@@ -130,7 +144,7 @@ fn serve_warp(listener: TcpListener, layer: OssCallbackLayer, work: Work) {
     tokio::spawn(warp::serve(app).incoming(listener).run());
 }
 
-/// One effect, the copies are told how far it is, and shutdown waits for it.
+/// The sender hung up: one effect, the copies are told how far it is, and shutdown waits for it.
 async fn assert_runs_to_its_end(server: &Server) {
     let Server {
         name,
@@ -139,14 +153,12 @@ async fn assert_runs_to_its_end(server: &Server) {
         work,
     } = server;
     let counts = || (work.begun.count(), work.done.count());
-    assert_eq!(
-        counts(),
-        (1, 0),
-        "{name}: it was at work when the sender hung up"
-    );
+    until(|| handlers.handed_over() == 1).await;
     assert_eq!(http1(*address).await, "409 in progress", "{name}");
     assert_eq!(handlers.count(), 1, "{name}");
+    assert_eq!(counts(), (1, 0), "{name}: it is still at work");
 
+    work.let_one_end();
     timeout(PATIENCE, handlers.wait()).await.unwrap();
     assert_eq!(counts(), (1, 1), "{name}: shutdown waited");
     assert_eq!((handlers.count(), handlers.handed_over()), (0, 0), "{name}");
@@ -159,7 +171,7 @@ async fn a_handler_outlives_a_sender_that_hangs_up_over_http1() {
     for server in servers().await {
         let mut connection = TcpStream::connect(server.address).await.unwrap();
         connection.write_all(&http1_bytes().await).await.unwrap();
-        sleep(HANGS_UP).await;
+        server.work.has_begun().await;
         drop(connection);
         assert_runs_to_its_end(&server).await;
     }
@@ -180,7 +192,7 @@ async fn a_handler_outlives_a_stream_that_is_reset_over_http2() {
             .unwrap();
         let body: Bytes = body.collect().await.unwrap().to_bytes();
         stream.send_data(body, true).unwrap();
-        sleep(HANGS_UP).await;
+        server.work.has_begun().await;
         stream.send_reset(h2::Reason::CANCEL);
         assert_runs_to_its_end(&server).await;
         drop((answer, stream, sender));
@@ -193,10 +205,10 @@ async fn a_sender_that_waits_is_answered_and_waited_for() {
     for server in servers().await {
         let address = server.address;
         let answer = tokio::spawn(http1(address));
-        while server.handlers.count() == 0 {
-            sleep(Duration::from_millis(5)).await;
-        }
+        server.work.has_begun().await;
+        assert_eq!(server.handlers.count(), 1, "it is waited for");
         assert_eq!(server.handlers.handed_over(), 0, "it runs in place");
+        server.work.let_one_end();
         timeout(PATIENCE, server.handlers.wait()).await.unwrap();
         assert_eq!(server.work.done.count(), 1);
         assert_eq!(answer.await.unwrap(), "200", "{}", server.name);

@@ -10,6 +10,7 @@ pub mod guide;
 pub mod log;
 #[cfg(all(feature = "reqwest", feature = "upload"))]
 pub mod oss;
+pub mod patience;
 pub mod ports;
 pub mod programs;
 pub mod replay;
