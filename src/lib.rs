@@ -187,6 +187,8 @@ mod guard;
 #[cfg(all(any(doc, doctest), feature = "full"))]
 pub mod guide;
 mod handler;
+#[cfg(feature = "reqwest")]
+mod http_client;
 mod keys;
 mod log;
 #[cfg(feature = "metrics")]
