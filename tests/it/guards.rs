@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::support::{
-    doubles::{Boxed, Inner, builder, callback, callback_with, inner, never, status, witnesses},
+    builder,
+    doubles::{Boxed, Inner, callback, callback_with, inner, never, status, witnesses},
     kind,
 };
 use bytes::Bytes;

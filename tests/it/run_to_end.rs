@@ -11,27 +11,24 @@ use std::{
 };
 
 use crate::support::{
-    doubles::{Boxed, builder, callback, inner, status},
+    builder,
+    doubles::{Boxed, callback, inner, status},
     kind,
     patience::{PATIENCE, until},
     replay::{self, Effects, layer, replay, send_counted},
+    serve_connections,
+    wire::{Connection, exchange, message},
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
 use oss_callback::{
     Admission, CallbackAnswer, CallbackBody, Guard, GuardContext, MemoryReplayStore,
     OssCallbackLayer, Outcome, Rejection, RejectionKind, Replay, RunningHandlers, async_trait,
     handler_fn,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc, oneshot},
     time::{Instant, sleep, timeout},
@@ -115,15 +112,7 @@ fn serve_hyper(listener: TcpListener, layer: OssCallbackLayer, work: Work) {
     let app = layer.layer(handler_fn::<Full<Bytes>, _, _, _>(
         move |_: Request<CallbackBody>| work.clone().run(),
     ));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let app = TowerToHyperService::new(app.clone());
-            tokio::spawn(async move {
-                let server = auto::Builder::new(TokioExecutor::new());
-                server.serve_connection(TokioIo::new(stream), app).await
-            });
-        }
-    });
+    tokio::spawn(serve_connections(listener, app));
 }
 
 #[cfg(feature = "axum")]
@@ -154,7 +143,7 @@ async fn assert_runs_to_its_end(server: &Server) {
     } = server;
     let counts = || (work.begun.count(), work.done.count());
     until(|| handlers.handed_over() == 1).await;
-    assert_eq!(http1(*address).await, "409 in progress", "{name}");
+    assert_eq!(copy(*address).await, "409 in progress", "{name}");
     assert_eq!(handlers.count(), 1, "{name}");
     assert_eq!(counts(), (1, 0), "{name}: it is still at work");
 
@@ -162,15 +151,17 @@ async fn assert_runs_to_its_end(server: &Server) {
     timeout(PATIENCE, handlers.wait()).await.unwrap();
     assert_eq!(counts(), (1, 1), "{name}: shutdown waited");
     assert_eq!((handlers.count(), handlers.handed_over()), (0, 0), "{name}");
-    assert_eq!(http1(*address).await, "409 done", "{name}");
+    assert_eq!(copy(*address).await, "409 done", "{name}");
     assert_eq!(counts(), (1, 1), "{name}: one effect");
 }
 
 #[tokio::test]
 async fn a_handler_outlives_a_sender_that_hangs_up_over_http1() {
     for server in servers().await {
-        let mut connection = TcpStream::connect(server.address).await.unwrap();
-        connection.write_all(&http1_bytes().await).await.unwrap();
+        let mut connection = Connection::open(server.address).await;
+        connection
+            .send(&message(server.address, replay::callback(1)).await)
+            .await;
         server.work.has_begun().await;
         drop(connection);
         assert_runs_to_its_end(&server).await;
@@ -204,7 +195,7 @@ async fn a_handler_outlives_a_stream_that_is_reset_over_http2() {
 async fn a_sender_that_waits_is_answered_and_waited_for() {
     for server in servers().await {
         let address = server.address;
-        let answer = tokio::spawn(http1(address));
+        let answer = tokio::spawn(copy(address));
         server.work.has_begun().await;
         assert_eq!(server.handlers.count(), 1, "it is waited for");
         assert_eq!(server.handlers.handed_over(), 0, "it runs in place");
@@ -215,35 +206,17 @@ async fn a_sender_that_waits_is_answered_and_waited_for() {
     }
 }
 
-async fn http1_bytes() -> Vec<u8> {
-    let (parts, body) = replay::callback(1).into_parts();
-    let mut bytes = format!(
-        "POST {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n",
-        parts.uri
-    );
-    for (name, value) in &parts.headers {
-        bytes += &format!("{name}: {}\r\n", value.to_str().unwrap());
-    }
-    bytes += "\r\n";
-    let mut bytes = bytes.into_bytes();
-    bytes.extend_from_slice(&body.collect().await.unwrap().to_bytes());
-    bytes
-}
-
 /// Sends a copy: the status of its answer, and what a 409 says of the first one.
-async fn http1(address: SocketAddr) -> String {
-    let mut connection = TcpStream::connect(address).await.unwrap();
-    connection.write_all(&http1_bytes().await).await.unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.unwrap();
-    let what = if answer.contains("is being processed") {
+async fn copy(address: SocketAddr) -> String {
+    let answer = exchange(address, replay::callback(1)).await;
+    let what = if answer.body.contains("is being processed") {
         " in progress"
-    } else if answer.contains("was processed before") {
+    } else if answer.body.contains("was processed before") {
         " done"
     } else {
         ""
     };
-    format!("{}{what}", &answer[9..12])
+    format!("{}{what}", answer.status)
 }
 
 // In process.
