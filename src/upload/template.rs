@@ -154,7 +154,7 @@ impl BodyTemplate {
     /// ```
     ///
     /// # Errors
-    /// What is wrong with it, and how to mend it.
+    /// What is wrong with it, and how to fix it.
     pub fn raw(text: impl Into<String>, body_type: BodyType) -> Result<Self, TemplateError> {
         let text = text.into();
         let mode = Mode::of(body_type);
