@@ -78,8 +78,7 @@ impl Guards {
         self.list.iter().any(|guard| guard.answers())
     }
 
-    /// Whether one of them says on whose behalf the callback comes. What a guard of the application
-    /// does cannot be known, so it counts.
+    /// Whether one of them says on whose behalf the callback comes.
     pub(crate) fn bind(&self) -> bool {
         self.list.iter().any(|guard| binds(guard.role()))
     }

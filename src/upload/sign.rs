@@ -7,10 +7,7 @@
 //!    calls sub-resources, `callback` and `callback-var` among them.
 //! 3. Signatures are computed over what the service will read: decoded values, and lower-case names.
 
-use std::{
-    fmt::Write,
-    time::{Duration, SystemTime},
-};
+use std::{fmt::Write, time::SystemTime};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, Mac};
@@ -19,6 +16,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::{Credentials, OssEndpoint};
+use crate::clock::unix_seconds;
 
 /// What RFC 3986 calls unreserved is bare, everything else encoded.
 pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -226,13 +224,6 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Whole seconds since 1970; times before count as its beginning.
-pub(super) fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_secs()
-}
-
 /// A moment by the calendar, in whole seconds.
 pub(super) struct Utc {
     year: u64,
@@ -295,6 +286,8 @@ impl Utc {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -45,5 +45,6 @@ pub use self::{body_type::BodyType, callback_vars::CallbackVars, flat::from_text
 pub(crate) use self::{
     body_type::{BodyKind, check_content_encoding, media_type},
     error::VarsError,
+    scalar::number,
     variables::Vars,
 };

@@ -44,7 +44,7 @@ use crate::{Rejection, RejectionKind, log};
 
 /// The longest ticket in bytes. It travels through headers, URLs and a callback's variables, which
 /// are 5 KB in all.
-const MAX_TICKET_LEN: usize = 1024;
+pub(crate) const MAX_TICKET_LEN: usize = 1024;
 
 /// How long a ticket may live. OSS takes a signed URL or policy for no longer, and an `exp` in
 /// milliseconds, which other issuers write by mistake, would let it live for ever.
