@@ -234,11 +234,23 @@ impl Guard for Clerk {
     }
 }
 
-type Told = mpsc::UnboundedReceiver<Outcome>;
+/// What a clerk was told, in order.
+struct Told(mpsc::UnboundedReceiver<Outcome>);
+
+impl Told {
+    async fn next(&mut self) -> Outcome {
+        let next = timeout(PATIENCE, self.0.recv()).await;
+        next.expect("it is told").expect("the clerk is there")
+    }
+
+    fn so_far(&mut self) -> Vec<Outcome> {
+        std::iter::from_fn(|| self.0.try_recv().ok()).collect()
+    }
+}
 
 fn clerk() -> (Clerk, Told) {
     let (sender, told) = mpsc::unbounded_channel();
-    (Clerk(sender), told)
+    (Clerk(sender), Told(told))
 }
 
 /// A service behind a clerk.
@@ -271,11 +283,11 @@ where
         }
     }));
     poll_and_drop(service.oneshot(callback("/cb")));
-    assert_eq!(told.try_recv().ok(), None, "not before it has ended");
+    assert_eq!(told.so_far(), [], "not before it has ended");
     timeout(PATIENCE, handlers.wait()).await.unwrap();
-    let outcome = told.try_recv().unwrap();
-    assert!(told.try_recv().is_err(), "once");
-    outcome
+    let told = told.so_far();
+    assert_eq!(told.len(), 1, "once: {told:?}");
+    told[0]
 }
 
 #[tokio::test]
@@ -333,7 +345,7 @@ async fn a_handler_that_panicked_is_never_polled_again() {
     panicked.unwrap_err();
     drop(answer);
     timeout(PATIENCE, handlers.wait()).await.unwrap();
-    assert_eq!(told.recv().await, Some(Outcome::Failed));
+    assert_eq!(told.next().await, Outcome::Failed);
     assert_eq!(polls.load(Ordering::SeqCst), 2);
 }
 
@@ -343,7 +355,8 @@ async fn a_guard_that_does_not_ask_for_it_leaves_the_handler_to_its_request() {
     let layer = builder().guard(witness).build().unwrap();
     let service = layer.layer(inner(|_| std::future::pending()));
     poll_and_drop(service.oneshot(callback("/cb")));
-    assert_eq!(told.recv().await, Some(("witness", Outcome::Abandoned)));
+    let told = timeout(PATIENCE, told.recv()).await.unwrap();
+    assert_eq!(told, Some(("witness", Outcome::Abandoned)));
     assert_eq!(layer.running_handlers().count(), 0);
 }
 
@@ -389,12 +402,12 @@ async fn beyond_the_budget_a_handler_is_cut_off() {
     }
     assert_eq!((handlers.count(), handlers.handed_over()), (2, 2));
     poll_and_drop(service.clone().oneshot(callback("/cb")));
-    assert_eq!(told.recv().await, Some(Outcome::Abandoned));
+    assert_eq!(told.next().await, Outcome::Abandoned);
 
     end.send(true).unwrap();
     timeout(PATIENCE, handlers.wait()).await.unwrap();
     for _ in 0..2 {
-        assert_eq!(told.recv().await, Some(Outcome::Accepted));
+        assert_eq!(told.next().await, Outcome::Accepted);
     }
     assert_eq!((handlers.count(), handlers.handed_over()), (0, 0));
 }
@@ -405,7 +418,7 @@ async fn a_layer_that_runs_handlers_in_place_cuts_them_off() {
     let layer = builder().guard(clerk).run_in_place().build().unwrap();
     let service = layer.layer(inner(|_| std::future::pending()));
     poll_and_drop(service.oneshot(callback("/cb")));
-    assert_eq!(told.recv().await, Some(Outcome::Abandoned));
+    assert_eq!(told.next().await, Outcome::Abandoned);
 }
 
 /// Neither `Send` nor `'static`.
@@ -488,7 +501,7 @@ async fn a_request_that_is_dropped_outside_the_runtime_hands_its_handler_over_to
     assert!(answer.as_mut().now_or_never().is_none());
     std::thread::spawn(move || drop(answer)).join().unwrap();
     timeout(PATIENCE, handlers.wait()).await.unwrap();
-    assert_eq!(told.recv().await, Some(Outcome::Accepted));
+    assert_eq!(told.next().await, Outcome::Accepted);
 }
 
 #[test]
