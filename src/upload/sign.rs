@@ -11,21 +11,14 @@ use std::{fmt::Write, time::SystemTime};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, Mac};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+use percent_encoding::{AsciiSet, PercentEncode, utf8_percent_encode};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::{Credentials, OssEndpoint};
-use crate::clock::unix_seconds;
+use crate::{clock::unix_seconds, substitution::UNRESERVED};
 
-/// What RFC 3986 calls unreserved is bare, everything else encoded.
-pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
-/// The same, but for the slash: a key as it stands in a path.
+/// What is bare in a path: what is bare everywhere, and the slashes of a key.
 const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
 
 pub(super) const V4_ALGORITHM: &str = "OSS4-HMAC-SHA256";

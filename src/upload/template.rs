@@ -13,11 +13,12 @@ use std::{borrow::Cow, fmt};
 
 use percent_encoding::utf8_percent_encode;
 
-use super::{check, sign::UNRESERVED};
+use super::check;
 use crate::{
     BodyType, Rejection,
     substitution::{
-        FillError, FillOptions, Mode, TemplateSyntax, UploadedObject, references, with_prefix,
+        FillError, FillOptions, Mode, TemplateSyntax, UNRESERVED, UploadedObject, references,
+        with_prefix,
     },
     vars::SYSTEM_VARIABLES,
 };
