@@ -21,7 +21,7 @@ use super::{
     endpoint::{check_bucket, check_key},
     sign::{CanonicalRequest, V4, V4_ALGORITHM, url},
 };
-use crate::{clock::Clock, guard::ObjectFacts, http_client};
+use crate::{clock::Clock, guard::ObjectFacts, http_client, log::Causes};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -234,7 +234,7 @@ impl ObjectClientBuilder {
         let client = http_client::builder(self.connect_timeout, self.timeout, self.roots)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build()
-            .map_err(|error| UploadError::HttpClient(error.to_string()))?;
+            .map_err(|error| UploadError::HttpClient(Causes(&error).to_string()))?;
         Ok(ObjectClient(Arc::new(Inner {
             client,
             endpoint: self.endpoint,
