@@ -12,9 +12,9 @@ use crate::{ConfigError, Rejection, TicketError};
 
 /// An upload that cannot be authorized, or a configuration that could authorize none.
 ///
-/// In handlers it works with `?`. Under axum and warp it is a response: 400 for a [key](Self::Key), which a caller
-/// may have chosen, else 500, with the cause in the log. In handlers that return [`Rejection`] it
-/// becomes [`Rejection::internal`].
+/// In handlers it works with `?`. Under axum and warp it is a response: 400 for a [key](Self::Key),
+/// which a caller may have chosen, else 500, with the cause in the log. In handlers that return
+/// [`Rejection`] it becomes [`Rejection::internal`].
 #[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UploadError {

@@ -5,7 +5,7 @@
 //!
 //! 1. A ticket is a compact JWT, HS256. Its header is one of a [fixed few](key), compared whole and
 //!    never parsed: there is no algorithm to choose and no key to name but the application's own.
-//! 2. Its [claims](claims) are a closed list. A token that says more, as a session's does, is not a
+//! 2. Its [claims] are a closed list. A token that says more, as a session's does, is not a
 //!    ticket.
 //! 3. It says which object it is for, how long it lives (seven days at most) and its id (`jti`). One
 //!    that no guard would ever admit is [not issued](issue).
