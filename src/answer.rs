@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::{Rejection, RejectionKind};
 
 /// The longest answer in bytes. The service says "1 MB".
-const MAX_ANSWER_LEN: usize = 1024 * 1024;
+pub(crate) const MAX_ANSWER_LEN: usize = 1024 * 1024;
 
 /// An answer that OSS accepts and hands to the uploader.
 ///

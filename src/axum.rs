@@ -67,28 +67,19 @@ impl IntoResponse for Rejection {
     }
 }
 
-/// 500. Nothing else logs it, as a handler that issues tickets is not behind the layer.
+/// 500, and an event in the log.
 #[cfg(feature = "ticket")]
 impl IntoResponse for crate::TicketError {
     fn into_response(self) -> Response {
-        self.log();
-        Rejection::from(self).into_response()
+        self.into_logged_response::<Body>()
     }
 }
 
-/// 400 for a key that the caller chose and that is not one, else 500. Nothing else logs the latter, as
-/// a handler that authorizes uploads is not behind the layer.
+/// 400 for a key that a caller may have chosen, else 500 and an event in the log.
 #[cfg(feature = "upload")]
 impl IntoResponse for crate::upload::UploadError {
     fn into_response(self) -> Response {
-        if let Self::Key(_) = self {
-            let json = [(http::header::CONTENT_TYPE, "application/json")];
-            let body =
-                r#"{"Status":"error","code":"InvalidKey","message":"not a key of an object"}"#;
-            return (http::StatusCode::BAD_REQUEST, json, body).into_response();
-        }
-        self.log();
-        Rejection::from(self).into_response()
+        self.into_logged_response::<Body>()
     }
 }
 

@@ -19,6 +19,13 @@ impl Clock {
     }
 }
 
+/// Whole seconds since 1970; 0 for times before.
+#[cfg(feature = "ticket")]
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() {

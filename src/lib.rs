@@ -112,9 +112,9 @@
 //!
 //! | level | event | fields |
 //! |---|---|---|
-//! | `error` | a handler asked for what no layer has left for it: there is no layer around it, or no ticket guard in it | `look_at` |
+//! | `error` | a handler asked for what no layer has left for it: there is no layer around it, or the layer has no such guard | `look_at` |
 //! | `error` | a rejection was rendered with a status of success, or a guard's answer could not be rendered | `kind`, `status` |
-//! | `error` | the handler or a guard failed: `Rejection::internal`, or `?` | `cause`, `path`, `request_id` |
+//! | `error` | the handler or a guard failed: `Rejection::internal`, or `?` | `kind`, `cause`, `path`, `request_id` |
 //! | `error` | a ticket was not issued, or an upload was not authorized | `cause` |
 //! | `warn` | genuine callback refused: its signature opened, and it was altered on the way, or a guard, its variables or the handler refuse it | `kind`, `cause`, `look_at`, `changed`, `diagnosis`, `path`, `request_id` |
 //! | `warn` | callback refused, as its signature is of another version, or something in this server rewrote its target | `kind`, `cause`, `look_at`, `request_id` |
@@ -187,6 +187,8 @@ mod guard;
 #[cfg(all(any(doc, doctest), feature = "full"))]
 pub mod guide;
 mod handler;
+#[cfg(feature = "reqwest")]
+mod http_client;
 mod keys;
 mod log;
 #[cfg(feature = "metrics")]

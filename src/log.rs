@@ -159,7 +159,10 @@ impl fmt::Write for Line<'_, '_> {
 
 /// Neither a control character, nor one that ends a line or turns the direction of a text.
 fn is_plain(char: char) -> bool {
-    let turns = matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns = matches!(
+        char,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
     !char.is_control() && !turns
 }
 
@@ -196,8 +199,8 @@ mod tests {
         };
         assert_eq!(causes("no \"a\" \u{4f60}"), "no \"a\" \u{4f60}");
         assert_eq!(
-            causes("no a.jpg\n2026-11-27 WARN forged\r\u{1b}[2J\u{202e}\u{2028}"),
-            r"no a.jpg\n2026-11-27 WARN forged\r\u{1b}[2J\u{202e}\u{2028}"
+            causes("no a.jpg\n2026-11-27 WARN forged\r\u{1b}[2J\u{202e}\u{2028}\u{200f}\u{61c}"),
+            r"no a.jpg\n2026-11-27 WARN forged\r\u{1b}[2J\u{202e}\u{2028}\u{200f}\u{61c}"
         );
         let whole = "x".repeat(MAX_CAUSE_LEN - 1);
         assert_eq!(causes(&whole), whole);

@@ -264,12 +264,19 @@ pub async fn recover(rejection: warp::Rejection) -> Result<Response, warp::Rejec
 
 impl Reject for Rejection {}
 
-/// 500. Nothing else logs it, as a handler that issues tickets is not behind the layer.
+/// 500, and an event in the log.
 #[cfg(feature = "ticket")]
 impl Reply for crate::TicketError {
     fn into_response(self) -> Response {
-        self.log();
-        Rejection::from(self).into_response()
+        self.into_logged_response()
+    }
+}
+
+/// 400 for a key that a caller may have chosen, else 500 and an event in the log.
+#[cfg(feature = "upload")]
+impl Reply for crate::upload::UploadError {
+    fn into_response(self) -> Response {
+        self.into_logged_response()
     }
 }
 

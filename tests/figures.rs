@@ -9,7 +9,10 @@ use futures_util::FutureExt;
 use http::HeaderValue;
 use http_body_util::Full;
 use oss_callback::{DefaultRejection, KeyStore, OssCallbackLayer, ResponseFuture, guard_fn};
-use support::doubles::{Inner, builder, callback, callback_with, untouchable};
+use support::{
+    builder,
+    doubles::{Inner, callback, callback_with, untouchable},
+};
 use tower::{Layer, Service, ServiceExt};
 
 fn future_size<S, B>(_: &S, _: fn() -> http::Request<B>) -> usize

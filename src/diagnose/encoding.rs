@@ -4,7 +4,7 @@
 //!    becomes, the case of hexadecimal digits, and whether characters beyond ASCII are escaped.
 //! 2. The choices of known encoders come first, then every choice that the characters of the pairs can
 //!    tell apart.
-//! 3. Text has several [readings](readings): `+` is a space or a plus, a value was decoded once more or
+//! 3. Text has several [readings]: `+` is a space or a plus, a value was decoded once more or
 //!    once less, or converted to another charset.
 
 use std::ops::ControlFlow;
@@ -155,7 +155,7 @@ pub(super) fn readings(text: &[u8]) -> Vec<Reading> {
 
 /// Pairs whose names a parser changed.
 ///
-/// 1. What [`names::changed`] knows of.
+/// 1. What [`names::changes`] knows of.
 /// 2. A name that may occur again ended in `[]`, which was taken away or got a number.
 pub(super) fn renamed(pairs: &[Pair]) -> Vec<Vec<Pair>> {
     let with_names = |change: &dyn Fn(&[u8]) -> Vec<u8>| -> Vec<Pair> {

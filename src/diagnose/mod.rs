@@ -1,4 +1,4 @@
-//! Why a callback does not verify: what OSS signed, what arrived, and how to mend the difference.
+//! Why a callback does not verify: what OSS signed, what arrived, and how to fix the difference.
 //!
 //! 1. A signature opens to the MD5 digest of the text that OSS signed. So every suspicion about what
 //!    changed on the way costs one hash, and a suspicion that hits is certain.

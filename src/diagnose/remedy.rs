@@ -12,7 +12,7 @@
 
 use super::{Cause, Evidence, Message};
 
-/// How to mend a cause.
+/// How to fix a cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remedy {
     rust: String,
@@ -139,7 +139,7 @@ const BASE64_BODY: &str = "Decode the body from base64 before OssCallbackLayer: 
 const COMPRESSED_BODY: &str = "Let nothing compress the request body, or put a layer that decompresses it \
                                outside OssCallbackLayer.";
 
-/// What no setting of the layer mends: the query of a callback is in no other place than its target.
+/// What no setting of the layer fixes: the query of a callback is in no other place than its target.
 const PASS_THE_QUERY: &str = "\
 Let everything in front of the layer hand on the target as OSS sent it: no setting brings back a query.
 If that cannot be, note the original target down in a place that only your proxy writes, never in a

@@ -12,7 +12,7 @@ use super::{
     var_names::Variable,
     var_problem::{VarProblem, twin},
 };
-use crate::{Rejection, RejectionKind, VerifiedCallback};
+use crate::{Rejection, RejectionKind, VerifiedCallback, vars::number};
 
 /// What a guard sees.
 pub struct GuardContext<'a> {
@@ -213,12 +213,6 @@ impl<'a> GuardContext<'a> {
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         self.extensions
     }
-}
-
-/// Digits alone: `parse` takes a plus sign.
-fn number(text: &str) -> Option<u64> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
-    is_plain.then(|| text.parse().ok()).flatten()
 }
 
 impl fmt::Debug for GuardContext<'_> {

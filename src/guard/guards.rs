@@ -6,7 +6,7 @@ use http::Extensions;
 
 #[cfg(feature = "ticket")]
 use super::ticket;
-use super::{Guard, VarNames, replay};
+use super::{Guard, VarNames};
 use crate::{ConfigError, metrics::GuardName};
 
 /// What a guard is to the layer's builder. Not nameable outside, so an application's own guard is
@@ -70,7 +70,7 @@ impl Guards {
                  `TicketGuard`, or one of the application's own",
             ));
         }
-        replay::check_order(&roles)
+        check_replay(&roles)
     }
 
     /// Whether one of them is known to answer callbacks itself.
@@ -78,8 +78,7 @@ impl Guards {
         self.list.iter().any(|guard| guard.answers())
     }
 
-    /// Whether one of them says on whose behalf the callback comes. What a guard of the application
-    /// does cannot be known, so it counts.
+    /// Whether one of them says on whose behalf the callback comes.
     pub(crate) fn bind(&self) -> bool {
         self.list.iter().any(|guard| binds(guard.role()))
     }
@@ -88,6 +87,29 @@ impl Guards {
 /// What a guard of the application does cannot be known, so it counts.
 fn binds(role: Role) -> bool {
     matches!(role, Role::Custom | Role::Ticket)
+}
+
+/// A replay guard is the last one, and stands behind the guard that limits how long it has to
+/// remember.
+fn check_replay(roles: &[Role]) -> Result<(), ConfigError> {
+    let Some(position) = roles
+        .iter()
+        .position(|role| matches!(role, Role::ReplayByTicket | Role::ReplayBySignature))
+    else {
+        return Ok(());
+    };
+    if position + 1 != roles.len() {
+        return Err(ConfigError::ReplayGuardNotLast);
+    }
+    let (needed, name) = match roles[position] {
+        Role::ReplayByTicket => (Role::Ticket, "TicketGuard"),
+        _ => (Role::Age, "AgeGuard"),
+    };
+    if roles.contains(&needed) {
+        Ok(())
+    } else {
+        Err(ConfigError::ReplayGuardWithout(name))
+    }
 }
 
 impl fmt::Debug for Guards {

@@ -47,6 +47,8 @@ pub use self::replay::check_replay_store;
 pub use self::replay::{
     RedisCredentials, RedisFault, RedisHealth, RedisReplayStore, RedisReplayStoreBuilder,
 };
+#[cfg(feature = "upload")]
+pub(crate) use self::ticket::MAX_TICKET_LEN;
 #[cfg(all(feature = "ticket", feature = "warp"))]
 pub(crate) use self::ticket::TicketExtension;
 #[cfg(feature = "ticket")]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::Extensions;
 
-use crate::{Rejection, RejectionKind};
+use crate::{Rejection, RejectionKind, log};
 
 /// What OSS has stored, as it answered this application: not what a callback says.
 ///
@@ -52,6 +52,7 @@ impl ObjectFacts {
 
     pub(crate) fn from_extension(facts: Option<&Self>) -> Result<Self, Rejection> {
         facts.cloned().ok_or_else(|| {
+            log::layer_missing("ObjectCheck: is there one in the layer around this handler?");
             Rejection::caused_by(
                 RejectionKind::LayerMissing,
                 "no `ObjectCheck` asked OSS about the object",

@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
+use http::StatusCode;
 use tokio::runtime::Handle;
 
 /// What became of an admitted callback.
@@ -33,6 +34,16 @@ pub enum Outcome {
     /// have done its work or not. A guard that gives back what it took lets the sender run the handler
     /// again.
     Abandoned,
+}
+
+impl Outcome {
+    /// What a handler's answer with this status comes to. OSS takes exactly 200 for success.
+    pub(crate) fn of_answer(status: StatusCode) -> Self {
+        match status {
+            StatusCode::OK => Self::Accepted,
+            _ => Self::Failed,
+        }
+    }
 }
 
 /// What a guard does when it is told the outcome.

@@ -56,8 +56,12 @@ impl Failures {
                 self.0.remove(&oldest);
             }
         }
-        let at = now;
-        self.0.insert(url.clone(), Failure { count, at, error });
+        let failure = Failure {
+            count,
+            at: now,
+            error,
+        };
+        self.0.insert(url.clone(), failure);
     }
 
     pub(super) fn forget(&mut self, url: &KeyUrl) {

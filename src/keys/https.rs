@@ -16,11 +16,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use reqwest::{Certificate, Client, StatusCode, redirect};
+use reqwest::{Certificate, Client, StatusCode};
 use tokio::time::Instant;
 
 use super::{FetchError, FetchKey, KeyUrl};
-use crate::{ConfigError, PublicKey};
+use crate::{ConfigError, PublicKey, http_client};
 
 /// A PEM text of the longest key takes 800 bytes.
 const MAX_BODY: usize = 8 * 1024;
@@ -136,13 +136,7 @@ impl HttpsFetcherBuilder {
     /// # Errors
     /// [`ConfigError::Certificate`] unless it is exactly one.
     pub fn root_certificate(mut self, pem: &[u8]) -> Result<Self, ConfigError> {
-        let roots = Certificate::from_pem_bundle(pem).map_err(|_| ConfigError::Certificate)?;
-        let [root] = <[_; 1]>::try_from(roots).map_err(|_| ConfigError::Certificate)?;
-        // reqwest looks into it only when a client is made, which is when a callback waits for a key.
-        Client::builder()
-            .tls_certs_only([root.clone()])
-            .build()
-            .map_err(|_| ConfigError::Certificate)?;
+        let root = http_client::root_certificate(pem).ok_or(ConfigError::Certificate)?;
         self.roots.push(root);
         Ok(self)
     }
@@ -176,16 +170,10 @@ impl HttpsFetcherBuilder {
     }
 
     fn client(&self) -> reqwest::Result<Client> {
-        let mut builder = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .user_agent(concat!("oss-callback/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(self.connect_timeout)
-            .timeout(self.timeout)
+        let roots = self.roots.iter().cloned();
+        let mut builder = http_client::builder(self.connect_timeout, self.timeout, roots)
             // Fetches are days apart: a pooled connection would be stale by then.
-            .pool_max_idle_per_host(0)
-            .tls_certs_merge(self.roots.iter().cloned());
+            .pool_max_idle_per_host(0);
         for (host, address) in &self.addresses {
             builder = builder.resolve(host, *address);
         }

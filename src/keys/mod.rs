@@ -5,8 +5,8 @@
 //!    allocated.
 //! 2. Any other value is decoded, and must be a [`KeyUrl`] that the [`KeyUrlPolicy`] admits and that
 //!    was not denied.
-//! 3. A key that is admitted and not known is fetched if the [budget](budget) allows, once the whole
-//!    body has arrived. All requests that wait for one key share one [flight](flight), which no
+//! 3. A key that is admitted and not known is fetched if the [budget] allows, once the whole
+//!    body has arrived. All requests that wait for one key share one [flight], which no
 //!    cancelled request can end.
 //! 4. Only a key that parsed is [kept](cache): fresh for a day, then refreshed while it is used, and
 //!    used for another week if it cannot be. Pinned keys never expire and need no network; the

@@ -2,7 +2,7 @@
 //!
 //! 1. The first event of each cause passes at once, the next ones at a fixed interval, each with the
 //!    number of those left out before it.
-//! 2. The memory is fixed. Each kind of event has [`SLOTS_OF_A_KIND`] counters of its own, so that a sender
+//! 2. The memory is fixed. Each kind of event has `SLOTS_OF_A_KIND` counters of its own, so that a sender
 //!    who varies the causes of one kind silences no other. A cause that finds those of its kind taken
 //!    shares the last of them; one that was not heard of for an interval gives its counter up.
 //! 3. No lock is taken and nothing waits: an event that is left out costs a hash, the time and two

@@ -15,10 +15,7 @@ use http::{
 };
 use http_body::Body;
 
-use crate::{metrics::AnswerFault, vars::media_type};
-
-/// OSS refuses longer answers.
-const MAX_LEN: u64 = 1024 * 1024;
+use crate::{answer::MAX_ANSWER_LEN, metrics::AnswerFault, vars::media_type};
 
 /// How long OSS waits.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -39,7 +36,7 @@ pub(super) fn fault<B: Body>(
         AnswerFault::NoLength
     } else if length == Some(0) {
         AnswerFault::Empty
-    } else if length > Some(MAX_LEN) {
+    } else if length > Some(MAX_ANSWER_LEN as u64) {
         AnswerFault::TooLong
     } else if !is_of_type(response, b"application/json")
         && !is_of_type(response, b"application/xml")

@@ -7,7 +7,7 @@
 //!    callback's ever is gets none. Where the layer was told what was signed, there may be two
 //!    searches: of what it was told, and of what arrived, as the setting itself may be the fault.
 //! 3. The path that OSS called is written [as every path](crate::log::Path) is. A query and a body are
-//!    described by what became of them, never shown. No mend needs their text: a setting is only said of
+//!    described by what became of them, never shown. No fix needs their text: a setting is only said of
 //!    the path, and leaves the query as it arrived.
 //! 4. Without the features `diagnose` and `tracing`, nothing is kept and nothing is looked for.
 
@@ -157,7 +157,7 @@ mod on {
         }
     }
 
-    /// Each part that differs, and the mend of each.
+    /// Each part that differs, and the fix of each.
     fn would_verify(
         received: &Message,
         signed: &Message,
@@ -173,35 +173,35 @@ mod on {
             (false, true) => " with another body",
             (true, true) => " with another query and another body",
         };
-        let mut mends = Vec::new();
+        let mut fixes = Vec::new();
         if other_query {
-            mends.push(
+            fixes.push(
                 "pass the target on as it was sent, as no setting brings back a query".into(),
             );
         } else if signed.path() != received.path() {
-            mends.push(mend_of_path(received, signed, setting));
+            fixes.push(fix_of_path(received, signed, setting));
         }
         if other_body {
             let cause = causes
                 .into_iter()
                 .flatten()
                 .find(|cause| is_of_body(*cause));
-            mends.push(leave_bodies(cause.unwrap_or(Cause::BodyReserialized)).into());
+            fixes.push(leave_bodies(cause.unwrap_or(Cause::BodyReserialized)).into());
         }
-        format!("would verify as {path}{with}: {}", mends.join(", and "))
+        format!("would verify as {path}{with}: {}", fixes.join(", and "))
     }
 
     /// A setting that can be copied, if nothing of it has to be left out.
-    fn mend_of_path(received: &Message, signed: &Message, setting: Option<&str>) -> String {
-        let (mended, mend) = match prefix_removed(received, signed) {
+    fn fix_of_path(received: &Message, signed: &Message, setting: Option<&str>) -> String {
+        let (fixed, fix) = match prefix_removed(received, signed) {
             Some(prefix) if is_written_whole(prefix) => {
                 ("path_prefix", format!("set path_prefix({prefix:?})"))
             }
             _ => ("signed_target", signed_target(signed.path())),
         };
         match setting {
-            Some(other) if other != mended => format!("{mend} in place of {other}"),
-            _ => mend,
+            Some(other) if other != fixed => format!("{fix} in place of {other}"),
+            _ => fix,
         }
     }
 

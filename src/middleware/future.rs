@@ -293,10 +293,9 @@ impl<R> Config<R> {
                     }
                 },
             );
-        // OSS takes exactly 200 for success, so the guards do too.
         let outcome = match &answer {
-            Ok(response) if response.status() == StatusCode::OK => Outcome::Accepted,
-            _ => Outcome::Failed,
+            Ok(response) => Outcome::of_answer(response.status()),
+            Err(_) => Outcome::Failed,
         };
         Ending { answer, outcome }
     }

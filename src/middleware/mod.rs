@@ -1,9 +1,9 @@
 //! The tower middleware.
 //!
-//! 1. The method is POST and the [target](target) is the one that OSS called.
+//! 1. The method is POST and the [target] is the one that OSS called.
 //! 2. The headers are parsed, the key is looked up, and the signature is opened. A request that
 //!    fails so far is answered at once: its body is not polled, the inner service not touched.
-//! 3. The [body](body) is collected, up to a limit. A key that the store does not have is fetched only
+//! 3. The [body] is collected, up to a limit. A key that the store does not have is fetched only
 //!    now, when the sender has paid a whole request for it.
 //! 4. The digest is compared. From here on there is a [`VerifiedCallback`](crate::VerifiedCallback);
 //!    it goes into the extensions of the request.
@@ -16,10 +16,10 @@
 //!    the answer goes out. A rejection, from here or from an
 //!    extractor or handler inside, is [rendered](response) in one place.
 //!
-//! What operators are told on the way stands in [events](events), and how they are told why a genuine
-//! signature did not match in [diagnosis](diagnosis).
+//! What operators are told on the way stands in [events], and how they are told why a genuine
+//! signature did not match in [diagnosis].
 //!
-//! One deadline covers steps 3 to 5, the [admission](admission) of a request. The inner service exerts
+//! One deadline covers steps 3 to 5, the [admission] of a request. The inner service exerts
 //! no back-pressure on the outside, because nobody knows before the verdict whether a request deserves
 //! a slot: [`poll_ready`](tower::Service::poll_ready) is always ready.
 

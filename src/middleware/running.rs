@@ -27,7 +27,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Response, StatusCode};
+use http::Response;
 use pin_project_lite::pin_project;
 use tokio::{runtime::Handle, sync::Notify};
 
@@ -287,14 +287,13 @@ pub trait Judge {
 }
 
 impl<B, E> Judge for Result<Response<B>, E> {
-    /// OSS takes exactly 200 for success, so the guards do too.
     fn judge(&self) -> (Outcome, Option<Rejection>) {
         let Ok(response) = self else {
             return (Outcome::Failed, None);
         };
         match response.extensions().get::<Rejection>() {
-            None if response.status() == StatusCode::OK => (Outcome::Accepted, None),
-            rejection => (Outcome::Failed, rejection.cloned()),
+            None => (Outcome::of_answer(response.status()), None),
+            Some(rejection) => (Outcome::Failed, Some(rejection.clone())),
         }
     }
 }

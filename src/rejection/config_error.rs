@@ -117,8 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn the_mend_is_named() {
-        for (error, mend) in [
+    fn the_fix_is_named() {
+        for (error, fix) in [
             (
                 ConfigError::KeyUrlPattern("a.example/k.pem".to_owned()),
                 "/callback_pub_key_v{version}.pem",
@@ -135,7 +135,7 @@ mod tests {
             (ConfigError::Certificate, "`CERTIFICATE`"),
         ] {
             let text = error.to_string();
-            assert!(text.contains(mend), "{text}");
+            assert!(text.contains(fix), "{text}");
         }
     }
 }

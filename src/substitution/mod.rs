@@ -151,12 +151,14 @@ fn value<'a>(
     })
 }
 
-/// Neither is documented; every capture agrees with both.
-const RFC_3986: &AsciiSet = &NON_ALPHANUMERIC
+/// What RFC 3986 calls unreserved is bare, everything else encoded.
+pub(crate) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
+
+/// What browsers leave bare in a form. Neither set is documented; every capture agrees with both.
 const URL_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -168,7 +170,7 @@ fn append_to_form(filled: &mut String, value: Value<'_>, options: &FillOptions) 
         Value::Nothing | Value::Null => {}
         Value::Number(number) => append(filled, number),
         Value::Text(text) => match options.form {
-            FormEncoding::Rfc3986 => append(filled, utf8_percent_encode(text, RFC_3986)),
+            FormEncoding::Rfc3986 => append(filled, utf8_percent_encode(text, UNRESERVED)),
             FormEncoding::UrlEncoded => {
                 for (index, word) in text.split(' ').enumerate() {
                     if index > 0 {
@@ -179,7 +181,7 @@ fn append_to_form(filled: &mut String, value: Value<'_>, options: &FillOptions) 
             }
         },
         Value::Raw(text) if text.starts_with('$') => filled.push_str(&text),
-        Value::Raw(text) => append(filled, utf8_percent_encode(&text, RFC_3986)),
+        Value::Raw(text) => append(filled, utf8_percent_encode(&text, UNRESERVED)),
     }
 }
 

@@ -28,19 +28,17 @@ use super::{
     credentials::CredentialsSource,
     endpoint::{check_bucket, check_key},
     policy::{check_form_key, check_form_prefix},
-    sign::unix_seconds,
     terms::{Terms, expiry},
 };
 use crate::{
-    TicketClaims, TicketError, TicketKey, TicketObjects, VarNames, clock::Clock, guard::Variable,
+    TicketClaims, TicketError, TicketKey, TicketObjects, VarNames,
+    clock::{Clock, unix_seconds},
+    guard::{MAX_TICKET_LEN, Variable},
     substitution::with_prefix,
 };
 
 /// How long an upload may take by default.
 const DEFAULT_DURATION: Duration = Duration::from_secs(60 * 60);
-
-/// As many bytes as a ticket may have, to find out at the start whether the parameters have room.
-const LONGEST_TICKET: usize = 1024;
 
 /// Authorizes uploads from a client to OSS, whose callbacks the application will recognise.
 ///
@@ -501,7 +499,7 @@ impl DirectUploadBuilder {
         // With the longest of tickets.
         callback
             .clone()
-            .var(&ticket_var, "x".repeat(LONGEST_TICKET))
+            .var(&ticket_var, "x".repeat(MAX_TICKET_LEN))
             .build()?;
         let life = self.terms.life.saturating_add(self.finish_within);
         expiry(SystemTime::UNIX_EPOCH, life)?;
@@ -532,7 +530,7 @@ fn not_issued(error: TicketError, objects: TicketObjects<'_>) -> UploadError {
     };
     // A ticket is base64, in which three bytes are four.
     let share = serde_json::Value::from(key).to_string().len() / 3 * 4;
-    if length.saturating_sub(share) <= LONGEST_TICKET {
+    if length.saturating_sub(share) <= MAX_TICKET_LEN {
         return UploadError::Key(
             "is too long for a ticket, which has at most 1,024 bytes and says the key: some 600 bytes of \
              it if there is little else",
@@ -555,7 +553,7 @@ fn complete(
         (names.name(Variable::ReqId), Var::ReqId),
     ];
     let mut template = template;
-    for (name, variable) in system {
+    for (name, variable) in system.clone() {
         template = Some(match template {
             None => BodyTemplate::form().var_as(name, variable).build()?,
             Some(template) if template.contains(name) => template,
@@ -567,7 +565,7 @@ fn complete(
     if !template.contains(ticket) {
         template = template.with(ticket, Var::custom("ticket"))?;
     }
-    template.require(names, &system_variables())?;
+    template.require(names, &system.map(|(_, variable)| variable))?;
     let carrier = template.carrier(ticket).map(str::to_owned);
     let carrier = carrier.ok_or_else(|| TemplateError::Missing {
         name: ticket.to_owned(),
@@ -575,17 +573,6 @@ fn complete(
         problem: "puts something else there",
     })?;
     Ok((template, carrier))
-}
-
-fn system_variables() -> [Var; 6] {
-    [
-        Var::Bucket,
-        Var::Object,
-        Var::Size,
-        Var::MimeType,
-        Var::Etag,
-        Var::ReqId,
-    ]
 }
 
 /// Shows what is there.

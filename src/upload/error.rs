@@ -2,14 +2,19 @@
 
 use std::fmt;
 
+#[cfg(any(feature = "axum", feature = "warp"))]
+use bytes::Bytes;
+#[cfg(any(feature = "axum", feature = "warp"))]
+use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+
 use super::{ParamsError, TemplateError};
 use crate::{ConfigError, Rejection, TicketError};
 
 /// An upload that cannot be authorized, or a configuration that could authorize none.
 ///
-/// In handlers it works with `?`. Under axum it is a response: 400 for a [key](Self::Key), which a caller
-/// may have chosen, else 500, with the cause in the log. In handlers that return [`Rejection`] it
-/// becomes [`Rejection::internal`].
+/// In handlers it works with `?`. Under axum and warp it is a response: 400 for a [key](Self::Key),
+/// which a caller may have chosen, else 500, with the cause in the log. In handlers that return
+/// [`Rejection`] it becomes [`Rejection::internal`].
 #[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UploadError {
@@ -117,10 +122,28 @@ impl fmt::Debug for UploadError {
 }
 
 impl UploadError {
-    /// Tells operators why a handler answers 500: it is not behind the layer, so nothing else does.
+    /// What a handler answers that fails with this: 400 for a key, else 500. Nothing else would log the
+    /// latter, as such a handler is not behind the layer.
+    #[cfg(any(feature = "axum", feature = "warp"))]
+    pub(crate) fn into_logged_response<B: From<Bytes>>(self) -> Response<B> {
+        if let Self::Key(_) = self {
+            let body = Bytes::from_static(
+                br#"{"Status":"error","code":"InvalidKey","message":"not a key of an object"}"#,
+            );
+            let mut response = Response::new(B::from(body));
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            return response;
+        }
+        self.log();
+        Rejection::from(self).to_response()
+    }
+
     /// What a user asks for may be the cause, so it is rate-limited.
-    #[cfg(feature = "axum")]
-    pub(crate) fn log(&self) {
+    #[cfg(any(feature = "axum", feature = "warp"))]
+    fn log(&self) {
         #[cfg(feature = "tracing")]
         if tracing::enabled!(target: "oss_callback", tracing::Level::ERROR) {
             use std::{mem::discriminant, sync::LazyLock, time::Duration};

@@ -13,7 +13,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
-use reqwest::{Certificate, Client, redirect};
+use reqwest::{Certificate, Client};
 
 use super::{
     Credentials, OssEndpoint, UploadError,
@@ -21,7 +21,7 @@ use super::{
     endpoint::{check_bucket, check_key},
     sign::{CanonicalRequest, V4, V4_ALGORITHM, url},
 };
-use crate::{clock::Clock, guard::ObjectFacts};
+use crate::{clock::Clock, guard::ObjectFacts, http_client, log::Causes};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -188,8 +188,7 @@ impl ObjectClientBuilder {
     /// # Errors
     /// [`UploadError::Certificate`] unless it is exactly one.
     pub fn root_certificate(mut self, pem: &[u8]) -> Result<Self, UploadError> {
-        let roots = Certificate::from_pem_bundle(pem).map_err(|_| UploadError::Certificate)?;
-        let [root] = <[_; 1]>::try_from(roots).map_err(|_| UploadError::Certificate)?;
+        let root = http_client::root_certificate(pem).ok_or(UploadError::Certificate)?;
         self.roots.push(root);
         Ok(self)
     }
@@ -232,17 +231,10 @@ impl ObjectClientBuilder {
         if let CredentialsSource::Fixed(credentials) = &self.credentials {
             credentials.check()?;
         }
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .referer(false)
-            .user_agent(concat!("oss-callback/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(self.connect_timeout)
-            .timeout(self.timeout)
+        let client = http_client::builder(self.connect_timeout, self.timeout, self.roots)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .tls_certs_merge(self.roots)
             .build()
-            .map_err(|error| UploadError::HttpClient(error.to_string()))?;
+            .map_err(|error| UploadError::HttpClient(Causes(&error).to_string()))?;
         Ok(ObjectClient(Arc::new(Inner {
             client,
             endpoint: self.endpoint,

@@ -14,7 +14,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
-use super::{CallbackParams, ParamsError, ParamsRule, params::EncodedVars, sign::UNRESERVED};
+use super::{CallbackParams, ParamsError, ParamsRule, params::EncodedVars};
+use crate::substitution::UNRESERVED;
 
 /// The header that carries `callback`.
 pub const CALLBACK_HEADER: HeaderName = HeaderName::from_static("x-oss-callback");

@@ -17,9 +17,10 @@ use super::{
     CallbackParams, Credentials, OssEndpoint, SignatureVersion, UploadError,
     endpoint::{check_bucket, check_key},
     policy::OrderedMap,
-    sign::{CanonicalRequest, HOST, V4, V4_ALGORITHM, unix_seconds, url, v1_signature},
+    sign::{CanonicalRequest, HOST, V4, V4_ALGORITHM, url, v1_signature},
     terms::Terms,
 };
+use crate::clock::unix_seconds;
 
 /// One upload by PUT.
 ///

@@ -106,7 +106,7 @@ struct Row {
     argument: Option<&'static str>,
     /// The service's own words, if they are known.
     service: Option<&'static str>,
-    /// Ours, with the mend.
+    /// Ours, with the fix.
     text: &'static str,
 }
 

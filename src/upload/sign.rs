@@ -7,27 +7,18 @@
 //!    calls sub-resources, `callback` and `callback-var` among them.
 //! 3. Signatures are computed over what the service will read: decoded values, and lower-case names.
 
-use std::{
-    fmt::Write,
-    time::{Duration, SystemTime},
-};
+use std::{fmt::Write, time::SystemTime};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, Mac};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
+use percent_encoding::{AsciiSet, PercentEncode, utf8_percent_encode};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::{Credentials, OssEndpoint};
+use crate::{clock::unix_seconds, substitution::UNRESERVED};
 
-/// What RFC 3986 calls unreserved is bare, everything else encoded.
-pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
-/// The same, but for the slash: a key as it stands in a path.
+/// What is bare in a path: what is bare everywhere, and the slashes of a key.
 const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
 
 pub(super) const V4_ALGORITHM: &str = "OSS4-HMAC-SHA256";
@@ -226,13 +217,6 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Whole seconds since 1970; times before count as its beginning.
-pub(super) fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_secs()
-}
-
 /// A moment by the calendar, in whole seconds.
 pub(super) struct Utc {
     year: u64,
@@ -295,6 +279,8 @@ impl Utc {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

@@ -13,11 +13,12 @@ use std::{borrow::Cow, fmt};
 
 use percent_encoding::utf8_percent_encode;
 
-use super::{check, sign::UNRESERVED};
+use super::check;
 use crate::{
     BodyType, Rejection,
     substitution::{
-        FillError, FillOptions, Mode, TemplateSyntax, UploadedObject, references, with_prefix,
+        FillError, FillOptions, Mode, TemplateSyntax, UNRESERVED, UploadedObject, references,
+        with_prefix,
     },
     vars::SYSTEM_VARIABLES,
 };
@@ -154,7 +155,7 @@ impl BodyTemplate {
     /// ```
     ///
     /// # Errors
-    /// What is wrong with it, and how to mend it.
+    /// What is wrong with it, and how to fix it.
     pub fn raw(text: impl Into<String>, body_type: BodyType) -> Result<Self, TemplateError> {
         let text = text.into();
         let mode = Mode::of(body_type);

@@ -10,6 +10,7 @@ use serde::{
 use super::{
     flat::{Flat, unfit},
     names::FEW,
+    scalar::number,
 };
 
 /// The callback variables under their documented names, and everything else in
@@ -194,14 +195,6 @@ impl<'de> Deserialize<'de> for Number {
             number => Ok(Self(number)),
         }
     }
-}
-
-/// As the decoder reads it: digits alone.
-fn number(text: &str) -> Option<u64> {
-    Some(text)
-        .filter(|text| !text.starts_with('+'))?
-        .parse()
-        .ok()
 }
 
 #[cfg(test)]

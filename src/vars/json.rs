@@ -8,7 +8,7 @@
 //!    followed, blanks aside, by `,` or `}`, and is `null`. Valid JSON has no such place, so it is never
 //!    read in another way; and nothing else is repaired.
 //! 3. A nested value stays the text that it is, with its missing values written out as `null`:
-//!    [decoding](super::nested) reads it when a type asks for it.
+//!    [decoding](super::value) reads it when a type asks for it.
 //!
 //! Why not serde_json, which the tests hold this to: it has no place for a missing value, so each body
 //! that has one would be scanned, copied and parsed again; it scans a value once to find its end and

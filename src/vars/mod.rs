@@ -4,7 +4,7 @@
 //!
 //! 1. The kind of a body is [fixed when it is verified](body_type) and kept in the proof, as
 //!    `Content-Type` is not signed. Without that header it is a form, which is the service's default.
-//! 2. A [form](form) is percent-decoded once, with `+` as a space, and is refused if it is JSON text; a
+//! 2. A [form] is percent-decoded once, with `+` as a space, and is refused if it is JSON text; a
 //!    [JSON](json) body is an object, parsed strictly but for the values that OSS itself leaves out.
 //! 3. A [name](names) that occurs twice, at any depth, and text that is not UTF-8 are refused. So is a
 //!    name that serde_json gives a meaning of its own.
@@ -12,7 +12,7 @@
 //!    numbers and booleans from text too, [digit by digit](scalar): no sign, no blank. An empty value is
 //!    `None` for an `Option`, as OSS writes nothing for a variable that has no value. All of that holds
 //!    at every depth.
-//! 5. An [error](error) names the path of fields in the type that was asked for, or a documented
+//! 5. An [error] names the path of fields in the type that was asked for, or a documented
 //!    variable, never another name or a value of the body. A syntax error names its [usual
 //!    cause](syntax).
 //! 6. All of it is linear in the body, whatever the body is: it is read once, and nested values once
@@ -45,5 +45,6 @@ pub use self::{body_type::BodyType, callback_vars::CallbackVars, flat::from_text
 pub(crate) use self::{
     body_type::{BodyKind, check_content_encoding, media_type},
     error::VarsError,
+    scalar::number,
     variables::Vars,
 };

@@ -17,6 +17,12 @@ pub(super) struct Scalar<'de> {
     pub(super) text: Cow<'de, str>,
 }
 
+/// A plain decimal number: digits alone, while `parse` takes a plus sign.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain)
+}
+
 impl<'de> Scalar<'de> {
     /// Whether OSS had no value to write.
     pub(super) fn is_absent(&self) -> bool {

@@ -75,6 +75,36 @@ impl Modulus {
     }
 }
 
+/// The numbers of a key, for those that are written out again.
+impl Modulus {
+    /// `n` in big-endian bytes, of which the first is not zero, and the exponent.
+    pub(crate) fn numbers(&self) -> (Vec<u8>, u32) {
+        let (n, _, exponent) = self.limbs();
+        let n = big_endian(n).skip_while(|byte| *byte == 0).collect();
+        (n, exponent)
+    }
+
+    /// `n`, `R² mod n` and the exponent; the numbers in big-endian bytes, as many as R has.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn parts(&self) -> (Vec<u8>, Vec<u8>, u32) {
+        let (n, r_squared, exponent) = self.limbs();
+        (
+            big_endian(n).collect(),
+            big_endian(r_squared).collect(),
+            exponent,
+        )
+    }
+
+    fn limbs(&self) -> (&[u64], &[u64], u32) {
+        match self {
+            Self::Limbs8(field) => (&field.n, &field.r_squared, field.exponent),
+            Self::Limbs16(field) => (&field.n, &field.r_squared, field.exponent),
+            Self::Limbs32(field) => (&field.n, &field.r_squared, field.exponent),
+            Self::Limbs64(field) => (&field.n, &field.r_squared, field.exponent),
+        }
+    }
+}
+
 /// Integers modulo an odd number of at most `L` limbs, least significant limb first.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Field<const L: usize> {
@@ -307,39 +337,8 @@ fn sub(a: u64, b: u64, borrow: bool) -> (u64, bool) {
     (difference, under_b | under_borrow)
 }
 
-/// The modulus and the exponent, as they were given. For keys that are written out again.
-impl Modulus {
-    /// `n` in big-endian bytes, of which the first is not zero, and the exponent.
-    pub(crate) fn numbers(&self) -> (Vec<u8>, u32) {
-        let (n, exponent): (&[u64], u32) = match self {
-            Self::Limbs8(field) => (&field.n, field.exponent),
-            Self::Limbs16(field) => (&field.n, field.exponent),
-            Self::Limbs32(field) => (&field.n, field.exponent),
-            Self::Limbs64(field) => (&field.n, field.exponent),
-        };
-        let n = big_endian(n).skip_while(|byte| *byte == 0).collect();
-        (n, exponent)
-    }
-}
-
 fn big_endian(limbs: &[u64]) -> impl Iterator<Item = u8> + '_ {
     limbs.iter().rev().flat_map(|limb| limb.to_be_bytes())
-}
-
-#[cfg(any(test, fuzzing))]
-impl Modulus {
-    /// `n`, `R² mod n` and the exponent; the numbers in big-endian bytes, as many as R has.
-    pub(crate) fn parts(&self) -> (Vec<u8>, Vec<u8>, u32) {
-        fn bytes(limbs: &[u64]) -> Vec<u8> {
-            big_endian(limbs).collect()
-        }
-        match self {
-            Self::Limbs8(field) => (bytes(&field.n), bytes(&field.r_squared), field.exponent),
-            Self::Limbs16(field) => (bytes(&field.n), bytes(&field.r_squared), field.exponent),
-            Self::Limbs32(field) => (bytes(&field.n), bytes(&field.r_squared), field.exponent),
-            Self::Limbs64(field) => (bytes(&field.n), bytes(&field.r_squared), field.exponent),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use oss_callback::{CallbackAnswer, CallbackBody, OssCallbackLayer};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::compression::CompressionLayer;
 
-use crate::support::{doubles, layer, log::Log};
+use crate::support::{builder, doubles, log::Log};
 
 const NOT_JSON: &str = "uploader_sees=203 CallbackFailed, EC 0007-00000205: Response body is not \
                         valid json format. status=200";
@@ -25,7 +25,7 @@ const NO_LENGTH: &str = "uploader_sees=203 CallbackFailed: Error Status : 400.Us
                          too long content-length value status=200";
 
 fn signed() -> OssCallbackLayer {
-    layer().allow_any_customer().build().unwrap()
+    builder().allow_any_customer().build().unwrap()
 }
 
 fn callback() -> Request<CallbackBody> {

@@ -17,8 +17,9 @@ use std::{
 use proc_macro2::{Delimiter, TokenStream, TokenTree, token_stream::IntoIter};
 
 /// From the bottom to the top. `docs/architecture.md` says what each module is for.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "clock",
+    "http_client",
     "log",
     "rejection",
     "metrics",

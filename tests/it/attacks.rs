@@ -404,10 +404,18 @@ async fn every_repetition_has_its_outcome() {
 async fn a_forged_body_by_the_tickets_own_holder_is_refused_where_oss_is_asked() {
     use oss_callback::{ObjectMismatch, upload::ObjectCheck};
 
-    use crate::support::oss::{ETAG, Oss, STORED};
+    use crate::support::{
+        oss::{ETAG, Oss, STORED},
+        patience::PATIENCE,
+    };
 
     let oss = Oss::start(STORED).await;
-    let asking = || endpoint().guard(ObjectCheck::new(oss.client(), ["photos"]));
+    let asking = || {
+        endpoint()
+            .guard(ObjectCheck::new(oss.client(), ["photos"]))
+            .guard_timeout(PATIENCE)
+            .deadline(PATIENCE)
+    };
     let ticket = issue(&claims());
     let claimed = |size: u64, etag: &str| {
         let more = format!("&etag={etag}&ticket={ticket}");

@@ -13,7 +13,8 @@ use std::{
 };
 
 use crate::support::{
-    doubles::{BODY, Inner, builder, callback, callback_with, frame, frames, inner, never, status},
+    builder,
+    doubles::{BODY, Inner, callback, callback_with, frame, frames, inner, never, status},
     kind,
 };
 use axum::{Router, routing::post};

@@ -118,7 +118,7 @@ async fn send(seen: &Seen, body_type: BodyType, request: Request<CallbackBody>) 
             })
         }
     });
-    let builder = crate::support::layer()
+    let builder = crate::support::builder()
         .body_type(body_type)
         .guard(Shown(seen.clone()))
         .guard(guard_fn(|callback| {
@@ -321,6 +321,7 @@ fn the_test_would_see_a_canary() {
 #[cfg(feature = "tracing")]
 mod events {
     use super::*;
+    use crate::support::log::set_default;
 
     struct Log(Seen);
 
@@ -347,16 +348,14 @@ mod events {
 
     #[tokio::test]
     async fn nothing_is_logged_of_what_the_sender_sent() {
-        use tracing_subscriber::util::SubscriberInitExt;
-
         for (what, request, status) in cases() {
             let log = Seen::default();
             let writer = log.clone();
-            let guard = tracing_subscriber::fmt()
+            let subscriber = tracing_subscriber::fmt()
                 .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
                 .with_ansi(false)
-                .with_writer(move || Log(writer.clone()))
-                .set_default();
+                .with_writer(move || Log(writer.clone()));
+            let guard = set_default(subscriber.finish());
             send(&Seen::default(), BodyType::FromContentType, request).await;
             drop(guard);
             let refused = log.0.lock().unwrap().contains("callback refused");
@@ -370,8 +369,6 @@ mod events {
 
     #[tokio::test]
     async fn a_request_id_is_logged_if_it_is_one() {
-        use tracing_subscriber::util::SubscriberInitExt;
-
         let longest = "a".repeat(32);
         for (id, logged) in [
             ("5CF3E7821AB22D0FDB86704D", true),
@@ -385,10 +382,10 @@ mod events {
             request.headers_mut().insert("x-oss-request-id", value);
             let log = Seen::default();
             let writer = log.clone();
-            let guard = tracing_subscriber::fmt()
+            let subscriber = tracing_subscriber::fmt()
                 .with_ansi(false)
-                .with_writer(move || Log(writer.clone()))
-                .set_default();
+                .with_writer(move || Log(writer.clone()));
+            let guard = set_default(subscriber.finish());
             send(&Seen::default(), BodyType::FromContentType, request).await;
             drop(guard);
             assert_eq!(log.0.lock().unwrap().contains(id), logged, "{id}");

@@ -7,7 +7,8 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use oss_callback::{
-    AgeGuard, BodyType, BucketGuard, RejectionKind, TicketClaims, TicketError, TicketKey, VarNames,
+    AgeGuard, BodyType, BucketGuard, Rejection, RejectionKind, TicketClaims, TicketError,
+    TicketKey, VarNames,
     test_util::CallbackSigner,
     upload::{
         Authorization, BodyTemplate, CallbackParams, Credentials, DirectUpload,
@@ -718,22 +719,52 @@ fn a_ticket_key_of_another_stage_is_of_no_use() {
     assert_eq!(refused, Some(RejectionKind::TicketInvalid));
 }
 
-#[cfg(feature = "axum")]
-#[test]
-fn in_an_axum_handler_an_error_is_an_answer_that_says_no_more_than_it_must() {
-    use axum::response::IntoResponse;
-
-    let key = uploads()
-        .authorize(&TicketClaims::object("/secret-key"))
-        .unwrap_err();
-    let status = key.clone().into_response().status();
-    match key {
-        UploadError::Key(_) => assert_eq!(status, 400),
-        // The ticket may be refused first.
-        _ => assert_eq!(status, 500),
+/// In handlers that are not behind the layer.
+#[tokio::test]
+async fn in_a_handler_an_error_is_an_answer_that_says_no_more_than_it_must() {
+    let rows = [
+        (
+            uploads()
+                .authorize(&TicketClaims::object(".."))
+                .unwrap_err(),
+            400,
+            r#"{"Status":"error","code":"InvalidKey","message":"not a key of an object"}"#,
+        ),
+        (
+            UploadError::UnusedVar("x:secret".to_owned()),
+            500,
+            r#"{"Status":"error","code":"Internal","message":"the callback could not be processed"}"#,
+        ),
+    ];
+    for (error, status, body) in rows {
+        let rejection = Rejection::from(error.clone());
+        assert_eq!(rejection.status(), 500, "{error}");
+        #[cfg(feature = "axum")]
+        {
+            let answer = axum::response::IntoResponse::into_response(error.clone());
+            assert_eq!(read(answer).await, (status, body.to_owned()));
+        }
+        #[cfg(feature = "warp")]
+        {
+            let answer = warp::Reply::into_response(error.clone());
+            assert_eq!(read(answer).await, (status, body.to_owned()));
+        }
+        let _ = (status, body);
     }
-    assert_eq!(UploadError::Key("is empty").into_response().status(), 400);
-    assert_eq!(UploadError::BucketClaim.into_response().status(), 500);
+}
+
+/// The status and the body of a JSON answer.
+#[cfg(any(feature = "axum", feature = "warp"))]
+async fn read<B>(response: http::Response<B>) -> (u16, String)
+where
+    B: http_body::Body<Error: std::fmt::Debug>,
+{
+    use http_body_util::BodyExt;
+
+    let (head, body) = response.into_parts();
+    assert_eq!(head.headers["content-type"], "application/json");
+    let body = body.collect().await.unwrap().to_bytes().to_vec();
+    (head.status.as_u16(), String::from_utf8(body).unwrap())
 }
 
 #[test]

@@ -6,15 +6,14 @@
 use std::{
     collections::{BTreeMap, HashMap},
     error::Error,
-    sync::{Arc, Mutex},
 };
 
+use crate::support::extract::extract_behind;
 use axum::{Router, routing::post};
 use http::{HeaderValue, Request, header::CONTENT_TYPE};
 use oss_callback::{
-    BodyType, CallbackAnswer, CallbackBody, CallbackVars, OssCallback, OssCallbackLayer,
-    OssCallbackLayerBuilder, Rejection, RejectionKind, VerifiedCallback, from_text, guard_fn,
-    test_util::CallbackSigner,
+    BodyType, CallbackAnswer, CallbackBody, CallbackVars, OssCallback, OssCallbackLayerBuilder,
+    Rejection, RejectionKind, VerifiedCallback, from_text, guard_fn, test_util::CallbackSigner,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use tower::ServiceExt;
@@ -24,7 +23,7 @@ const JSON: &str = "application/json";
 const CANARY: &str = "c4n4ry";
 
 fn layer() -> OssCallbackLayerBuilder {
-    crate::support::layer()
+    crate::support::builder()
 }
 
 fn callback(media_type: &'static str, body: &str) -> Request<CallbackBody> {
@@ -32,25 +31,6 @@ fn callback(media_type: &'static str, body: &str) -> Request<CallbackBody> {
     let media_type = HeaderValue::from_static(media_type);
     request.headers_mut().insert(CONTENT_TYPE, media_type);
     request
-}
-
-/// What the handler gets, or the refusal that answers instead.
-async fn extract_behind<T: DeserializeOwned + Send + 'static>(
-    layer: OssCallbackLayer,
-    request: Request<CallbackBody>,
-) -> Result<T, Rejection> {
-    let taken = Arc::new(Mutex::new(None));
-    let hand = taken.clone();
-    let handler = move |OssCallback(value): OssCallback<T>| {
-        *hand.lock().unwrap() = Some(value);
-        std::future::ready(CallbackAnswer::ok())
-    };
-    let app = Router::new().route("/cb", post(handler).route_layer(layer));
-    let response = app.oneshot(request).await.unwrap();
-    match response.extensions().get::<Rejection>() {
-        None => Ok(taken.lock().unwrap().take().unwrap()),
-        Some(rejection) => Err(rejection.clone()),
-    }
 }
 
 async fn extract<T: DeserializeOwned + Send + 'static>(

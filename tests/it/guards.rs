@@ -7,8 +7,10 @@ use std::{
 };
 
 use crate::support::{
-    doubles::{Boxed, Inner, builder, callback, callback_with, inner, never, status, witnesses},
+    builder,
+    doubles::{Boxed, Inner, callback, callback_with, inner, never, status, witnesses},
     kind,
+    patience::PATIENCE,
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -18,7 +20,10 @@ use oss_callback::{
     Admission, CallbackAnswer, CallbackBody, Guard, GuardContext, Outcome, Rejection,
     RejectionKind, Replay, VerifiedCallback, async_trait, guard_fn, test_util::CallbackSigner,
 };
-use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
+use tokio::{
+    sync::{mpsc::UnboundedReceiver, oneshot},
+    time::timeout,
+};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 type Told = UnboundedReceiver<(&'static str, Outcome)>;
@@ -26,7 +31,7 @@ type Told = UnboundedReceiver<(&'static str, Outcome)>;
 /// All that guards were told until the last of them is gone, in that order.
 async fn all(mut told: Told) -> Vec<(&'static str, Outcome)> {
     let mut all = Vec::new();
-    while let Some(one) = told.recv().await {
+    while let Some(one) = timeout(PATIENCE, told.recv()).await.unwrap() {
         all.push(one);
     }
     all

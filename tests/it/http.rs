@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::support::{
-    Vector,
+    Vector, serve_connections,
     wire::{Answer, Connection},
 };
 use bytes::Bytes;
@@ -19,11 +19,7 @@ use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::{body::Incoming, client::conn::http2};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use oss_callback::{
     CallbackAnswer, CallbackBody, OssCallbackLayer, Rejection, VerifiedCallback, handler_fn,
 };
@@ -57,15 +53,7 @@ async fn hyper() -> Server {
     let app = OssCallbackLayer::new().layer(handler_fn::<Full<Bytes>, _, _, _>(
         move |request: Request<CallbackBody>| echo(request, Arc::clone(&handled)),
     ));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let app = TowerToHyperService::new(app.clone());
-            tokio::spawn(async move {
-                let server = auto::Builder::new(TokioExecutor::new());
-                server.serve_connection(TokioIo::new(stream), app).await
-            });
-        }
-    });
+    tokio::spawn(serve_connections(listener, app));
     server
 }
 

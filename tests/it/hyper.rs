@@ -2,9 +2,11 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use crate::support::app::{
-    Envelope, assert_enveloped, assert_serves, envelope, genuine, layer, request, send, text,
-    uploaded,
+use crate::support::{
+    app::{
+        Envelope, assert_enveloped, assert_serves, envelope, genuine, request, send, text, uploaded,
+    },
+    builder,
 };
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -18,7 +20,7 @@ use tower_http::{timeout::TimeoutLayer, trace::TraceLayer};
 
 #[tokio::test]
 async fn a_handler_is_a_service() {
-    let app = layer()
+    let app = builder()
         .build()
         .unwrap()
         .layer(handler_fn::<Full<Bytes>, _, _, _>(uploaded));
@@ -31,7 +33,7 @@ async fn a_handler_may_answer_with_any_response() {
         let response = Response::builder().status(StatusCode::CREATED);
         Ok(response.body("a page".into()).unwrap())
     }
-    let app = layer()
+    let app = builder()
         .build()
         .unwrap()
         .layer(handler_fn::<Full<Bytes>, _, _, _>(page));
@@ -66,7 +68,7 @@ async fn a_handler_reads_the_ticket_of_an_admitted_callback() {
 
 #[tokio::test]
 async fn the_path_decides_before_the_layer_does() {
-    let callbacks = layer()
+    let callbacks = builder()
         .build()
         .unwrap()
         .layer(handler_fn::<Full<Bytes>, _, _, _>(uploaded));
@@ -92,7 +94,7 @@ async fn other_layers_may_be_outside() {
         .layer(TraceLayer::new_for_http())
         .layer(timeout)
         .layer(ConcurrencyLimitLayer::new(1))
-        .layer(layer().build().unwrap())
+        .layer(builder().build().unwrap())
         .service(handler_fn::<Full<Bytes>, _, _, _>(uploaded));
     assert_serves(&app).await;
 }
@@ -100,7 +102,7 @@ async fn other_layers_may_be_outside() {
 #[tokio::test]
 async fn other_layers_may_be_inside() {
     let app = ServiceBuilder::new()
-        .layer(layer().build().unwrap())
+        .layer(builder().build().unwrap())
         .layer(ConcurrencyLimitLayer::new(1))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -112,7 +114,7 @@ async fn other_layers_may_be_inside() {
 
 #[tokio::test]
 async fn a_service_may_be_boxed() {
-    let app = layer()
+    let app = builder()
         .build()
         .unwrap()
         .layer(handler_fn::<Full<Bytes>, _, _, _>(uploaded));
@@ -126,7 +128,7 @@ async fn the_error_of_the_inner_service_is_passed_on() {
     let broken = service_fn(|_: Request<CallbackBody>| async {
         Err::<Response<Full<Bytes>>, BoxError>("broken".into())
     });
-    let app = layer().build().unwrap().layer(broken);
+    let app = builder().build().unwrap().layer(broken);
     let error = app.oneshot(genuine("object=a&size=7")).await.unwrap_err();
     assert_eq!(error.to_string(), "broken");
 }
@@ -134,7 +136,7 @@ async fn the_error_of_the_inner_service_is_passed_on() {
 #[tokio::test]
 async fn refusals_are_rendered_by_a_closure() {
     let word = String::from("enveloped");
-    let layer = layer().on_rejection(move |rejection| {
+    let layer = builder().on_rejection(move |rejection| {
         let mut response =
             Response::new(Full::<Bytes>::from(format!("{word}: {}", rejection.code())));
         *response.status_mut() = rejection.status();
@@ -149,7 +151,7 @@ async fn refusals_are_rendered_by_a_function_in_a_named_type() {
     struct App<S> {
         service: OssCallbackService<S, Render>,
     }
-    let layer = layer().on_rejection(envelope as Render).build().unwrap();
+    let layer = builder().on_rejection(envelope as Render).build().unwrap();
     let app = App {
         service: layer.layer(handler_fn(uploaded)),
     };
@@ -158,7 +160,7 @@ async fn refusals_are_rendered_by_a_function_in_a_named_type() {
 
 #[tokio::test]
 async fn refusals_are_rendered_by_a_named_renderer_of_any_body() {
-    let layer = layer().rejection_response(Envelope).build().unwrap();
+    let layer = builder().rejection_response(Envelope).build().unwrap();
     let handler = handler_fn::<Full<Bytes>, _, _, _>(uploaded);
     assert_enveloped(&layer.layer(handler)).await;
 }

@@ -8,7 +8,8 @@ use std::{
 };
 
 use crate::support::{
-    doubles::{BODY, Inner, builder, callback, callback_with, frame, frames, never, untouchable},
+    builder,
+    doubles::{BODY, Inner, callback, callback_with, frame, frames, never, untouchable},
     kind,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};

@@ -4,7 +4,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use crate::support::{
-    guards, guide, kind, layer,
+    builder, guards, guide, kind,
     log::Log,
     official,
     replay::{self, Effects},
@@ -29,7 +29,7 @@ fn production() -> OssCallbackLayerBuilder {
 }
 
 fn signed() -> OssCallbackLayerBuilder {
-    layer().allow_any_customer()
+    builder().allow_any_customer()
 }
 
 fn callback() -> Request<CallbackBody> {
@@ -272,6 +272,15 @@ async fn a_body_that_something_in_front_read_is_said_to_have_not_arrived() {
     log.assert_line("WARN", &["no byte of the body arrived", "before the layer"]);
 }
 
+#[test]
+fn an_event_is_heard_that_a_thread_without_a_subscriber_met_first() {
+    let log = Log::start();
+    let event = || tracing::warn!(target: "oss_callback", "met");
+    std::thread::scope(|scope| scope.spawn(event).join().unwrap());
+    event();
+    log.assert_line("WARN", &["met"]);
+}
+
 // Row 25.
 
 /// One test, as the events of all handlers without a layer are bounded together.
@@ -299,21 +308,17 @@ async fn an_extractor_without_its_layer_is_an_error_that_names_it() {
         log.assert_line("ERROR", &["OssCallbackLayer"]);
     }
     #[cfg(feature = "ticket")]
-    {
-        use oss_callback::Ticket;
-
-        let log = Log::start();
-        // There is a layer, which has no ticket guard. That is said once, by the extractor.
-        let handler = service_fn(|request: Request<CallbackBody>| async move {
-            let Err(rejection) = Ticket::<()>::from_extensions(request.extensions()) else {
-                panic!("there is no ticket");
-            };
-            Ok::<_, Infallible>(rejection.to_response::<Full<Bytes>>())
-        });
-        let service = signed().build().unwrap().layer(handler);
-        assert_eq!(service.oneshot(callback()).await.unwrap().status(), 500);
-        log.assert_line("ERROR", &["TicketGuard"]);
-    }
+    without_its_guard(
+        |extensions| oss_callback::Ticket::<()>::from_extensions(extensions).err(),
+        "TicketGuard",
+    )
+    .await;
+    #[cfg(all(feature = "reqwest", feature = "upload"))]
+    without_its_guard(
+        |extensions| oss_callback::upload::ObjectFacts::from_extensions(extensions).err(),
+        "ObjectCheck",
+    )
+    .await;
     #[cfg(feature = "warp")]
     {
         use warp::Filter;
@@ -332,6 +337,19 @@ async fn an_extractor_without_its_layer_is_an_error_that_names_it() {
         VerifiedCallback::from_extensions(&extensions).unwrap_err();
     }
     assert!(log.lines().len() < 30, "{}", log.lines().len());
+}
+
+/// There is a layer, and no such guard in it. That is said once, by the extractor.
+#[cfg(feature = "ticket")]
+async fn without_its_guard(extract: fn(&http::Extensions) -> Option<Rejection>, guard: &str) {
+    let log = Log::start();
+    let handler = service_fn(|request: Request<CallbackBody>| async move {
+        let rejection = extract(request.extensions()).expect("nothing is there");
+        Ok::<_, Infallible>(rejection.to_response::<Full<Bytes>>())
+    });
+    let service = signed().build().unwrap().layer(handler);
+    assert_eq!(service.oneshot(callback()).await.unwrap().status(), 500);
+    log.assert_line("ERROR", &[guard]);
 }
 
 // Row 20, and what else becomes of handlers and their answers.

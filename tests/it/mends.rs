@@ -12,7 +12,7 @@ use oss_callback::{
 };
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::support::{layer, log::Log};
+use crate::support::{self, log::Log};
 
 const FORM: &str = "object=secret%2Fa.jpg&size=7&mimeType=image%2Fjpeg";
 const JSON: &str = r#"{"object":"secret/a.jpg","size":7,"etag":"B1"}"#;
@@ -243,7 +243,7 @@ fn request(sent: Sent, arrives: &Arrives) -> Request<CallbackBody> {
 }
 
 fn builder() -> OssCallbackLayerBuilder {
-    layer().allow_any_customer()
+    support::builder().allow_any_customer()
 }
 
 async fn send(layer: &OssCallbackLayer, request: Request<CallbackBody>) -> Response<Full<Bytes>> {

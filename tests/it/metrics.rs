@@ -23,7 +23,7 @@ use oss_callback::{
 use tower::{Layer, ServiceExt, service_fn};
 
 use crate::support::{
-    doubles, guards, layer, official,
+    builder, doubles, guards, official,
     replay::{self, Effects},
 };
 
@@ -107,7 +107,7 @@ fn callback() -> Request<CallbackBody> {
 #[test]
 fn a_verified_callback_is_counted_and_timed() {
     let (seen, ()) = Seen::while_running(async {
-        let layer = layer()
+        let layer = builder()
             .guard(guard_fn(async |_| Ok(())))
             .guard(BucketGuard::new(["b"]))
             .build()
@@ -170,7 +170,7 @@ fn every_refusal_is_counted_by_kind_and_cause() {
 #[test]
 fn answers_that_oss_will_not_take_are_counted_by_fault() {
     let (seen, ()) = Seen::while_running(async {
-        let layer = layer().build().unwrap();
+        let layer = builder().build().unwrap();
         for status in [201, 500, 500] {
             let handler = service_fn(move |_: Request<CallbackBody>| async move {
                 Ok::<_, Infallible>(replay::respond(StatusCode::from_u16(status).unwrap()))
@@ -200,7 +200,7 @@ impl FetchKey for Fetcher {
 fn what_goes_wrong_around_the_handler_is_counted() {
     let (seen, ()) = Seen::while_running(async {
         // Cut off with its request.
-        let service = layer()
+        let service = builder()
             .build()
             .unwrap()
             .layer(service_fn(|_: Request<CallbackBody>| {
@@ -265,7 +265,7 @@ fn what_goes_wrong_around_the_handler_is_counted() {
 #[test]
 fn no_sender_can_make_a_series() {
     let (seen, ()) = Seen::while_running(async {
-        let layer = layer()
+        let layer = builder()
             .guard(BucketGuard::new(["b"]))
             .guard(AgeGuard::new())
             .build()

@@ -3,7 +3,8 @@
 use std::{borrow::Cow, time::Duration};
 
 use crate::support::{
-    doubles::{TripWire, builder, callback, callback_with, untouchable},
+    builder,
+    doubles::{TripWire, callback, callback_with, untouchable},
     kind,
 };
 use axum::{

@@ -287,7 +287,7 @@ fn every_request_gets_a_documented_answer() {
         .enable_time()
         .build()
         .unwrap();
-    let layer = crate::support::layer()
+    let layer = crate::support::builder()
         .body_limit(BODY_LIMIT)
         .key_fetcher(NoKeys)
         .build()

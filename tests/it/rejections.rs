@@ -3,7 +3,8 @@
 use std::error::Error;
 
 use crate::support::{
-    doubles::{self, Inner, builder, callback, callback_with, frames, never, untouchable},
+    builder,
+    doubles::{self, Inner, callback, callback_with, frames, never, untouchable},
     kind,
 };
 use axum::{

@@ -233,14 +233,17 @@ async fn an_outer_timeout_at_any_millisecond_leaves_exactly_one_effect() {
     }
 }
 
+/// A builder whose clock is so many seconds later than the callbacks.
+fn builder_after(seconds: &Arc<AtomicU64>) -> OssCallbackLayerBuilder {
+    let seconds = Arc::clone(seconds);
+    crate::support::builder()
+        .clock(move || now() + Duration::from_secs(seconds.load(Ordering::SeqCst)))
+}
+
 #[tokio::test]
 async fn what_was_abandoned_is_never_run_again() {
     let seconds = Arc::new(AtomicU64::new(0));
-    let clock = Arc::clone(&seconds);
-    let signer = CallbackSigner::new();
-    let layer = OssCallbackLayer::builder()
-        .pin_key(signer.key_url(), signer.public_key())
-        .clock(move || now() + Duration::from_secs(clock.load(Ordering::SeqCst)))
+    let layer = builder_after(&seconds)
         .guard(AgeGuard::new())
         .guard(ReplayGuard::by_signature(MemoryReplayStore::new()).lease(MINUTE))
         // So that the handler is cut off.
@@ -268,11 +271,7 @@ async fn what_was_abandoned_is_never_run_again() {
 #[tokio::test]
 async fn a_callback_is_remembered_until_the_guards_before_refuse_it() {
     let seconds = Arc::new(AtomicU64::new(0));
-    let clock = Arc::clone(&seconds);
-    let signer = CallbackSigner::new();
-    let layer = OssCallbackLayer::builder()
-        .pin_key(signer.key_url(), signer.public_key())
-        .clock(move || now() + Duration::from_secs(clock.load(Ordering::SeqCst)))
+    let layer = builder_after(&seconds)
         .guard(AgeGuard::new().max_age(10 * MINUTE))
         .guard(ReplayGuard::by_signature(MemoryReplayStore::new()))
         .build()
@@ -307,11 +306,7 @@ async fn a_callback_is_remembered_until_the_guards_before_refuse_it() {
 #[tokio::test]
 async fn a_clock_that_is_set_back_a_little_brings_nothing_back() {
     let seconds = Arc::new(AtomicU64::new(3590));
-    let clock = Arc::clone(&seconds);
-    let signer = CallbackSigner::new();
-    let layer = OssCallbackLayer::builder()
-        .pin_key(signer.key_url(), signer.public_key())
-        .clock(move || now() + Duration::from_secs(clock.load(Ordering::SeqCst)))
+    let layer = builder_after(&seconds)
         .guard(AgeGuard::new().max_ahead(60 * MINUTE))
         .guard(ReplayGuard::by_signature(MemoryReplayStore::new()))
         .build()

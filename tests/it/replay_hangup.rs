@@ -2,18 +2,16 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::support::replay::{Effects, callback, layer};
+use crate::support::{
+    replay::{Effects, callback, layer},
+    wire::{Connection, exchange, message},
+};
 use axum::{Router, routing::post};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use oss_callback::{CallbackBody, MemoryReplayStore};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::mpsc,
-    time::sleep,
-};
+use oss_callback::MemoryReplayStore;
+use tokio::{net::TcpStream, sync::mpsc, time::sleep};
 
 /// How long the handler goes on after its effect.
 const AFTER_EFFECT: Duration = Duration::from_millis(8);
@@ -54,9 +52,9 @@ where
     for millisecond in 0..12 {
         let (address, effects, mut endings) = serve().await;
         hang_up_after(address, Duration::from_millis(millisecond)).await;
-        statuses.push(http1(address).await);
+        statuses.push(exchange(address, callback(1)).await.status);
         endings.recv().await.unwrap();
-        statuses.push(http1(address).await);
+        statuses.push(exchange(address, callback(1)).await.status);
         assert_eq!(effects.count(), 1, "hung up after {millisecond} ms");
     }
     assert!(statuses.contains(&409), "{statuses:?}");
@@ -65,11 +63,8 @@ where
 #[tokio::test]
 async fn over_http1_by_closing_the_connection() {
     hang_up_at_each_millisecond(|address, after| async move {
-        let mut connection = TcpStream::connect(address).await.unwrap();
-        connection
-            .write_all(&http1_bytes(callback(1)).await)
-            .await
-            .unwrap();
+        let mut connection = Connection::open(address).await;
+        connection.send(&message(address, callback(1)).await).await;
         sleep(after).await;
     })
     .await;
@@ -94,31 +89,4 @@ async fn over_http2_by_resetting_the_stream() {
         connection.await.unwrap().unwrap();
     })
     .await;
-}
-
-async fn http1_bytes(request: Request<CallbackBody>) -> Vec<u8> {
-    let (parts, body) = request.into_parts();
-    let mut bytes = format!(
-        "POST {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n",
-        parts.uri
-    );
-    for (name, value) in &parts.headers {
-        bytes += &format!("{name}: {}\r\n", value.to_str().unwrap());
-    }
-    bytes += "\r\n";
-    let mut bytes = bytes.into_bytes();
-    bytes.extend_from_slice(&body.collect().await.unwrap().to_bytes());
-    bytes
-}
-
-/// Sends a copy and waits for its answer.
-async fn http1(address: SocketAddr) -> u16 {
-    let mut connection = TcpStream::connect(address).await.unwrap();
-    connection
-        .write_all(&http1_bytes(callback(1)).await)
-        .await
-        .unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.unwrap();
-    answer[9..12].parse().unwrap()
 }

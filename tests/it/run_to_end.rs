@@ -11,53 +11,64 @@ use std::{
 };
 
 use crate::support::{
-    doubles::{Boxed, builder, callback, inner, status},
+    builder,
+    doubles::{Boxed, callback, inner, status},
     kind,
+    patience::{PATIENCE, until},
     replay::{self, Effects, layer, replay, send_counted},
+    serve_connections,
+    wire::{Connection, exchange, message},
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
 use oss_callback::{
     Admission, CallbackAnswer, CallbackBody, Guard, GuardContext, MemoryReplayStore,
     OssCallbackLayer, Outcome, Rejection, RejectionKind, Replay, RunningHandlers, async_trait,
     handler_fn,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{mpsc, oneshot},
+    sync::{Semaphore, mpsc, oneshot},
     time::{Instant, sleep, timeout},
 };
 use tower::{Layer, ServiceExt};
 
-/// The handler of 8 s and the sender that hangs up after 5, ten times as fast.
-const HANDLER: Duration = Duration::from_millis(800);
-const HANGS_UP: Duration = Duration::from_millis(300);
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
 // Over real connections.
 
-/// What a slow handler did.
-#[derive(Clone, Default)]
+/// What slow handlers did. Each goes on when it is let.
+#[derive(Clone)]
 struct Work {
     begun: Effects,
     done: Effects,
+    may_end: Arc<Semaphore>,
 }
 
 impl Work {
+    fn new() -> Self {
+        Self {
+            begun: Effects::default(),
+            done: Effects::default(),
+            may_end: Arc::new(Semaphore::new(0)),
+        }
+    }
+
     async fn run(self) -> Result<CallbackAnswer, Rejection> {
         self.begun.add();
-        sleep(HANDLER).await;
+        self.may_end.acquire().await.unwrap().forget();
         self.done.add();
         Ok(CallbackAnswer::ok())
+    }
+
+    /// Waits until a handler is at work.
+    async fn has_begun(&self) {
+        until(|| self.begun.count() == 1).await;
+        assert_eq!(self.done.count(), 0);
+    }
+
+    fn let_one_end(&self) {
+        self.may_end.add_permits(1);
     }
 }
 
@@ -87,7 +98,7 @@ async fn start(
     let address = listener.local_addr().unwrap();
     let layer = layer(MemoryReplayStore::new());
     let handlers = layer.running_handlers();
-    let work = Work::default();
+    let work = Work::new();
     serve(listener, layer, work.clone());
     Server {
         name,
@@ -101,15 +112,7 @@ fn serve_hyper(listener: TcpListener, layer: OssCallbackLayer, work: Work) {
     let app = layer.layer(handler_fn::<Full<Bytes>, _, _, _>(
         move |_: Request<CallbackBody>| work.clone().run(),
     ));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let app = TowerToHyperService::new(app.clone());
-            tokio::spawn(async move {
-                let server = auto::Builder::new(TokioExecutor::new());
-                server.serve_connection(TokioIo::new(stream), app).await
-            });
-        }
-    });
+    tokio::spawn(serve_connections(listener, app));
 }
 
 #[cfg(feature = "axum")]
@@ -130,7 +133,7 @@ fn serve_warp(listener: TcpListener, layer: OssCallbackLayer, work: Work) {
     tokio::spawn(warp::serve(app).incoming(listener).run());
 }
 
-/// One effect, the copies are told how far it is, and shutdown waits for it.
+/// The sender hung up: one effect, the copies are told how far it is, and shutdown waits for it.
 async fn assert_runs_to_its_end(server: &Server) {
     let Server {
         name,
@@ -139,27 +142,27 @@ async fn assert_runs_to_its_end(server: &Server) {
         work,
     } = server;
     let counts = || (work.begun.count(), work.done.count());
-    assert_eq!(
-        counts(),
-        (1, 0),
-        "{name}: it was at work when the sender hung up"
-    );
-    assert_eq!(http1(*address).await, "409 in progress", "{name}");
+    until(|| handlers.handed_over() == 1).await;
+    assert_eq!(copy(*address).await, "409 in progress", "{name}");
     assert_eq!(handlers.count(), 1, "{name}");
+    assert_eq!(counts(), (1, 0), "{name}: it is still at work");
 
+    work.let_one_end();
     timeout(PATIENCE, handlers.wait()).await.unwrap();
     assert_eq!(counts(), (1, 1), "{name}: shutdown waited");
     assert_eq!((handlers.count(), handlers.handed_over()), (0, 0), "{name}");
-    assert_eq!(http1(*address).await, "409 done", "{name}");
+    assert_eq!(copy(*address).await, "409 done", "{name}");
     assert_eq!(counts(), (1, 1), "{name}: one effect");
 }
 
 #[tokio::test]
 async fn a_handler_outlives_a_sender_that_hangs_up_over_http1() {
     for server in servers().await {
-        let mut connection = TcpStream::connect(server.address).await.unwrap();
-        connection.write_all(&http1_bytes().await).await.unwrap();
-        sleep(HANGS_UP).await;
+        let mut connection = Connection::open(server.address).await;
+        connection
+            .send(&message(server.address, replay::callback(1)).await)
+            .await;
+        server.work.has_begun().await;
         drop(connection);
         assert_runs_to_its_end(&server).await;
     }
@@ -180,7 +183,7 @@ async fn a_handler_outlives_a_stream_that_is_reset_over_http2() {
             .unwrap();
         let body: Bytes = body.collect().await.unwrap().to_bytes();
         stream.send_data(body, true).unwrap();
-        sleep(HANGS_UP).await;
+        server.work.has_begun().await;
         stream.send_reset(h2::Reason::CANCEL);
         assert_runs_to_its_end(&server).await;
         drop((answer, stream, sender));
@@ -192,46 +195,28 @@ async fn a_handler_outlives_a_stream_that_is_reset_over_http2() {
 async fn a_sender_that_waits_is_answered_and_waited_for() {
     for server in servers().await {
         let address = server.address;
-        let answer = tokio::spawn(http1(address));
-        while server.handlers.count() == 0 {
-            sleep(Duration::from_millis(5)).await;
-        }
+        let answer = tokio::spawn(copy(address));
+        server.work.has_begun().await;
+        assert_eq!(server.handlers.count(), 1, "it is waited for");
         assert_eq!(server.handlers.handed_over(), 0, "it runs in place");
+        server.work.let_one_end();
         timeout(PATIENCE, server.handlers.wait()).await.unwrap();
         assert_eq!(server.work.done.count(), 1);
         assert_eq!(answer.await.unwrap(), "200", "{}", server.name);
     }
 }
 
-async fn http1_bytes() -> Vec<u8> {
-    let (parts, body) = replay::callback(1).into_parts();
-    let mut bytes = format!(
-        "POST {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n",
-        parts.uri
-    );
-    for (name, value) in &parts.headers {
-        bytes += &format!("{name}: {}\r\n", value.to_str().unwrap());
-    }
-    bytes += "\r\n";
-    let mut bytes = bytes.into_bytes();
-    bytes.extend_from_slice(&body.collect().await.unwrap().to_bytes());
-    bytes
-}
-
 /// Sends a copy: the status of its answer, and what a 409 says of the first one.
-async fn http1(address: SocketAddr) -> String {
-    let mut connection = TcpStream::connect(address).await.unwrap();
-    connection.write_all(&http1_bytes().await).await.unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.unwrap();
-    let what = if answer.contains("is being processed") {
+async fn copy(address: SocketAddr) -> String {
+    let answer = exchange(address, replay::callback(1)).await;
+    let what = if answer.body.contains("is being processed") {
         " in progress"
-    } else if answer.contains("was processed before") {
+    } else if answer.body.contains("was processed before") {
         " done"
     } else {
         ""
     };
-    format!("{}{what}", &answer[9..12])
+    format!("{}{what}", answer.status)
 }
 
 // In process.
@@ -249,11 +234,23 @@ impl Guard for Clerk {
     }
 }
 
-type Told = mpsc::UnboundedReceiver<Outcome>;
+/// What a clerk was told, in order.
+struct Told(mpsc::UnboundedReceiver<Outcome>);
+
+impl Told {
+    async fn next(&mut self) -> Outcome {
+        let next = timeout(PATIENCE, self.0.recv()).await;
+        next.expect("it is told").expect("the clerk is there")
+    }
+
+    fn so_far(&mut self) -> Vec<Outcome> {
+        std::iter::from_fn(|| self.0.try_recv().ok()).collect()
+    }
+}
 
 fn clerk() -> (Clerk, Told) {
     let (sender, told) = mpsc::unbounded_channel();
-    (Clerk(sender), told)
+    (Clerk(sender), Told(told))
 }
 
 /// A service behind a clerk.
@@ -286,11 +283,11 @@ where
         }
     }));
     poll_and_drop(service.oneshot(callback("/cb")));
-    assert_eq!(told.try_recv().ok(), None, "not before it has ended");
+    assert_eq!(told.so_far(), [], "not before it has ended");
     timeout(PATIENCE, handlers.wait()).await.unwrap();
-    let outcome = told.try_recv().unwrap();
-    assert!(told.try_recv().is_err(), "once");
-    outcome
+    let told = told.so_far();
+    assert_eq!(told.len(), 1, "once: {told:?}");
+    told[0]
 }
 
 #[tokio::test]
@@ -348,7 +345,7 @@ async fn a_handler_that_panicked_is_never_polled_again() {
     panicked.unwrap_err();
     drop(answer);
     timeout(PATIENCE, handlers.wait()).await.unwrap();
-    assert_eq!(told.recv().await, Some(Outcome::Failed));
+    assert_eq!(told.next().await, Outcome::Failed);
     assert_eq!(polls.load(Ordering::SeqCst), 2);
 }
 
@@ -358,7 +355,8 @@ async fn a_guard_that_does_not_ask_for_it_leaves_the_handler_to_its_request() {
     let layer = builder().guard(witness).build().unwrap();
     let service = layer.layer(inner(|_| std::future::pending()));
     poll_and_drop(service.oneshot(callback("/cb")));
-    assert_eq!(told.recv().await, Some(("witness", Outcome::Abandoned)));
+    let told = timeout(PATIENCE, told.recv()).await.unwrap();
+    assert_eq!(told, Some(("witness", Outcome::Abandoned)));
     assert_eq!(layer.running_handlers().count(), 0);
 }
 
@@ -404,12 +402,12 @@ async fn beyond_the_budget_a_handler_is_cut_off() {
     }
     assert_eq!((handlers.count(), handlers.handed_over()), (2, 2));
     poll_and_drop(service.clone().oneshot(callback("/cb")));
-    assert_eq!(told.recv().await, Some(Outcome::Abandoned));
+    assert_eq!(told.next().await, Outcome::Abandoned);
 
     end.send(true).unwrap();
     timeout(PATIENCE, handlers.wait()).await.unwrap();
     for _ in 0..2 {
-        assert_eq!(told.recv().await, Some(Outcome::Accepted));
+        assert_eq!(told.next().await, Outcome::Accepted);
     }
     assert_eq!((handlers.count(), handlers.handed_over()), (0, 0));
 }
@@ -420,7 +418,7 @@ async fn a_layer_that_runs_handlers_in_place_cuts_them_off() {
     let layer = builder().guard(clerk).run_in_place().build().unwrap();
     let service = layer.layer(inner(|_| std::future::pending()));
     poll_and_drop(service.oneshot(callback("/cb")));
-    assert_eq!(told.recv().await, Some(Outcome::Abandoned));
+    assert_eq!(told.next().await, Outcome::Abandoned);
 }
 
 /// Neither `Send` nor `'static`.
@@ -503,7 +501,7 @@ async fn a_request_that_is_dropped_outside_the_runtime_hands_its_handler_over_to
     assert!(answer.as_mut().now_or_never().is_none());
     std::thread::spawn(move || drop(answer)).join().unwrap();
     timeout(PATIENCE, handlers.wait()).await.unwrap();
-    assert_eq!(told.recv().await, Some(Outcome::Accepted));
+    assert_eq!(told.next().await, Outcome::Accepted);
 }
 
 #[test]

@@ -74,7 +74,7 @@ async fn deliver(request: Request<CallbackBody>) -> Result<VerifiedCallback, Rej
         response.extensions_mut().insert(callback.unwrap());
         Ok::<_, Infallible>(response)
     });
-    let service = crate::support::layer().build().unwrap().layer(inner);
+    let service = crate::support::builder().build().unwrap().layer(inner);
     let response = service.oneshot(request).await.unwrap();
     match response.extensions().get::<VerifiedCallback>() {
         Some(callback) => Ok(callback.clone()),

@@ -27,9 +27,9 @@ use tower_http::{
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::support::{
+    builder,
     guards::{self, ticket},
     guide::{GUIDE, quoted},
-    layer,
     log::Log,
     official,
     replay::{self, Effects},
@@ -43,7 +43,7 @@ const PROVOKED_ELSEWHERE: &str = "ERROR oss_callback: a handler asked for what n
                                   look_at=\"OssCallbackLayer: is it around this handler?\"";
 
 fn signed() -> OssCallbackLayerBuilder {
-    layer().allow_any_customer()
+    builder().allow_any_customer()
 }
 
 fn callback(target: &str) -> Request<CallbackBody> {
@@ -314,7 +314,7 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
         refused(layer, callback("/oss/callback")).await;
     });
     provoke!(INFO, {
-        assert_eq!(send(layer(), callback("/oss/callback")).await, 200);
+        assert_eq!(send(builder(), callback("/oss/callback")).await, 200);
     });
 
     // The handler.

@@ -1,6 +1,9 @@
 //! What the public types can be used for: sent, shared, moved, cloned, erased.
 
-use crate::support::doubles::{Boxed, builder, callback, inner, status};
+use crate::support::{
+    builder,
+    doubles::{Boxed, callback, inner, status},
+};
 use axum::{body::Body, routing::Route};
 use oss_callback::{
     Admission, CallbackAnswer, CallbackBody, CallbackVars, ConfigError, DefaultRejection,

@@ -6,53 +6,25 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use axum::{Router, routing::post};
+use crate::support::extract::extract_behind;
 use http::{HeaderValue, Request, header::CONTENT_TYPE};
 use oss_callback::{
-    BodyType, CallbackAnswer, CallbackBody, CallbackVars, OssCallback, OssCallbackLayer, Rejection,
-    RejectionKind, VerifiedCallback, guard_fn, test_util::CallbackSigner,
+    BodyType, CallbackBody, CallbackVars, Rejection, RejectionKind, VerifiedCallback, guard_fn,
+    test_util::CallbackSigner,
 };
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _, Unexpected},
 };
-use tower::ServiceExt;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
-
-/// What a handler behind this layer takes as `T`, or the refusal that answers instead.
-async fn extract_behind<T: DeserializeOwned + Send + 'static>(
-    layer: OssCallbackLayer,
-    request: Request<CallbackBody>,
-) -> Result<T, Rejection> {
-    let taken = Arc::new(Mutex::new(None));
-    let hand = taken.clone();
-    let handler = move |OssCallback(value): OssCallback<T>| {
-        *hand.lock().unwrap() = Some(value);
-        std::future::ready(CallbackAnswer::ok())
-    };
-    let app = Router::new().route("/cb", post(handler).route_layer(layer));
-    let response = app.oneshot(request).await.unwrap();
-    let taken = taken.lock().unwrap().take();
-    match response.extensions().get::<Rejection>() {
-        None => {
-            assert_eq!(response.status(), 200);
-            Ok(taken.unwrap())
-        }
-        Some(rejection) => {
-            assert_eq!(response.status(), rejection.status());
-            assert!(taken.is_none(), "refused, and handled nevertheless");
-            Err(rejection.clone())
-        }
-    }
-}
 
 async fn extract<T: DeserializeOwned + Send + 'static>(
     media_type: Option<&'static str>,
     body: &str,
 ) -> Result<T, Rejection> {
-    let layer = crate::support::layer().build().unwrap();
+    let layer = crate::support::builder().build().unwrap();
     extract_behind(layer, callback(media_type, body)).await
 }
 
@@ -268,7 +240,7 @@ async fn two_variables_of_one_name_are_refused_for_everybody() {
         reason(extract::<CallbackVars>(Some(media_type), body).await);
         // A guard that looks for something else altogether is told too.
         let guard = guard_fn(async |callback: VerifiedCallback| callback.var("size").map(drop));
-        let layer = crate::support::layer().guard(guard).build().unwrap();
+        let layer = crate::support::builder().guard(guard).build().unwrap();
         reason(extract_behind::<()>(layer, callback(Some(media_type), body)).await);
     }
 }
@@ -292,7 +264,7 @@ async fn other_media_types_have_no_variables() {
     request
         .headers_mut()
         .append(CONTENT_TYPE, HeaderValue::from_static(FORM));
-    let layer = crate::support::layer().build().unwrap();
+    let layer = crate::support::builder().build().unwrap();
     assert_eq!(
         refused(extract_behind::<()>(layer, request).await).kind(),
         &RejectionKind::DuplicateHeader("content-type"),
@@ -348,7 +320,7 @@ async fn readings(
 
     let read = Arc::new(Mutex::new(Vec::new()));
     let by_guard = read.clone();
-    let layer = crate::support::layer()
+    let layer = crate::support::builder()
         .body_type(body_type)
         .guard(guard_fn(move |callback| {
             let object = callback
@@ -481,7 +453,7 @@ async fn a_number_is_the_same_text_to_all_who_read_text() {
     ] {
         let body = format!(r#"{{"n":{number}}}"#);
         let request = || callback(Some(JSON), &body);
-        let layer = crate::support::layer().build().unwrap();
+        let layer = crate::support::builder().build().unwrap();
         let signer = CallbackSigner::new();
         let proof = signer.verify(request()).unwrap();
         assert_eq!(proof.var("n"), Ok(Some(number)));

@@ -4,10 +4,10 @@ use std::convert::Infallible;
 
 use crate::support::{
     app::{
-        Envelope, TARGET, Upload, assert_enveloped, assert_serves, envelope, genuine, layer,
-        request, send, stored, text, uploaded,
+        Envelope, TARGET, Upload, assert_enveloped, assert_serves, envelope, genuine, request,
+        send, stored, text, uploaded,
     },
-    kind,
+    builder, kind,
 };
 use bytes::Bytes;
 use http::{Method, Request};
@@ -38,7 +38,7 @@ impl Guard for Note {
 #[tokio::test]
 async fn a_route_is_selected_by_path_and_leaves_the_others_alone() {
     let callbacks =
-        warp::path!("api" / "oss" / "callback").and(route(layer().build().unwrap(), uploaded));
+        warp::path!("api" / "oss" / "callback").and(route(builder().build().unwrap(), uploaded));
     let before = warp::path!("before").and(warp::get()).map(|| "before");
     let after = warp::path!("after").and(warp::get()).map(|| "after");
     let app = warp::service(before.or(callbacks).or(after));
@@ -60,7 +60,7 @@ async fn a_route_is_selected_by_path_and_leaves_the_others_alone() {
 #[tokio::test]
 async fn a_route_answers_all_that_reaches_it_and_tries_no_other() {
     let callbacks =
-        warp::path!("api" / "oss" / "callback").and(route(layer().build().unwrap(), uploaded));
+        warp::path!("api" / "oss" / "callback").and(route(builder().build().unwrap(), uploaded));
     let fallback = warp::any().map(|| "the next route");
     assert_serves(&warp::service(callbacks.or(fallback))).await;
 }
@@ -70,7 +70,7 @@ async fn other_methods_may_go_to_another_route_of_the_path() {
     let path = warp::path!("api" / "oss" / "callback");
     let callbacks = path
         .and(warp::post())
-        .and(route(layer().build().unwrap(), uploaded));
+        .and(route(builder().build().unwrap(), uploaded));
     let app = warp::service(callbacks.or(path.and(warp::get()).map(|| "a page")));
 
     let response = send(&app, request(Method::GET, TARGET)).await;
@@ -94,7 +94,7 @@ async fn the_handler_gets_the_request_as_it_was_received() {
         assert!(parts.extensions.get::<Seen>().is_some());
         body.collect().await.unwrap().to_bytes().to_vec()
     }
-    let layer = layer().guard(Note).build().unwrap();
+    let layer = builder().guard(Note).build().unwrap();
     let app = warp::service(warp::path("api").and(route(layer, echo)));
     let mut callback = genuine("object=a%2Fb&size=7");
     for value in ["one", "two"] {
@@ -113,7 +113,7 @@ async fn targets_without_a_query_and_with_an_empty_one_are_told_apart() {
         let callback = VerifiedCallback::from_extensions(request.extensions())?;
         CallbackAnswer::json(&callback.query())
     }
-    let app = warp::service(route(layer().build().unwrap(), query));
+    let app = warp::service(route(builder().build().unwrap(), query));
     for (target, seen) in [
         ("/", "null"),
         ("/?", r#""""#),
@@ -129,7 +129,7 @@ async fn targets_without_a_query_and_with_an_empty_one_are_told_apart() {
 
 #[tokio::test]
 async fn targets_that_are_no_paths_select_no_route() {
-    let bare = route(layer().build().unwrap(), uploaded);
+    let bare = route(builder().build().unwrap(), uploaded);
     let app = warp::service(warp::path("api").and(bare.clone()));
     for target in ["*", "localhost:80", "http://localhost"] {
         for method in [Method::POST, Method::CONNECT] {
@@ -143,7 +143,7 @@ async fn targets_that_are_no_paths_select_no_route() {
 /// Also those on which warp's own `full()` panics.
 #[tokio::test]
 async fn without_a_path_filter_targets_that_are_no_paths_are_refused() {
-    let app = warp::service(route(layer().build().unwrap(), uploaded));
+    let app = warp::service(route(builder().build().unwrap(), uploaded));
     let malformed = RejectionKind::InvalidTarget(TargetProblem::Malformed);
     for target in ["*", "localhost:80", "[::1]:80"] {
         let response = send(&app, request(Method::POST, target)).await;
@@ -161,7 +161,7 @@ async fn without_a_path_filter_targets_that_are_no_paths_are_refused() {
 
 #[tokio::test]
 async fn behind_filters_that_select_nothing_a_target_without_a_path_is_refused() {
-    let bare = route(layer().build().unwrap(), uploaded);
+    let bare = route(builder().build().unwrap(), uploaded);
     let app = warp::service(
         warp::path::end()
             .and(bare.clone())
@@ -185,7 +185,7 @@ async fn a_body_is_not_touched_for_what_headers_refuse() {
             panic!("the body was polled")
         }
     }
-    let app = warp::service(route(layer().body_limit(20).build().unwrap(), uploaded));
+    let app = warp::service(route(builder().body_limit(20).build().unwrap(), uploaded));
     let mut forged = genuine("object=a&size=7").map(|_| Untouchable);
     forged
         .headers_mut()
@@ -209,7 +209,7 @@ async fn a_body_that_another_filter_took_is_not_verified() {
         warp::body::bytes()
             .map(|_| ())
             .untuple_one()
-            .and(route(layer().build().unwrap(), uploaded)),
+            .and(route(builder().build().unwrap(), uploaded)),
     );
     let response = send(&app, genuine("object=a&size=7")).await;
     assert_eq!(response.status(), 500);
@@ -218,7 +218,7 @@ async fn a_body_that_another_filter_took_is_not_verified() {
 #[tokio::test]
 async fn refusals_are_rendered_by_a_closure() {
     let word = String::from("enveloped");
-    let layer = layer().on_rejection(move |rejection| {
+    let layer = builder().on_rejection(move |rejection| {
         let body = format!("{word}: {}", rejection.code());
         warp::reply::with_status(body, rejection.status()).into_response()
     });
@@ -232,14 +232,14 @@ async fn refusals_are_rendered_by_a_function_in_a_named_type() {
         layer: OssCallbackLayer<Render>,
     }
     let app = App {
-        layer: layer().on_rejection(envelope as Render).build().unwrap(),
+        layer: builder().on_rejection(envelope as Render).build().unwrap(),
     };
     assert_enveloped(&warp::service(route(app.layer, uploaded))).await;
 }
 
 #[tokio::test]
 async fn refusals_are_rendered_by_a_named_renderer_of_any_body() {
-    let layer = layer().rejection_response(Envelope).build().unwrap();
+    let layer = builder().rejection_response(Envelope).build().unwrap();
     assert_enveloped(&warp::service(route(layer, uploaded))).await;
 }
 
@@ -249,7 +249,7 @@ async fn around_a_whole_service_the_layer_refuses_its_other_routes() {
         .and(callback::<Upload>())
         .then(|OssCallback(upload)| async { stored(upload) });
     let health = warp::path!("health").map(|| "up");
-    let app = layer()
+    let app = builder()
         .build()
         .unwrap()
         .layer(warp::service(callbacks.or(health)));
@@ -268,11 +268,11 @@ async fn around_a_whole_service_the_layer_refuses_its_other_routes() {
 #[tokio::test]
 async fn without_recover_a_rejection_becomes_500_and_with_it_what_it_is() {
     let filter = callback::<Upload>().map(|_| "no answer");
-    let without = layer().build().unwrap().layer(warp::service(filter));
+    let without = builder().build().unwrap().layer(warp::service(filter));
     let response = send(&without, genuine("object=a")).await;
     assert_eq!(response.status(), 500);
 
-    let layer = layer().rejection_response(Envelope).build().unwrap();
+    let layer = builder().rejection_response(Envelope).build().unwrap();
     let with = layer.layer(warp::service(filter.recover(recover)));
     let response = send(&with, genuine("object=a")).await;
     assert_eq!(kind(&response), Some(RejectionKind::InvalidVariables));
@@ -310,7 +310,7 @@ async fn recover_leaves_other_rejections_to_others() {
 #[tokio::test]
 async fn the_proof_is_a_filter() {
     let filter = verified().map(|callback: VerifiedCallback| callback.body().to_vec());
-    let app = layer().build().unwrap().layer(warp::service(filter));
+    let app = builder().build().unwrap().layer(warp::service(filter));
     let response = send(&app, genuine("object=a&size=7")).await;
     assert_eq!(text(response).await, "object=a&size=7");
 }
@@ -341,7 +341,7 @@ async fn the_ticket_of_an_admitted_callback_is_a_filter() {
 #[tokio::test]
 async fn guards_and_refusals_are_the_layers_own() {
     let refuse = guard_fn(|_| async { Err(Rejection::refused("not ours")) });
-    let layer = layer().guard(refuse).build().unwrap();
+    let layer = builder().guard(refuse).build().unwrap();
     let app = warp::service(route(layer, |_| async {
         unreachable!("refused") as &'static str
     }));
@@ -351,7 +351,7 @@ async fn guards_and_refusals_are_the_layers_own() {
 
 #[tokio::test]
 async fn the_layer_around_a_whole_service_may_be_optional() {
-    for (layer, status) in [(Some(layer().build().unwrap()), 405), (None, 200)] {
+    for (layer, status) in [(Some(builder().build().unwrap()), 405), (None, 200)] {
         let app = option_layer(layer).layer(warp::service(warp::any().map(|| "up")));
         assert_eq!(send(&app, request(Method::GET, "/")).await.status(), status);
     }

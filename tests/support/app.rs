@@ -8,8 +8,8 @@ use http_body_util::BodyExt;
 use hyper::service::Service as HyperService;
 use hyper_util::service::TowerToHyperService;
 use oss_callback::{
-    CallbackAnswer, CallbackBody, OssCallback, OssCallbackLayer, OssCallbackLayerBuilder,
-    Rejection, RejectionKind, RejectionResponse, test_util::CallbackSigner,
+    CallbackAnswer, CallbackBody, OssCallback, Rejection, RejectionKind, RejectionResponse,
+    test_util::CallbackSigner,
 };
 use serde::Deserialize;
 use tower::Service;
@@ -35,12 +35,6 @@ pub fn stored(upload: Upload) -> Result<CallbackAnswer, Rejection> {
         return Err(Rejection::refused("an empty file"));
     }
     CallbackAnswer::json(&upload.object)
-}
-
-/// A layer that knows the key of [`genuine`] callbacks.
-pub fn layer() -> OssCallbackLayerBuilder {
-    let signer = CallbackSigner::new();
-    OssCallbackLayer::builder().pin_key(signer.key_url(), signer.public_key())
 }
 
 pub fn genuine(body: &'static str) -> Request<CallbackBody> {

@@ -16,19 +16,13 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{Full, StreamBody};
 use oss_callback::{
-    Admission, CallbackBody, Guard, GuardContext, OssCallbackLayer, OssCallbackLayerBuilder,
-    Outcome, Rejection, async_trait, test_util::CallbackSigner,
+    Admission, CallbackBody, Guard, GuardContext, Outcome, Rejection, async_trait,
+    test_util::CallbackSigner,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tower::{BoxError, Service, service_fn, util::BoxCloneSyncService};
 
 pub const BODY: &str = "object=a.jpg&size=7";
-
-/// A builder of layers that verify what [`callback`] signs.
-pub fn builder() -> OssCallbackLayerBuilder {
-    let signer = CallbackSigner::new();
-    OssCallbackLayer::builder().pin_key(signer.key_url(), signer.public_key())
-}
 
 pub fn callback(target: &str) -> Request<CallbackBody> {
     CallbackSigner::new().form(target, BODY)

@@ -40,11 +40,7 @@ pub async fn refusal(
     layer: OssCallbackLayerBuilder,
     request: Request<CallbackBody>,
 ) -> Option<RejectionKind> {
-    let handler = service_fn(|_: Request<CallbackBody>| async {
-        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
-    });
-    let service = layer.build().unwrap().layer(handler);
-    super::kind(&service.oneshot(request).await.unwrap())
+    super::kind(&answer(layer, request).await)
 }
 
 /// Why a request is refused, with the causes that a log would show; `None` if it reaches the handler.
@@ -52,11 +48,7 @@ pub async fn cause(
     layer: OssCallbackLayerBuilder,
     request: Request<CallbackBody>,
 ) -> Option<(RejectionKind, String)> {
-    let handler = service_fn(|_: Request<CallbackBody>| async {
-        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
-    });
-    let service = layer.build().unwrap().layer(handler);
-    let response = service.oneshot(request).await.unwrap();
+    let response = answer(layer, request).await;
     let rejection = response.extensions().get::<Rejection>()?;
     let mut causes = rejection.to_string();
     let mut source = std::error::Error::source(rejection);
@@ -65,6 +57,17 @@ pub async fn cause(
         source = error.source();
     }
     Some((rejection.kind().clone(), causes))
+}
+
+async fn answer(
+    layer: OssCallbackLayerBuilder,
+    request: Request<CallbackBody>,
+) -> Response<Full<Bytes>> {
+    let handler = service_fn(|_: Request<CallbackBody>| async {
+        Ok::<_, Infallible>(Response::new(Full::default()))
+    });
+    let Ok(response) = layer.build().unwrap().layer(handler).oneshot(request).await;
+    response
 }
 
 /// A guard that keeps what those before it say of the callback's validity.

@@ -3,14 +3,16 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
-use tracing::subscriber::DefaultGuard;
+use tracing::{
+    Dispatch, Subscriber,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
 use tracing_subscriber::{
     filter::LevelFilter,
     fmt::{MakeWriter, SubscriberBuilder},
-    util::SubscriberInitExt,
 };
 
 /// What was written on this thread since it was made. Tests whose servers log have one thread.
@@ -34,7 +36,7 @@ impl Log {
         let subscriber = builder.with_ansi(false).with_writer(lines.clone());
         Self {
             lines,
-            _default: subscriber.set_default(),
+            _default: set_default(subscriber.finish()),
         }
     }
 
@@ -64,6 +66,18 @@ impl Log {
             assert!(line.contains(text), "{text:?} is not in {line}");
         }
     }
+}
+
+/// Makes a subscriber that of this thread.
+///
+/// While a process has a single subscriber, `tracing` asks the thread that first meets an event whether
+/// anybody hears it, and keeps the answer for all threads: a test without a subscriber would silence one
+/// that has it. So there are two more in each process, which hear nothing.
+pub fn set_default(subscriber: impl Subscriber + Send + Sync) -> DefaultGuard {
+    static OTHERS: LazyLock<[Dispatch; 2]> =
+        LazyLock::new(|| [(); 2].map(|()| Dispatch::new(NoSubscriber::new())));
+    LazyLock::force(&OTHERS);
+    tracing::subscriber::set_default(subscriber)
 }
 
 #[derive(Clone, Default)]

@@ -3,6 +3,8 @@
 
 pub mod app;
 pub mod doubles;
+#[cfg(feature = "axum")]
+pub mod extract;
 pub mod guards;
 #[cfg(feature = "tracing")]
 pub mod guide;
@@ -10,6 +12,7 @@ pub mod guide;
 pub mod log;
 #[cfg(all(feature = "reqwest", feature = "upload"))]
 pub mod oss;
+pub mod patience;
 pub mod ports;
 pub mod programs;
 pub mod replay;
@@ -21,12 +24,20 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
 use oss_callback::{
     CallbackBody, OssCallbackLayer, OssCallbackLayerBuilder, Rejection, RejectionKind,
     test_util::CallbackSigner,
 };
 use serde::Deserialize;
 use tokio::net::TcpListener;
+use tower::{BoxError, Service};
 
 /// Callbacks that the production service signed, and altered copies of them.
 pub fn vectors() -> Vec<Vector> {
@@ -109,8 +120,8 @@ impl Vector {
     }
 }
 
-/// A layer that trusts the test signer.
-pub fn layer() -> OssCallbackLayerBuilder {
+/// A builder of layers that trust the test signer.
+pub fn builder() -> OssCallbackLayerBuilder {
     let signer = CallbackSigner::new();
     OssCallbackLayer::builder().pin_key(signer.key_url(), signer.public_key())
 }
@@ -133,6 +144,23 @@ pub fn kind<B>(response: &Response<B>) -> Option<RejectionKind> {
     let rejection = response.extensions().get::<Rejection>()?;
     assert_eq!(response.status(), rejection.status());
     Some(rejection.kind().clone())
+}
+
+/// Serves every connection of a listener with a service, over HTTP/1 and 2.
+pub async fn serve_connections<S, B>(listener: TcpListener, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    while let Ok((stream, _)) = listener.accept().await {
+        let service = TowerToHyperService::new(service.clone());
+        tokio::spawn(async move {
+            let server = auto::Builder::new(TokioExecutor::new());
+            server.serve_connection(TokioIo::new(stream), service).await
+        });
+    }
 }
 
 /// Serves a router on a free port of loopback, for as long as the test runs.

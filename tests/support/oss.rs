@@ -15,6 +15,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+use super::patience::PATIENCE;
+
 /// The object that everything is about.
 pub const STORED: &str = "HTTP/1.1 200 OK\r\n\
     Content-Length: 1000\r\n\
@@ -98,12 +100,14 @@ impl Oss {
 
     pub fn client(&self) -> ObjectClient {
         let credentials = Credentials::new("LTAIexampleAccessKeyId", "exampleAccessKeySecret");
-        ObjectClient::new(self.endpoint(), credentials).unwrap()
+        self.client_at(SystemTime::now(), credentials)
     }
 
-    /// One that signs at that time.
+    /// One that signs at that time, and waits for the answer of a busy machine.
     pub fn client_at(&self, now: SystemTime, credentials: Credentials) -> ObjectClient {
         ObjectClient::builder(self.endpoint(), credentials)
+            .connect_timeout(PATIENCE)
+            .timeout(PATIENCE)
             .clock(move || now)
             .build()
             .unwrap()

@@ -13,15 +13,22 @@ use tokio::{
 };
 
 /// A server that has not answered by then never will: the test fails, rather than hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Connection(BufReader<TcpStream>);
 
 /// Sends a request on a connection of its own, as OSS sends a callback.
 pub async fn exchange(address: SocketAddr, request: Request<CallbackBody>) -> Answer {
+    let mut connection = Connection::open(address).await;
+    connection.send(&message(address, request).await).await;
+    connection.answer().await
+}
+
+/// A request to this host as bytes; the connection is closed behind it.
+pub async fn message(host: SocketAddr, request: Request<CallbackBody>) -> Vec<u8> {
     let (parts, body) = request.into_parts();
     let mut message = format!(
-        "{} {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n",
+        "{} {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n",
         parts.method, parts.uri,
     )
     .into_bytes();
@@ -31,9 +38,7 @@ pub async fn exchange(address: SocketAddr, request: Request<CallbackBody>) -> An
     message.extend(b"\r\n");
     let Ok(body) = body.collect().await;
     message.extend(body.to_bytes());
-    let mut connection = Connection::open(address).await;
-    connection.send(&message).await;
-    connection.answer().await
+    message
 }
 
 /// Uploads to a presigned URL, with the headers that belong to it.

@@ -231,7 +231,9 @@ fn unknown_behaviour_can_be_chosen() {
             let mut read = vec![0; 64 << 10];
             let mut len = 0;
             while !String::from_utf8_lossy(&read[..len]).contains("&s=1") {
-                len += stream.read(&mut read[len..]).unwrap();
+                let more = stream.read(&mut read[len..]).unwrap();
+                assert_ne!(more, 0, "{}", String::from_utf8_lossy(&read[..len]));
+                len += more;
             }
             stream
                 .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")

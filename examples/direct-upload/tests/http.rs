@@ -109,7 +109,7 @@ impl Listener {
                 }
                 continue;
             }
-            let chunk = tokio::time::timeout(Duration::from_secs(10), self.response.chunk());
+            let chunk = tokio::time::timeout(Duration::from_secs(60), self.response.chunk());
             let chunk = chunk.await.expect("an event").unwrap().unwrap();
             self.text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
@@ -416,7 +416,8 @@ async fn it_stops_with_a_page_open() {
     let server = server().await;
     let browser = Browser::open(&server).await;
     let _events = browser.listen(None).await;
-    let stopped = tokio::time::timeout(Duration::from_secs(5), server.stop());
+    // Requests in flight have 10 s.
+    let stopped = tokio::time::timeout(Duration::from_secs(8), server.stop());
     stopped
         .await
         .expect("it does not wait for the page")

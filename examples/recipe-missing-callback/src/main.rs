@@ -270,9 +270,7 @@ mod tests {
     }
 
     async fn serve() -> Served {
-        // OSS with less patience than it has: an uploader waits that long for a callback that is lost.
-        let oss = LocalOss::builder().callback_timeout(Some(Duration::from_millis(300)));
-        let oss = oss.start().await.unwrap();
+        let oss = LocalOss::builder().start().await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let pair = oss.credentials();

@@ -322,29 +322,6 @@ impl Guard for ReplayGuard {
     }
 }
 
-/// A replay guard is the last one, and stands behind the guard that limits how long it has to
-/// remember.
-pub(super) fn check_order(roles: &[Role]) -> Result<(), ConfigError> {
-    let Some(position) = roles
-        .iter()
-        .position(|role| matches!(role, Role::ReplayByTicket | Role::ReplayBySignature))
-    else {
-        return Ok(());
-    };
-    if position + 1 != roles.len() {
-        return Err(ConfigError::ReplayGuardNotLast);
-    }
-    let (needed, name) = match roles[position] {
-        Role::ReplayByTicket => (Role::Ticket, "TicketGuard"),
-        _ => (Role::Age, "AgeGuard"),
-    };
-    if roles.contains(&needed) {
-        Ok(())
-    } else {
-        Err(ConfigError::ReplayGuardWithout(name))
-    }
-}
-
 /// A claim that was admitted, and where its outcome is recorded.
 struct AdmittedClaim {
     recorder: Recorder,

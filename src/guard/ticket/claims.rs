@@ -21,7 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{TicketError, media_type};
-use crate::guard::bucket::is_bucket_name;
+use crate::{clock::unix_seconds, guard::bucket::is_bucket_name};
 
 /// What is granted to the holder of a ticket.
 ///
@@ -215,12 +215,6 @@ impl TicketClaims {
         }
         Ok(&self.claims)
     }
-}
-
-/// Before 1970 it is 0.
-pub(super) fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 /// Shows no claim.

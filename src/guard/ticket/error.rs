@@ -2,16 +2,21 @@
 
 use std::fmt;
 
+#[cfg(any(feature = "axum", feature = "warp"))]
+use bytes::Bytes;
+#[cfg(any(feature = "axum", feature = "warp"))]
+use http::Response;
+
 use super::{MAX_LIFE, MAX_TICKET_LEN};
 use crate::{ConfigError, Rejection};
 
 /// Why a ticket was not issued.
 ///
 /// Every variant is a mistake of the application, except [`Random`](Self::Random): what it asked for
-/// is something that no guard would admit. The texts name the claim and the mend, and quote nothing.
+/// is something that no guard would admit. The texts name the claim and the fix, and quote nothing.
 ///
-/// In handlers it works with `?`. Under axum it is a response, 500 with a body that says no more than
-/// that; the cause is logged. In handlers that return [`Rejection`] it becomes
+/// In handlers it works with `?`. Under axum and warp it is a response, 500 with a body that says no more
+/// than that; the cause is logged. In handlers that return [`Rejection`] it becomes
 /// [`Rejection::internal`].
 ///
 /// ```
@@ -89,11 +94,17 @@ impl TicketError {
         }
     }
 
-    /// Tells operators why a handler answers 500.
-    ///
+    /// What a handler answers that fails with this: 500. Nothing else would log it, as such a handler is
+    /// not behind the layer.
+    #[cfg(any(feature = "axum", feature = "warp"))]
+    pub(crate) fn into_logged_response<B: From<Bytes>>(self) -> Response<B> {
+        self.log();
+        Rejection::from(self).to_response()
+    }
+
     /// What a user asks for may be the cause, the name of an object say, so it is rate-limited.
     #[cfg(any(feature = "axum", feature = "warp"))]
-    pub(crate) fn log(&self) {
+    fn log(&self) {
         #[cfg(feature = "tracing")]
         if tracing::enabled!(target: "oss_callback", tracing::Level::ERROR) {
             use std::{sync::LazyLock, time::Duration};

@@ -8,11 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use super::{
-    MAX_LIFE, TicketClaims, TicketError, TicketKey,
-    claims::{Claims, unix_seconds},
-};
-use crate::clock::Clock;
+use super::{MAX_LIFE, TicketClaims, TicketError, TicketKey, claims::Claims};
+use crate::clock::{Clock, unix_seconds};
 
 impl TicketKey {
     /// Issues a ticket that lives from now on for this long, seven days at most.

@@ -140,7 +140,6 @@ mod tests {
                 "text/plain; charset=UTF-8",
                 true,
             ),
-            ("text/plain; charset=utf-8", "text/plain", false),
             (
                 "text/plain; charset=utf-8",
                 "text/plain; charset=gbk",

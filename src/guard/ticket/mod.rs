@@ -5,7 +5,7 @@
 //!
 //! 1. A ticket is a compact JWT, HS256. Its header is one of a [fixed few](key), compared whole and
 //!    never parsed: there is no algorithm to choose and no key to name but the application's own.
-//! 2. Its [claims](claims) are a closed list. A token that says more, as a session's does, is not a
+//! 2. Its [claims] are a closed list. A token that says more, as a session's does, is not a
 //!    ticket.
 //! 3. It says which object it is for, how long it lives (seven days at most) and its id (`jti`). One
 //!    that no guard would ever admit is [not issued](issue).
@@ -44,7 +44,7 @@ use crate::{Rejection, RejectionKind, log};
 
 /// The longest ticket in bytes. It travels through headers, URLs and a callback's variables, which
 /// are 5 KB in all.
-const MAX_TICKET_LEN: usize = 1024;
+pub(crate) const MAX_TICKET_LEN: usize = 1024;
 
 /// How long a ticket may live. OSS takes a signed URL or policy for no longer, and an `exp` in
 /// milliseconds, which other issuers write by mistake, would let it live for ever.

@@ -13,6 +13,12 @@ use crate::support::{
     App, Reply, address, base64, builder, callback_header, open, put, raw, read_reply, send,
 };
 
+/// What has not happened by then never will: the test fails, rather than hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Less than the 10 s that a shutdown waits for what is still open.
+const AT_ONCE: Duration = Duration::from_secs(8);
+
 #[tokio::test]
 async fn a_declared_length_beyond_the_bound_is_refused_unread() {
     let oss = open().await;
@@ -148,17 +154,18 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     }
     // The budget is back as soon as the server has seen it.
     let body = vec![7; 900_000];
-    for attempt in 0..100 {
-        if send(address(&oss), "PUT", "/bucket-1/b", &[], &body)
+    let is_back = async {
+        while send(address(&oss), "PUT", "/bucket-1/b", &[], &body)
             .await
             .status
-            == 200
+            != 200
         {
-            break;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(attempt < 99, "the budget of broken uploads is lost");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    };
+    timeout(PATIENCE, is_back)
+        .await
+        .expect("the budget of broken uploads is lost");
     assert_eq!(
         send(address(&oss), "HEAD", "/bucket-1/a", &[], b"")
             .await
@@ -256,7 +263,7 @@ async fn a_silent_client_holds_nobody_up() {
         silent.push(stream);
     }
     let reply = timeout(
-        Duration::from_secs(5),
+        PATIENCE,
         send(address(&oss), "PUT", "/bucket-1/b", &[], b"x"),
     )
     .await;
@@ -292,29 +299,25 @@ async fn a_server_that_is_dropped_is_gone_and_one_that_is_shut_down_answers_firs
     let oss = open().await;
     let at = address(&oss);
     drop(oss);
-    for attempt in 0..100 {
-        if TcpStream::connect(at).await.is_err() {
-            break;
-        }
-        assert!(attempt < 99, "still listening");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    is_gone(at).await;
 
     let oss = open().await;
-    let mut stream = TcpStream::connect(address(&oss)).await.unwrap();
-    stream
-        .write_all(b"PUT /bucket-1/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\n\r\n")
-        .await
-        .unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let at = address(&oss);
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    let head = "PUT /bucket-1/a HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The request is in flight as soon as the server asks for its body.
+    let mut asks = [0; 25];
+    stream.read_exact(&mut asks).await.unwrap();
+    assert_eq!(&asks, b"HTTP/1.1 100 Continue\r\n\r\n");
     // A page that listens to events does not hold it up.
-    let mut page = TcpStream::connect(address(&oss)).await.unwrap();
+    let mut page = TcpStream::connect(at).await.unwrap();
     page.write_all(b"GET /_oss/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         .await
         .unwrap();
     page.read_exact(&mut [0; 12]).await.unwrap();
-    let stopping = tokio::spawn(timeout(Duration::from_secs(5), oss.shutdown()));
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let stopping = tokio::spawn(timeout(AT_ONCE, oss.shutdown()));
+    is_gone(at).await;
     stream.write_all(b"x").await.unwrap();
     assert_eq!(read_reply(&mut stream).await.unwrap().status, 200);
     stopping.await.unwrap().unwrap();
@@ -328,10 +331,18 @@ async fn a_client_that_keeps_its_connection_does_not_hold_the_shutdown_up() {
     let put = b"PUT /bucket-1/a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\n\r\nhello";
     stream.write_all(put).await.unwrap();
     assert_eq!(read_reply(&mut stream).await.unwrap().status, 403);
-    timeout(Duration::from_secs(3), oss.shutdown())
-        .await
-        .unwrap();
+    timeout(AT_ONCE, oss.shutdown()).await.unwrap();
     drop(stream);
+}
+
+/// Waits until nobody listens there any more.
+async fn is_gone(at: std::net::SocketAddr) {
+    let listening = async {
+        while TcpStream::connect(at).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, listening).await.expect("still listening");
 }
 
 #[tokio::test]

@@ -235,7 +235,7 @@ impl App {
         let app = Router::new()
             .fallback(post(callback).layer(oss.layer()))
             .with_state(seen.clone());
-        let listener = TcpListener::bind(address).await.unwrap();
+        let listener = listen(address).await;
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { address, seen }
@@ -248,6 +248,17 @@ impl App {
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
+}
+
+/// A fixed port may be in use by another run of the same test, which ends.
+async fn listen(address: &str) -> TcpListener {
+    for _ in 0..600 {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+        }
+    }
+    panic!("{address} is in use");
 }
 
 async fn callback(
