@@ -108,12 +108,20 @@ async fn receive_pieces(
         ingest.write(&chunk?).await?;
     }
     let received = ingest.finish().await?;
-    check_md5(expected, &received)?;
+    check_md5(expected, received.md5)?;
     Ok(received)
 }
 
 /// Reads a small body into memory.
-pub(crate) async fn read_small(body: Body, limit: usize) -> Result<Vec<u8>, OssError> {
+///
+/// # Errors
+/// `EntityTooLarge` beyond `limit`, `InvalidDigest` if it is not what `Content-MD5` says.
+pub(crate) async fn read_small(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<Vec<u8>, OssError> {
+    let expected = expected_md5(headers)?;
     let mut read = Vec::new();
     let mut body = Arriving::new(body);
     while let Some(chunk) = body.next().await {
@@ -123,6 +131,7 @@ pub(crate) async fn read_small(body: Body, limit: usize) -> Result<Vec<u8>, OssE
         }
         read.extend_from_slice(&chunk);
     }
+    check_md5(expected, Md5::digest(&read).into())?;
     Ok(read)
 }
 
@@ -189,14 +198,14 @@ fn expected_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, OssError> {
         })
 }
 
-fn check_md5(expected: Option<[u8; 16]>, received: &Received) -> Result<(), OssError> {
+fn check_md5(expected: Option<[u8; 16]>, received: [u8; 16]) -> Result<(), OssError> {
     match expected {
-        Some(expected) if expected != received.md5 => Err(OssError::bad_request(
+        Some(expected) if expected != received => Err(OssError::bad_request(
             "InvalidDigest",
             "The Content-MD5 you specified did not match what we received.",
         )
         .with("ClientComputedContentMD5", BASE64_STANDARD.encode(expected))
-        .with("ServerComputedContentMD5", received.content_md5())),
+        .with("ServerComputedContentMD5", BASE64_STANDARD.encode(received))),
         _ => Ok(()),
     }
 }

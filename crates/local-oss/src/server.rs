@@ -351,6 +351,7 @@ fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
 }
 
@@ -360,6 +361,9 @@ const MAX_CONNECTIONS: usize = 4_096;
 /// The head of a request: up to 10 KB of callback parameters and 8 KB of user metadata, with room for
 /// signatures, tokens and the headers of SDKs.
 const MAX_HEAD: usize = 64 << 10;
+
+/// User metadata alone may come as hundreds of short headers; hyper's own bound is 100.
+const MAX_HEADERS: usize = 1_000;
 
 /// Also how long an idle connection is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);

@@ -13,6 +13,7 @@
 mod bucket;
 mod form;
 mod multipart;
+mod precondition;
 mod put;
 mod read;
 
@@ -125,15 +126,17 @@ impl Context {
     fn operation(&self) -> Result<(Operation, Address), OssError> {
         check_sub_resources(&self.query)?;
         let config = &self.shared.config;
-        let candidates = address::candidates(
-            &self.host,
-            self.parts.uri.path(),
-            config.domain_bucket.as_deref(),
-        )?;
+        let path = self.parts.uri.path();
+        let mut candidates =
+            address::candidates(&self.host, path, config.domain_bucket.as_deref())?;
         let address = match self.form_bucket(&candidates) {
             // A form is authenticated by its fields, later.
             Some(address) => address,
-            None => auth::authorize(config, self.signed(), candidates, self.now)?,
+            None => {
+                let buckets = self.shared.store.bucket_names(MAX_DOMAINS);
+                candidates.extend(address::at_domain_of(&buckets, &self.host, path)?);
+                auth::authorize(config, self.signed(), candidates, self.now)?
+            }
         };
         let operation = Operation::of(
             &self.parts.method,
@@ -156,11 +159,7 @@ impl Context {
         };
         if !is_bucket_name(&bucket) {
             self.discard(body).await;
-            return Err(OssError::bad_request(
-                "InvalidBucketName",
-                "The specified bucket is not valid.",
-            )
-            .with("BucketName", bucket));
+            return Err(OssError::invalid_bucket_name(&bucket));
         }
         let Some(key) = address.key else {
             return match operation {
@@ -226,9 +225,7 @@ impl Context {
     /// The bucket that a form is posted to.
     fn form_bucket(&self, candidates: &[Address]) -> Option<Address> {
         let is_form = self.parts.method == Method::POST
-            && self
-                .header("content-type")
-                .is_some_and(|value| value.starts_with("multipart/form-data"));
+            && self.header("content-type").is_some_and(form::is_form);
         candidates
             .iter()
             .find(|address| is_form && address.bucket.is_some() && address.key.is_none())
@@ -311,3 +308,6 @@ pub(crate) fn xml_response(xml: String) -> Response {
 pub(crate) fn empty(status: StatusCode) -> Response {
     status.into_response()
 }
+
+/// How many buckets are tried as that of a custom domain: each costs a signature or two.
+const MAX_DOMAINS: usize = 100;

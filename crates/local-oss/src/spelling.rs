@@ -64,5 +64,6 @@ const NAMES: &[&str] = &[
     "ETag",
     "Expires",
     "Last-Modified",
+    "Location",
     "Server",
 ];

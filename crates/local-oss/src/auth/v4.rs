@@ -120,7 +120,7 @@ impl Signature {
         let expires = required("x-oss-expires")?
             .parse()
             .ok()
-            .filter(|seconds| (1..=MAX_EXPIRES).contains(seconds))
+            .filter(|seconds| (1..=MAX_AGE.as_secs()).contains(seconds))
             .ok_or_else(|| {
                 OssError::invalid_argument("x-oss-expires is not between 1 and 604800 seconds.")
             })?;
@@ -160,6 +160,11 @@ impl Signature {
         let date = crate::time::parse_compact(&self.date)
             .or_else(|| httpdate::parse_http_date(&self.date).ok())
             .ok_or_else(|| OssError::access_denied("OSS authentication requires a valid Date."))?;
+        if crate::time::compact_day(date) != self.scope.day {
+            return Err(OssError::invalid_argument(
+                "The date of the request is not on the day of its credential.",
+            ));
+        }
         match self.expires {
             Some(seconds) => {
                 if date
@@ -290,8 +295,8 @@ const PRODUCT: &str = "oss";
 const REQUEST: &str = "aliyun_v4_request";
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
-/// Seven days, the service's bound.
-const MAX_EXPIRES: u64 = 7 * 24 * 3600;
+/// The service's bound on presigned URLs and on policies.
+pub(super) const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// All but the unreserved characters of RFC 3986.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC

@@ -2,7 +2,10 @@
 //!
 //! 1. Fields come before the file; what comes after it is ignored.
 //! 2. The policy is judged, and the callback planned, before the first byte of the file is taken.
-//! 3. The parser buffers everything that it has not returned yet. So it is fed one frame at a time, at
+//! 3. Names of fields are compared without regard to case, the callback's like the policy's: else a
+//!    `Callback` would meet the policy's condition and call nobody.
+//! 4. The type is that of `x-oss-content-type`, else of the file, else of the field `Content-Type`.
+//! 5. The parser buffers everything that it has not returned yet. So it is fed one frame at a time, at
 //!    most [`MAX_AHEAD`] bytes ahead; fields are bounded in size and number.
 
 use std::{
@@ -86,11 +89,7 @@ impl Context {
             .replace("${filename}", &file.name);
         check_key(&key)?;
         self.writable_bucket(&bucket)?;
-        let pairs = fields
-            .0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
-        let params = CallbackParams::from_form_fields(pairs);
+        let params = CallbackParams::from_form_fields(fields.of_callback());
         let plan = Plan::of(&self.shared.config, params, &self.parts.headers).await?;
         let headers = fields
             .0
@@ -104,10 +103,11 @@ impl Context {
             name: ObjectName { bucket, key },
             plan,
             content_type: fields
-                .get("content-type")
-                .map(str::to_owned)
-                .or_else(|| file.content_type.clone())
-                .unwrap_or_else(|| "application/octet-stream".to_owned()),
+                .get("x-oss-content-type")
+                .or(file.content_type.as_deref())
+                .or_else(|| fields.get("content-type"))
+                .unwrap_or("application/octet-stream")
+                .to_owned(),
             headers: check_metadata(headers)?,
         })
     }
@@ -186,6 +186,18 @@ impl Fields for FormFields {
     }
 }
 
+impl FormFields {
+    /// The callback's own names in the spelling that they are documented in.
+    fn of_callback(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| {
+            let known = ["callback", "callback-var"]
+                .into_iter()
+                .find(|known| known.eq_ignore_ascii_case(name));
+            (known.unwrap_or(name), value.as_str())
+        })
+    }
+}
+
 struct File {
     name: String,
     content_type: Option<String>,
@@ -202,8 +214,8 @@ struct Form {
 impl Form {
     fn of(content_type: Option<&str>, body: Body) -> Result<Self, OssError> {
         let boundary = content_type
-            .and_then(|value| multer::parse_boundary(value).ok())
-            .filter(|boundary| boundary.len() <= 70)
+            .and_then(boundary)
+            .filter(|boundary| (1..=70).contains(&boundary.len()))
             .ok_or_else(malformed)?;
         let consumed = Arc::new(AtomicU64::new(0));
         let frames = Paced {
@@ -234,7 +246,12 @@ impl Form {
             if name.eq_ignore_ascii_case("file") {
                 let file = File {
                     name: field.file_name().unwrap_or_default().to_owned(),
-                    content_type: field.content_type().map(ToString::to_string),
+                    // As it was sent: a parsed one is spelled anew.
+                    content_type: field
+                        .headers()
+                        .get(header::CONTENT_TYPE)
+                        .and_then(|value| value.to_str().ok())
+                        .map(str::to_owned),
                     field,
                 };
                 return Ok((FormFields(fields), file));
@@ -310,6 +327,41 @@ enum PacedError {
     Ahead,
     #[error("the body did not arrive")]
     Body(OssError),
+}
+
+/// Whether a `Content-Type` is that of a form.
+pub(super) fn is_form(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    media_type
+        .trim()
+        .eq_ignore_ascii_case("multipart/form-data")
+}
+
+/// The boundary of a `Content-Type`. Without quotes it may have the characters that need them, as in
+/// `boundary=----=_Part_1`, which Java's mail classes made common.
+fn boundary(content_type: &str) -> Option<&str> {
+    let (media_type, mut rest) = content_type.split_once(';')?;
+    if !is_form(media_type) {
+        return None;
+    }
+    loop {
+        let (name, after) = rest.split_once('=')?;
+        let after = after.trim_start();
+        let (value, later) = match after.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => {
+                let end = after.find(';').unwrap_or(after.len());
+                (after[..end].trim_end(), &after[end..])
+            }
+        };
+        if name
+            .trim_matches([' ', '\t', ';'])
+            .eq_ignore_ascii_case("boundary")
+        {
+            return Some(value);
+        }
+        rest = later;
+    }
 }
 
 fn refusal(error: &multer::Error) -> OssError {
@@ -404,6 +456,35 @@ mod tests {
         body.extend_from_slice(file);
         body.extend_from_slice(b"\r\n--b--\r\n");
         body
+    }
+
+    #[test]
+    fn each_spelling_of_the_boundary_is_read() {
+        for (content_type, expected) in [
+            ("multipart/form-data; boundary=b", Some("b")),
+            ("Multipart/Form-Data;Boundary=b ", Some("b")),
+            ("multipart/form-data; boundary=b; charset=UTF-8", Some("b")),
+            ("multipart/form-data; charset=utf-8; boundary=b", Some("b")),
+            (
+                "multipart/form-data; charset=\"a;b\"; boundary=\"b c\"",
+                Some("b c"),
+            ),
+            (
+                "multipart/form-data; boundary=----=_Part_0_1.2",
+                Some("----=_Part_0_1.2"),
+            ),
+            (
+                "multipart/form-data; boundary=\"a:b/c'()+_,-./?=\"",
+                Some("a:b/c'()+_,-./?="),
+            ),
+            ("multipart/form-data", None),
+            ("multipart/form-data; boundary", None),
+            ("multipart/form-data; boundary=\"b", None),
+            ("multipart/mixed; boundary=b", None),
+            ("multipart/form-data-x; boundary=b", None),
+        ] {
+            assert_eq!(boundary(content_type), expected, "{content_type}");
+        }
     }
 
     proptest! {

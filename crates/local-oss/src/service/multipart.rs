@@ -88,7 +88,7 @@ impl Context {
                 return Err(error);
             }
         };
-        let body = ingest::read_small(body, MAX_LIST).await?;
+        let body = ingest::read_small(&self.parts.headers, body, MAX_LIST).await?;
         let store = &self.shared.store;
         let listed = if self
             .header("x-oss-complete-all")
