@@ -140,9 +140,19 @@ async fn a_signed_form_is_stored_and_called_back() {
     assert_eq!(app.seen().len(), 1);
 }
 
+/// A server whose clock stands still.
+async fn at(date: &str) -> LocalOss {
+    let now = httpdate::parse_http_date(date).unwrap();
+    LocalOss::builder()
+        .clock(move || now)
+        .start()
+        .await
+        .unwrap()
+}
+
 #[tokio::test]
 async fn version_4_needs_its_three_conditions() {
-    let oss = LocalOss::builder().start().await.unwrap();
+    let oss = at("Sun, 22 Nov 2026 10:31:59 GMT").await;
     let credential = format!("{DEFAULT_ACCESS_KEY_ID}/20261122/cn-hangzhou/oss/aliyun_v4_request");
     let all = [
         ("x-oss-signature-version", "OSS4-HMAC-SHA256"),
@@ -169,6 +179,38 @@ async fn version_4_needs_its_three_conditions() {
         let reply = post(&oss, &fields).await;
         let expected = if missing.is_none() { 204 } else { 400 };
         assert_eq!(reply.status, expected, "{missing:?}: {}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn a_policy_of_version_4_counts_for_seven_days_from_its_date() {
+    let credential = format!("{DEFAULT_ACCESS_KEY_ID}/20261122/cn-hangzhou/oss/aliyun_v4_request");
+    let all = [
+        ("x-oss-signature-version", "OSS4-HMAC-SHA256"),
+        ("x-oss-credential", credential.as_str()),
+        ("x-oss-date", "20261122T103159Z"),
+    ];
+    let conditions: Vec<Value> = all
+        .iter()
+        .map(|(name, value)| json!({ *name: value }))
+        .collect();
+    let policy = policy(json!(conditions));
+    let signature = sign_v4(&policy, "20261122");
+    let mut fields = all.to_vec();
+    fields.extend([
+        ("policy", policy.as_str()),
+        ("x-oss-signature", &signature),
+        ("key", "a"),
+        ("file", "hello"),
+    ]);
+    for (now, code) in [
+        ("Sun, 22 Nov 2026 10:16:58 GMT", "RequestTimeTooSkewed"),
+        ("Sun, 22 Nov 2026 10:16:59 GMT", ""),
+        ("Sun, 29 Nov 2026 10:31:59 GMT", ""),
+        ("Sun, 29 Nov 2026 10:32:00 GMT", "AccessDenied"),
+    ] {
+        let reply = post(&at(now).await, &fields).await;
+        assert_eq!(reply.code(), code, "{now}: {}", reply.text());
     }
 }
 
@@ -261,6 +303,114 @@ async fn a_form_says_what_its_answer_is() {
         ),
         (None, None, Some("d"))
     );
+}
+
+/// A browser types the file by its name, so the first of these overrules it.
+#[tokio::test]
+async fn the_type_is_that_of_the_first_of_three_places() {
+    let oss = open().await;
+    let typed = ("Content-Type", "text/x-field");
+    let overruling = ("x-oss-content-type", "text/x-overruling");
+    for (fields, file, expected) in [
+        (
+            vec![typed, overruling],
+            "Content-Type: A/B; C=D\r\n",
+            "text/x-overruling",
+        ),
+        (vec![typed], "Content-Type: A/B; C=D\r\n", "A/B; C=D"),
+        (vec![typed], "", "text/x-field"),
+        (vec![], "", "application/octet-stream"),
+    ] {
+        let fields: String = fields
+            .iter()
+            .chain(&[("key", "a")])
+            .map(|(name, value)| {
+                format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+            })
+            .collect();
+        let body = format!(
+            "{fields}--b\r\nContent-Disposition: form-data; name=\"file\"\r\n{file}\r\nhello\r\n--b--\r\n"
+        );
+        let headers = [("Content-Type", "multipart/form-data; boundary=b")];
+        let reply = send(
+            address(&oss),
+            "POST",
+            "/bucket-1",
+            &headers,
+            body.as_bytes(),
+        )
+        .await;
+        assert_eq!(reply.status, 204, "{}", reply.text());
+        let read = send(address(&oss), "GET", "/bucket-1/a", &[], b"").await;
+        assert_eq!(read.header("content-type"), Some(expected));
+    }
+}
+
+/// As .NET, Java and Dart write them.
+#[tokio::test]
+async fn each_spelling_of_a_form_is_read() {
+    let oss = open().await;
+    let app = App::start(&oss).await;
+    let callback = callback_header(&app.url(), "o=${object}");
+    for (content_type, boundary, names) in [
+        (
+            "multipart/form-data; boundary=\"4a5b\"",
+            "4a5b",
+            "Content-Disposition: form-data; name=",
+        ),
+        (
+            "multipart/form-data; boundary=----=_Part_0_12.34",
+            "----=_Part_0_12.34",
+            "Content-Transfer-Encoding: binary\r\nContent-Disposition: form-data; name=",
+        ),
+        (
+            "Multipart/Form-Data;charset=utf-8;boundary=--dio-boundary-1",
+            "--dio-boundary-1",
+            "content-disposition: form-data;name=",
+        ),
+    ] {
+        let body = format!(
+            "--{boundary}\r\n{names}key\r\n\r\na/${{filename}}\r\n\
+             --{boundary}\r\n{names}\"callback\"\r\n\r\n{callback}\r\n\
+             --{boundary}\r\n{names}file; filename=b.txt; filename*=utf-8''b.txt\r\n\r\nhello\r\n\
+             --{boundary}--\r\n"
+        );
+        let headers = [("Content-Type", content_type)];
+        let reply = send(
+            address(&oss),
+            "POST",
+            "/bucket-1",
+            &headers,
+            body.as_bytes(),
+        )
+        .await;
+        assert_eq!(reply.text(), ANSWER, "{content_type}");
+        let seen = app.seen().pop().unwrap();
+        assert_eq!(seen.var("o").as_deref(), Some("a/b.txt"), "{content_type}");
+    }
+}
+
+/// A name in another case would else meet the condition and call nobody.
+#[tokio::test]
+async fn a_callback_that_a_policy_demands_is_run_in_any_case() {
+    let oss = LocalOss::builder().start().await.unwrap();
+    let app = App::start(&oss).await;
+    let callback = callback_header(&app.url(), "o=${object}");
+    let policy = policy(json!([{ "callback": callback }]));
+    let signature = sign_v1(&policy);
+    let fields = [
+        ("key", "a"),
+        ("OSSAccessKeyId", DEFAULT_ACCESS_KEY_ID),
+        ("policy", &policy),
+        ("Signature", &signature),
+        ("Callback", &callback),
+        ("file", "hello"),
+    ];
+    let reply = post(&oss, &fields).await;
+    assert_eq!((reply.text().as_str(), app.seen().len()), (ANSWER, 1));
+    let twice = [&[("callback", callback.as_str())], &fields[..]].concat();
+    assert_eq!(post(&oss, &twice).await.status, 400);
+    assert_eq!(app.seen().len(), 1);
 }
 
 #[tokio::test]
