@@ -89,6 +89,16 @@ pub(crate) fn is_bucket_name(name: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
+/// # Errors
+/// `InvalidBucketName`.
+pub(crate) fn check_bucket_name(name: &str) -> Result<(), OssError> {
+    if is_bucket_name(name) {
+        Ok(())
+    } else {
+        Err(OssError::invalid_bucket_name(name))
+    }
+}
+
 /// The service's rule for object names: at most 1,023 bytes, no `/` or `\` first. NUL is refused
 /// here as well, as XML cannot carry it.
 ///

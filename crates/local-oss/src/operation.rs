@@ -42,6 +42,8 @@ impl Operation {
         check_sub_resources(query)?;
         match (&address.bucket, &address.key) {
             (None, None) if *method == Method::GET => Ok(Self::ListBuckets),
+            // The form's policy names the bucket.
+            (None, None) if *method == Method::POST => Ok(Self::PostObject),
             (None, None) => Err(method_not_allowed(method)),
             (None, Some(_)) => Err(OssError::invalid_bucket_name("")),
             (Some(_), None) => Self::of_bucket(method, query),

@@ -31,7 +31,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 
 use crate::{
-    address::{self, Address, check_key, is_bucket_name},
+    address::{self, Address, check_bucket_name, check_key},
     auth::{self, Signed},
     connection::LateBody,
     cors,
@@ -129,7 +129,7 @@ impl Context {
         let path = self.parts.uri.path();
         let mut candidates =
             address::candidates(&self.host, path, config.domain_bucket.as_deref())?;
-        let address = match self.form_bucket(&candidates) {
+        let address = match self.form_address(&candidates) {
             // A form is authenticated by its fields, later.
             Some(address) => address,
             None => {
@@ -154,16 +154,21 @@ impl Context {
         body: Body,
     ) -> Result<Response, OssError> {
         let Some(bucket) = address.bucket else {
-            self.discard(body).await;
-            return self.list_buckets();
+            return match operation {
+                Operation::PostObject => self.post_object(None, body).await,
+                _ => {
+                    self.discard(body).await;
+                    self.list_buckets()
+                }
+            };
         };
-        if !is_bucket_name(&bucket) {
+        if let Err(error) = check_bucket_name(&bucket) {
             self.discard(body).await;
-            return Err(OssError::invalid_bucket_name(&bucket));
+            return Err(error);
         }
         let Some(key) = address.key else {
             return match operation {
-                Operation::PostObject => self.post_object(bucket, body).await,
+                Operation::PostObject => self.post_object(Some(bucket), body).await,
                 operation => {
                     self.discard(body).await;
                     self.run_on_bucket(operation, &bucket)
@@ -222,13 +227,18 @@ impl Context {
         }
     }
 
-    /// The bucket that a form is posted to.
-    fn form_bucket(&self, candidates: &[Address]) -> Option<Address> {
+    /// What a form is posted to: a bucket, or the service, if the form's policy names the bucket.
+    fn form_address(&self, candidates: &[Address]) -> Option<Address> {
         let is_form = self.parts.method == Method::POST
             && self.header("content-type").is_some_and(form::is_form);
-        candidates
-            .iter()
-            .find(|address| is_form && address.bucket.is_some() && address.key.is_none())
+        let has = |with_bucket: bool| {
+            candidates
+                .iter()
+                .find(|address| address.key.is_none() && address.bucket.is_some() == with_bucket)
+        };
+        has(true)
+            .or_else(|| has(false))
+            .filter(|_| is_form)
             .cloned()
     }
 

@@ -67,6 +67,23 @@ pub(crate) fn judge(
     policy.check(fields, bucket)
 }
 
+/// The bucket that a form's policy demands, if it has one and demands one. Nothing else of it is judged.
+///
+/// # Errors
+/// `InvalidPolicyDocument`.
+pub(crate) fn bucket(fields: &dyn Fields) -> Result<Option<String>, OssError> {
+    let Some(encoded) = fields.get("policy") else {
+        return Ok(None);
+    };
+    let conditions = Policy::parse(encoded)?.conditions;
+    Ok(conditions
+        .into_iter()
+        .find_map(|condition| match condition {
+            Condition::Equals(name, bucket) if name.eq_ignore_ascii_case("bucket") => Some(bucket),
+            _ => None,
+        }))
+}
+
 fn is_v4(fields: &dyn Fields) -> bool {
     fields.get("x-oss-signature-version").is_some()
 }

@@ -135,7 +135,8 @@ impl Signature {
     }
 
     /// One attempt for each name of the resource, and twice as many where `host` is signed: some clients
-    /// sign it without the port that they send.
+    /// sign it without the port that they send. And again where a header is empty: some leave it out of
+    /// what they sign.
     pub(super) fn attempts(
         &self,
         request: Signed<'_>,
@@ -149,11 +150,27 @@ impl Signature {
             hosts.push(bare);
         }
         let names = resource_names(address);
-        hosts
-            .into_iter()
-            .flat_map(|host| names.iter().map(move |name| (name, host)))
-            .map(|(name, host)| self.attempt(request, name, credentials, host))
-            .collect()
+        let has_empty = request
+            .headers
+            .iter()
+            .any(|(name, value)| self.is_signed(name.as_str()) && value.is_empty());
+        let with_empty: &[bool] = if has_empty { &[true, false] } else { &[true] };
+        let mut attempts = Vec::new();
+        for host in hosts {
+            for name in &names {
+                for with_empty in with_empty {
+                    let canonical = self.canonical_request(request, name, host, *with_empty);
+                    attempts.push(self.attempt(canonical, credentials));
+                }
+            }
+        }
+        attempts
+    }
+
+    fn is_signed(&self, name: &str) -> bool {
+        name.starts_with("x-oss-")
+            || matches!(name, "content-type" | "content-md5")
+            || self.additional_headers.iter().any(|added| added == name)
     }
 
     pub(super) fn check_time(&self, now: SystemTime) -> Result<(), OssError> {
@@ -179,14 +196,7 @@ impl Signature {
         }
     }
 
-    fn attempt(
-        &self,
-        request: Signed<'_>,
-        resource: &str,
-        credentials: &Credentials,
-        host: &str,
-    ) -> Attempt {
-        let canonical = self.canonical_request(request, resource, host);
+    fn attempt(&self, canonical: Vec<u8>, credentials: &Credentials) -> Attempt {
         let string_to_sign = format!(
             "{ALGORITHM}\n{}\n{}\n{}",
             self.date,
@@ -205,7 +215,13 @@ impl Signature {
         }
     }
 
-    fn canonical_request(&self, request: Signed<'_>, resource: &str, host: &str) -> Vec<u8> {
+    fn canonical_request(
+        &self,
+        request: Signed<'_>,
+        resource: &str,
+        host: &str,
+        with_empty: bool,
+    ) -> Vec<u8> {
         let mut text = Vec::new();
         text.extend_from_slice(request.method.as_str().as_bytes());
         text.push(b'\n');
@@ -217,9 +233,7 @@ impl Signature {
         let mut signed: BTreeMap<&str, &[u8]> = BTreeMap::new();
         for (name, value) in request.headers {
             let name = name.as_str();
-            let always =
-                name.starts_with("x-oss-") || matches!(name, "content-type" | "content-md5");
-            if always || self.additional_headers.iter().any(|added| added == name) {
+            if self.is_signed(name) && (with_empty || !value.is_empty()) {
                 signed.insert(name, value.as_bytes().trim_ascii());
             }
         }

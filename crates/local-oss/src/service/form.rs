@@ -5,7 +5,8 @@
 //! 3. Names of fields are compared without regard to case, the callback's like the policy's: else a
 //!    `Callback` would meet the policy's condition and call nobody.
 //! 4. The type is that of `x-oss-content-type`, else of the file, else of the field `Content-Type`.
-//! 5. The parser buffers everything that it has not returned yet. So it is fed one frame at a time, at
+//! 5. The bucket is that of the address, else the one that the policy demands.
+//! 6. The parser buffers everything that it has not returned yet. So it is fed one frame at a time, at
 //!    most [`MAX_AHEAD`] bytes ahead; fields are bounded in size and number.
 
 use std::{
@@ -34,7 +35,7 @@ use super::{
     xml_response,
 };
 use crate::{
-    address::check_key,
+    address::{check_bucket_name, check_key},
     arriving::Arriving,
     auth::policy::{self, Demand, Fields},
     callback::Plan,
@@ -46,7 +47,7 @@ use crate::{
 impl Context {
     pub(super) async fn post_object(
         &self,
-        bucket: String,
+        bucket: Option<String>,
         body: Body,
     ) -> Result<Response, OssError> {
         let mut form = Form::of(self.header("content-type"), body)?;
@@ -55,8 +56,12 @@ impl Context {
         result
     }
 
-    async fn post(&self, bucket: String, form: &mut Form) -> Result<Response, OssError> {
+    async fn post(&self, bucket: Option<String>, form: &mut Form) -> Result<Response, OssError> {
         let (fields, file) = form.fields().await?;
+        let bucket = match bucket {
+            Some(bucket) => bucket,
+            None => bucket_of_policy(&fields)?,
+        };
         let prepared = self.prepare_post(bucket, &fields, &file).await?;
         let received = self.receive_file(&prepared.demand, file, form).await?;
         let incoming = Incoming {
@@ -164,6 +169,17 @@ impl Context {
             _ => super::empty(StatusCode::NO_CONTENT),
         }
     }
+}
+
+/// The bucket of a form that is posted to none, such as to a bare `127.0.0.1:9000`.
+fn bucket_of_policy(fields: &FormFields) -> Result<String, OssError> {
+    let bucket = policy::bucket(fields)?.ok_or_else(|| {
+        OssError::invalid_argument(
+            "The form is posted to no bucket, and its policy has no condition on one.",
+        )
+    })?;
+    check_bucket_name(&bucket)?;
+    Ok(bucket)
 }
 
 /// What is known before the file is taken.

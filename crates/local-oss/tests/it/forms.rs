@@ -27,12 +27,13 @@ fn form(fields: &[(&str, &str)]) -> Vec<u8> {
 }
 
 async fn post(oss: &LocalOss, fields: &[(&str, &str)]) -> Reply {
+    post_to(oss, "bucket-1.localhost", fields).await
+}
+
+async fn post_to(oss: &LocalOss, host: &str, fields: &[(&str, &str)]) -> Reply {
     let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
-    let host = [
-        ("Content-Type", content_type.as_str()),
-        ("Host", "bucket-1.localhost"),
-    ];
-    send(address(oss), "POST", "/", &host, &form(fields)).await
+    let headers = [("Content-Type", content_type.as_str()), ("Host", host)];
+    send(address(oss), "POST", "/", &headers, &form(fields)).await
 }
 
 fn policy(conditions: Value) -> String {
@@ -388,6 +389,44 @@ async fn each_spelling_of_a_form_is_read() {
         let seen = app.seen().pop().unwrap();
         assert_eq!(seen.var("o").as_deref(), Some("a/b.txt"), "{content_type}");
     }
+}
+
+/// A host is often all that an application's configuration has room for.
+#[tokio::test]
+async fn a_form_that_is_posted_to_no_bucket_goes_to_that_of_its_policy() {
+    let oss = LocalOss::builder().start().await.unwrap();
+    for (condition, status, code) in [
+        (json!({ "bucket": "bucket-2" }), 204, ""),
+        (json!(["eq", "$bucket", "bucket-2"]), 204, ""),
+        (json!(["starts-with", "$key", ""]), 400, "InvalidArgument"),
+        (json!({ "bucket": "No" }), 400, "InvalidBucketName"),
+    ] {
+        let policy = policy(json!([condition]));
+        let signature = sign_v1(&policy);
+        let mut fields = vec![
+            ("key", "a"),
+            ("OSSAccessKeyId", DEFAULT_ACCESS_KEY_ID),
+            ("policy", &policy),
+            ("Signature", &signature),
+            ("file", "hello"),
+        ];
+        let reply = post_to(&oss, "127.0.0.1:9000", &fields).await;
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (status, code),
+            "{condition}"
+        );
+        // Whatever bucket it names, it has to be signed.
+        fields[3].1 = "c2ln";
+        let reply = post_to(&oss, "127.0.0.1:9000", &fields).await;
+        assert_eq!(reply.status, if status == 204 { 403 } else { status });
+    }
+    let objects = send(address(&oss), "GET", "/_oss/objects", &[], b"").await;
+    let objects: Value = serde_json::from_slice(&objects.body).unwrap();
+    assert_eq!(
+        (&objects[0]["bucket"], objects.as_array().unwrap().len()),
+        (&json!("bucket-2"), 1)
+    );
 }
 
 /// A name in another case would else meet the condition and call nobody.
