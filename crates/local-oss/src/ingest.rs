@@ -12,6 +12,7 @@ use md5::{Digest, Md5};
 use crate::{
     arriving::Arriving,
     error::OssError,
+    pending::Pending,
     store::{Content, Staging, Store},
 };
 
@@ -117,18 +118,21 @@ async fn receive_pieces(
 /// # Errors
 /// `EntityTooLarge` beyond `limit`, `InvalidDigest` if it is not what `Content-MD5` says.
 pub(crate) async fn read_small(
+    pending: &Pending,
     headers: &HeaderMap,
     body: Body,
     limit: usize,
 ) -> Result<Vec<u8>, OssError> {
     let expected = expected_md5(headers)?;
     let mut read = Vec::new();
+    let mut held = pending.begin();
     let mut body = Arriving::new(body);
     while let Some(chunk) = body.next().await {
         let chunk = chunk?;
         if read.len() + chunk.len() > limit {
             return Err(OssError::too_large(limit as u64));
         }
+        held.resize((read.len() + chunk.len()) as u64)?;
         read.extend_from_slice(&chunk);
     }
     check_md5(expected, Md5::digest(&read).into())?;

@@ -71,6 +71,7 @@ mod events;
 pub mod fuzzing;
 mod ingest;
 mod operation;
+mod pending;
 mod query;
 mod request_id;
 mod server;

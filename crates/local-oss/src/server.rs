@@ -30,6 +30,7 @@ use crate::{
     control,
     error::OssError,
     events::{Event, EventSender, Events},
+    pending::Pending,
     service,
     spelling::Spelling,
     store::{DirectoryError, Store},
@@ -117,6 +118,7 @@ impl LocalOss {
             journal: Journal::default(),
             events: EventSender::default(),
             faults: Mutex::default(),
+            pending: Pending::default(),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
         });
@@ -258,6 +260,7 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) events: EventSender,
     faults: Mutex<VecDeque<Fault>>,
+    pub(crate) pending: Pending,
     /// Cancelled when the server stops accepting connections.
     pub(crate) stopping: CancellationToken,
     /// Cancelled when the server is dropped.

@@ -7,7 +7,8 @@
 //! 4. The type is that of `x-oss-content-type`, else of the file, else of the field `Content-Type`.
 //! 5. The bucket is that of the address, else the one that the policy demands.
 //! 6. The parser buffers everything that it has not returned yet. So it is fed one frame at a time, at
-//!    most [`MAX_AHEAD`] bytes ahead; fields are bounded in size and number.
+//!    most [`MAX_AHEAD`] bytes ahead; fields are bounded in size and number, and all forms together by
+//!    [`Pending`].
 
 use std::{
     pin::Pin,
@@ -41,6 +42,7 @@ use crate::{
     callback::Plan,
     error::OssError,
     ingest::{DRAIN_TIME, Ingest, MAX_OBJECT, Received},
+    pending::{Held, Pending},
     store::ObjectMeta,
 };
 
@@ -50,7 +52,7 @@ impl Context {
         bucket: Option<String>,
         body: Body,
     ) -> Result<Response, OssError> {
-        let mut form = Form::of(self.header("content-type"), body)?;
+        let mut form = Form::of(self.header("content-type"), body, &self.shared.pending)?;
         let result = self.post(bucket, &mut form).await;
         form.drain().await;
         result
@@ -225,24 +227,30 @@ struct Form {
     parser: Multipart<'static>,
     /// Bytes of fields that the parser has returned.
     consumed: Arc<AtomicU64>,
+    /// Those of them that are in memory: all but the file's.
+    kept: Arc<AtomicU64>,
 }
 
 impl Form {
-    fn of(content_type: Option<&str>, body: Body) -> Result<Self, OssError> {
+    fn of(content_type: Option<&str>, body: Body, pending: &Pending) -> Result<Self, OssError> {
         let boundary = content_type
             .and_then(boundary)
             .filter(|boundary| (1..=70).contains(&boundary.len()))
             .ok_or_else(malformed)?;
         let consumed = Arc::new(AtomicU64::new(0));
+        let kept = Arc::new(AtomicU64::new(0));
         let frames = Paced {
             body: Arriving::new(body),
             has_given: false,
             given: 0,
             consumed: consumed.clone(),
+            kept: kept.clone(),
+            held: pending.begin(),
         };
         Ok(Self {
             parser: Multipart::new(frames, boundary),
             consumed,
+            kept,
         })
     }
 
@@ -275,6 +283,7 @@ impl Form {
             let mut value = Vec::new();
             while let Some(chunk) = self.chunk(&mut field).await? {
                 value.extend_from_slice(&chunk);
+                self.kept.fetch_add(chunk.len() as u64, Ordering::Relaxed);
                 if size + value.len() > MAX_FIELDS {
                     return Err(too_long());
                 }
@@ -314,6 +323,8 @@ struct Paced {
     has_given: bool,
     given: u64,
     consumed: Arc<AtomicU64>,
+    kept: Arc<AtomicU64>,
+    held: Held,
 }
 
 impl Stream for Paced {
@@ -325,8 +336,14 @@ impl Stream for Paced {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if self.given - self.consumed.load(Ordering::Relaxed).min(self.given) > MAX_AHEAD {
+        let consumed = self.consumed.load(Ordering::Relaxed);
+        let ahead = self.given.saturating_sub(consumed);
+        if ahead > MAX_AHEAD {
             return Poll::Ready(Some(Err(PacedError::Ahead)));
+        }
+        let in_memory = ahead + self.kept.load(Ordering::Relaxed);
+        if let Err(error) = self.held.resize(in_memory) {
+            return Poll::Ready(Some(Err(PacedError::Body(error))));
         }
         let next = ready!(self.body.poll_next_unpin(cx));
         if let Some(Ok(frame)) = &next {
@@ -423,7 +440,7 @@ pub(crate) fn read_pieces(pieces: Vec<Bytes>) -> Result<Read, &'static str> {
     let pieces = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
     let read = async {
         let content_type = Some("multipart/form-data; boundary=b");
-        let mut form = Form::of(content_type, Body::from_stream(pieces))?;
+        let mut form = Form::of(content_type, Body::from_stream(pieces), &Pending::default())?;
         let (fields, mut file) = form.fields().await?;
         let mut content = Vec::new();
         while let Some(chunk) = form.chunk(&mut file.field).await? {

@@ -467,3 +467,59 @@ async fn one_byte_at_a_time_is_an_upload_like_any_other() {
     let stored = send(address(&oss), "GET", "/bucket-1/a", &[], b"").await;
     assert_eq!(stored.text(), "slow but sure enough");
 }
+
+/// The fields of one form are bounded, and so are those of all forms that are arriving.
+#[tokio::test]
+async fn forms_that_never_end_share_a_bounded_room() {
+    let oss = open().await;
+    let field = "y".repeat(1_900_000);
+    let begin = format!(
+        "POST /bucket-1 HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+         Content-Length: 1900200\r\n\r\n--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n{field}"
+    );
+    let mut waiting = Vec::new();
+    let mut refused = None;
+    // 34 of them fit into 64 MiB.
+    while refused.is_none() && waiting.len() < 40 {
+        let mut stream = TcpStream::connect(address(&oss)).await.unwrap();
+        stream.write_all(begin.as_bytes()).await.unwrap();
+        let reply = timeout(Duration::from_millis(100), read_reply(&mut stream)).await;
+        refused = reply.ok();
+        waiting.push(stream);
+    }
+    assert!(waiting.len() > 30, "{}", waiting.len());
+    let refused = refused.expect("a refusal").unwrap();
+    assert_eq!(refused.code(), "LocalOssLimit", "{}", refused.text());
+
+    // A form of the usual size needs none of it, and who hangs up gives it back.
+    let form = |field: &str| {
+        format!(
+            "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n{field}\r\n\
+             --b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\na\r\n\
+             --b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nhello\r\n--b--\r\n"
+        )
+    };
+    let post = async |field: &str| {
+        let headers = [("Content-Type", "multipart/form-data; boundary=b")];
+        let body = form(field);
+        send(
+            address(&oss),
+            "POST",
+            "/bucket-1",
+            &headers,
+            body.as_bytes(),
+        )
+        .await
+    };
+    assert_eq!(post("small").await.status, 204);
+    drop(waiting);
+    let mut reply = post(&field).await;
+    for _ in 0..50 {
+        if reply.status == 204 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        reply = post(&field).await;
+    }
+    assert_eq!(reply.status, 204, "{}", reply.text());
+}
