@@ -84,7 +84,7 @@ pub(crate) async fn serve(
     );
     headers.insert("x-oss-server-time", HeaderValue::from_static("1"));
     cors::expose(&cx.parts.headers, headers);
-    cx.shared.spelling.apply(&mut response);
+    cx.shared.spelling.apply(response.extensions_mut());
     response
 }
 

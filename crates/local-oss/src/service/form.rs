@@ -536,6 +536,17 @@ mod tests {
         }
 
         #[test]
+        fn a_boundary_is_a_part_of_its_header(
+            text in "(multipart/form-data|;| |\t|=|\"|boundary|charset|b|示|.){0,12}",
+        ) {
+            let whole = format!("multipart/form-data;{text}");
+            for text in [&text, &whole] {
+                let found = boundary(text);
+                prop_assert!(found.is_none_or(|found| text.contains(found)));
+            }
+        }
+
+        #[test]
         fn what_is_broken_is_refused_without_a_panic(
             fields in proptest::collection::vec(("[a-z]{1,8}", "[ -~]{0,20}"), 0..4),
             at in any::<proptest::sample::Index>(),
