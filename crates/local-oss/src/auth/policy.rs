@@ -3,7 +3,7 @@
 //! 1. The base64 text of the policy is what is signed, with V1 or V4.
 //! 2. Every condition must hold; there must be at least one. A condition on a field that the form
 //!    lacks does not hold: a client that drops the callback breaks the condition on it.
-//! 3. V4 repeats version, credential and date in conditions. The date is the credential's day, not more
+//! 3. V4 repeats version, credential, date and, if there is one, the token in conditions. The date is the credential's day, not more
 //!    than 15 minutes ahead, and counts for seven days at most.
 //! 4. `content-length-range` is judged when the size is known, and stops the upload as soon as it
 //!    is too large.
@@ -103,7 +103,7 @@ fn check_signature(config: &Config, fields: &dyn Fields, encoded: &str) -> Resul
             .get(name)
             .ok_or_else(|| OssError::invalid_argument(format!("The form has no {name}.")))
     };
-    let token = fields.get("x-oss-security-token");
+    let token = fields.get(TOKEN);
 
     if let Some(version) = fields.get("x-oss-signature-version") {
         if version != v4::ALGORITHM {
@@ -217,7 +217,8 @@ impl Policy {
 
     fn check(&self, fields: &dyn Fields, bucket: &str) -> Result<Demand, OssError> {
         if is_v4(fields) {
-            for name in ["x-oss-signature-version", "x-oss-credential", "x-oss-date"] {
+            let token = fields.get(TOKEN).is_some().then_some(TOKEN);
+            for name in REPEATED.iter().copied().chain(token) {
                 let stated = self.conditions.iter().any(|condition| {
                     matches!(condition, Condition::Equals(field, _) if field.eq_ignore_ascii_case(name))
                 });
@@ -343,6 +344,11 @@ fn invalid(why: &str) -> OssError {
         format!("The policy is invalid: {why}."),
     )
 }
+
+const TOKEN: &str = "x-oss-security-token";
+
+/// The fields that a policy of version 4 repeats in conditions, and the token if there is one.
+const REPEATED: [&str; 3] = ["x-oss-signature-version", "x-oss-credential", "x-oss-date"];
 
 #[cfg(test)]
 mod tests {

@@ -152,7 +152,7 @@ async fn at(date: &str) -> LocalOss {
 }
 
 #[tokio::test]
-async fn version_4_needs_its_three_conditions() {
+async fn version_4_needs_its_conditions() {
     let oss = at("Sun, 22 Nov 2026 10:31:59 GMT").await;
     let credential = format!("{DEFAULT_ACCESS_KEY_ID}/20261122/cn-hangzhou/oss/aliyun_v4_request");
     let all = [
@@ -160,7 +160,16 @@ async fn version_4_needs_its_three_conditions() {
         ("x-oss-credential", credential.as_str()),
         ("x-oss-date", "20261122T103159Z"),
     ];
-    for missing in [None, Some(0), Some(1), Some(2)] {
+    // A temporary pair's token is a fourth.
+    let with_token = [&all[..], &[("x-oss-security-token", "a token")]].concat();
+    for (all, missing) in [
+        (&all[..], None),
+        (&all, Some(0)),
+        (&all, Some(1)),
+        (&all, Some(2)),
+        (&with_token, None),
+        (&with_token, Some(3)),
+    ] {
         let mut conditions = vec![json!({ "bucket": "bucket-1" })];
         conditions.extend(
             all.iter()
