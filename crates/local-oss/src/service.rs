@@ -135,7 +135,9 @@ impl Context {
             None => {
                 let buckets = self.shared.store.bucket_names(MAX_DOMAINS);
                 candidates.extend(address::at_domain_of(&buckets, &self.host, path)?);
-                auth::authorize(config, self.signed(), candidates, self.now)?
+                let likeliest = candidates[0].bucket.clone();
+                auth::authorize(config, self.signed(), candidates, self.now)
+                    .map_err(|error| self.hinted(error, likeliest.as_deref()))?
             }
         };
         let operation = Operation::of(
@@ -145,6 +147,27 @@ impl Context {
             &self.parts.headers,
         )?;
         Ok((operation, address))
+    }
+
+    /// Explains the refusal of a client that says nowhere which bucket it means, while the beginning of
+    /// its key was read as one.
+    fn hinted(&self, error: OssError, likeliest: Option<&str>) -> OssError {
+        match likeliest {
+            Some(bucket)
+                if error.code == auth::MISMATCH
+                    && self.shared.store.bucket_created(bucket).is_err() =>
+            {
+                error.with(
+                    "Hint",
+                    format!(
+                        "`{bucket}` was read as the bucket, and does not exist. If the client names its bucket \
+                         neither in the host nor in the path, as at a custom domain, or as ali-oss does in a \
+                         browser at an IP address, have that bucket from the start: `--bucket NAME`."
+                    ),
+                )
+            }
+            _ => error,
+        }
     }
 
     async fn run(

@@ -1,10 +1,11 @@
-//! Pages in a real browser, as a user sees them: the example `direct-upload`, and in [`local_oss_page`]
-//! that of the local OSS.
+//! Pages in a real browser, as a user sees them: the example `direct-upload`, in [`local_oss_page`] that
+//! of the local OSS, and in [`browser_sdk`] one that uploads with an SDK.
 //!
 //! `browser/install.sh` installs Chromium, its driver and axe-core. Without them the tests say what they
 //! skip, unless `OSS_CALLBACK_REQUIRE_BROWSER=1` is set. With `OSS_CALLBACK_PICTURES=1` they also
 //! take the pictures in `docs/pictures`.
 
+mod browser_sdk;
 mod driver;
 mod local_oss_page;
 

@@ -791,6 +791,16 @@ async fn a_custom_domain_is_of_the_bucket_that_was_signed() {
     // A bucket that is not there has no domain.
     let other = send_signed_v1(&oss, "PUT", "/dir/a", "/bucket-3/dir/a").await;
     assert_eq!(other.code(), "SignatureDoesNotMatch");
+    let hint = other.element("Hint").unwrap();
+    assert!(
+        hint.contains("`dir`") && hint.contains("--bucket"),
+        "{hint}"
+    );
+    let other = send_signed_v1(&oss, "PUT", "/bucket-1/a", "/bucket-1/b").await;
+    assert_eq!(
+        (other.code().as_str(), other.element("Hint")),
+        ("SignatureDoesNotMatch", None)
+    );
 }
 
 /// C# lists buckets so.
