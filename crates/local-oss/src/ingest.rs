@@ -89,6 +89,15 @@ pub(crate) async fn receive(
 ) -> Result<Received, OssError> {
     let mut body = Arriving::new(body);
     let result = receive_pieces(store, headers, &mut body).await;
+    drained_unless_ok(result, headers, body).await
+}
+
+/// Reads on after a refusal, unless the client waits for `100 Continue`: see [`drain`].
+async fn drained_unless_ok<T>(
+    result: Result<T, OssError>,
+    headers: &HeaderMap,
+    body: Arriving,
+) -> Result<T, OssError> {
     if result.is_err() && !headers.contains_key(header::EXPECT) {
         drain(body.into_frames()).await;
     }
@@ -123,10 +132,20 @@ pub(crate) async fn read_small(
     body: Body,
     limit: usize,
 ) -> Result<Vec<u8>, OssError> {
+    let mut body = Arriving::new(body);
+    let result = read_pieces(pending, headers, &mut body, limit).await;
+    drained_unless_ok(result, headers, body).await
+}
+
+async fn read_pieces(
+    pending: &Pending,
+    headers: &HeaderMap,
+    body: &mut Arriving,
+    limit: usize,
+) -> Result<Vec<u8>, OssError> {
     let expected = expected_md5(headers)?;
     let mut read = Vec::new();
     let mut held = pending.begin();
-    let mut body = Arriving::new(body);
     while let Some(chunk) = body.next().await {
         let chunk = chunk?;
         if read.len() + chunk.len() > limit {

@@ -13,7 +13,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{self, Poll, ready},
@@ -41,7 +41,7 @@ use crate::{
     auth::policy::{self, Demand, Fields},
     callback::Plan,
     error::OssError,
-    ingest::{DRAIN_TIME, Ingest, MAX_OBJECT, Received},
+    ingest::{self, Ingest, MAX_OBJECT, Received},
     pending::{Held, Pending},
     store::ObjectMeta,
 };
@@ -225,6 +225,7 @@ struct File {
 /// A form as it comes in.
 struct Form {
     parser: Multipart<'static>,
+    body: Shared,
     /// Bytes of fields that the parser has returned.
     consumed: Arc<AtomicU64>,
     /// Those of them that are in memory: all but the file's.
@@ -239,8 +240,9 @@ impl Form {
             .ok_or_else(malformed)?;
         let consumed = Arc::new(AtomicU64::new(0));
         let kept = Arc::new(AtomicU64::new(0));
+        let body = Arc::new(Mutex::new(Some(Arriving::new(body))));
         let frames = Paced {
-            body: Arriving::new(body),
+            body: body.clone(),
             has_given: false,
             given: 0,
             consumed: consumed.clone(),
@@ -249,6 +251,7 @@ impl Form {
         };
         Ok(Self {
             parser: Multipart::new(frames, boundary),
+            body,
             consumed,
             kept,
         })
@@ -306,20 +309,25 @@ impl Form {
         Ok(chunk)
     }
 
-    /// Reads on after the file or a refusal: see [`ingest::drain`](crate::ingest::drain).
-    async fn drain(mut self) {
-        let drained = async {
-            while let Ok(Some(mut field)) = self.parser.next_field().await {
-                while let Ok(Some(_)) = self.chunk(&mut field).await {}
-            }
-        };
-        let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
+    /// Reads on after the file or a refusal, without the parser, which may have given up.
+    async fn drain(self) {
+        let body = lock(&self.body).take();
+        if let Some(body) = body {
+            ingest::drain(body.into_frames()).await;
+        }
     }
+}
+
+/// A body that the parser reads until it is taken away.
+type Shared = Arc<Mutex<Option<Arriving>>>;
+
+fn lock(body: &Shared) -> MutexGuard<'_, Option<Arriving>> {
+    body.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Yields one frame per poll of the parser, and fails if the parser buffers too much.
 struct Paced {
-    body: Arriving,
+    body: Shared,
     has_given: bool,
     given: u64,
     consumed: Arc<AtomicU64>,
@@ -345,7 +353,10 @@ impl Stream for Paced {
         if let Err(error) = self.held.resize(in_memory) {
             return Poll::Ready(Some(Err(PacedError::Body(error))));
         }
-        let next = ready!(self.body.poll_next_unpin(cx));
+        let next = match lock(&self.body).as_mut() {
+            Some(body) => ready!(body.poll_next_unpin(cx)),
+            None => None,
+        };
         if let Some(Ok(frame)) = &next {
             self.given += frame.len() as u64;
             self.has_given = true;
