@@ -3,8 +3,9 @@
 //! 1. The path is percent-decoded once, *before* it is split: the C SDK sends `/bucket%2Fkey`.
 //! 2. The bucket is in the path (`127.0.0.1:9000/bucket/key`), in the host (`bucket.localhost`,
 //!    `bucket.oss-cn-hangzhou.aliyuncs.com`), in both (ali-oss with `sldEnabled` on an IP address),
-//!    or in the configuration (a custom domain).
+//!    or nowhere (a custom domain). The configuration names it then, or it is any bucket that exists.
 //! 3. A `+` in the path is a plus, or a space (Ruby).
+//! 4. A path of nothing but slashes is about the service (C# asks for `///`).
 //!
 //! If a request can be read in more than one way, every reading is a candidate, the likeliest first, and
 //! the signature tells which one its sender meant. An unsigned request gets the first.
@@ -58,6 +59,26 @@ pub(crate) fn candidates(
     Ok(found)
 }
 
+/// The readings of a path at a custom domain of one of these buckets. Only a signature can tell which
+/// of them was meant.
+///
+/// # Errors
+/// As [`candidates`].
+pub(crate) fn at_domain_of(
+    buckets: &[String],
+    host: &str,
+    raw_path: &str,
+) -> Result<Vec<Address>, OssError> {
+    if matches!(HostKind::of(host), HostKind::Service(_)) {
+        return Ok(Vec::new());
+    }
+    let paths = paths(raw_path)?;
+    let readings = buckets
+        .iter()
+        .flat_map(|bucket| paths.iter().map(move |path| Address::in_host(bucket, path)));
+    Ok(readings.collect())
+}
+
 /// The service's rule for bucket names.
 pub(crate) fn is_bucket_name(name: &str) -> bool {
     (3..=63).contains(&name.len())
@@ -66,6 +87,16 @@ pub(crate) fn is_bucket_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// # Errors
+/// `InvalidBucketName`.
+pub(crate) fn check_bucket_name(name: &str) -> Result<(), OssError> {
+    if is_bucket_name(name) {
+        Ok(())
+    } else {
+        Err(OssError::invalid_bucket_name(name))
+    }
 }
 
 /// The service's rule for object names: at most 1,023 bytes, no `/` or `\` first. NUL is refused
@@ -106,7 +137,7 @@ enum HostKind<'a> {
     NoBucket,
     /// `bucket.oss-cn-hangzhou.aliyuncs.com`.
     Service(&'a str),
-    /// `bucket.localhost`.
+    /// `bucket.localhost`, `bucket.127.0.0.1`.
     Localhost(&'a str),
     /// A name whose first label may be a bucket: `bucket.local-oss.test`, `host.docker.internal`.
     Other(&'a str),
@@ -124,7 +155,7 @@ impl<'a> HostKind<'a> {
         if !is_bucket_name(label) {
             return Self::NoBucket;
         }
-        if rest == "localhost" {
+        if rest == "localhost" || rest.parse::<IpAddr>().is_ok() {
             Self::Localhost(label)
         } else if rest.ends_with(".aliyuncs.com") {
             Self::Service(label)
@@ -147,6 +178,9 @@ pub(crate) fn without_port(host: &str) -> &str {
 /// The decoded path without its first slash; two of them if it contains a raw `+`.
 fn paths(raw_path: &str) -> Result<Vec<String>, OssError> {
     let raw = raw_path.strip_prefix('/').unwrap_or(raw_path);
+    if raw.bytes().all(|b| b == b'/') {
+        return Ok(vec![String::new()]);
+    }
     let mut paths = vec![decode(raw)?];
     if raw.contains('+') {
         paths.push(decode(&raw.replace('+', " "))?);
@@ -203,6 +237,7 @@ mod tests {
                 "bucket-1.oss-cn-hangzhou.aliyuncs.com",
                 "/bucket-1/dir/%E7%A4%BA%20%2B1.txt",
             ),
+            ("bucket-1.127.0.0.1:9000", "/dir/%E7%A4%BA%20%2B1.txt"),
             ("local-oss:9000", "/bucket-1/dir/%E7%A4%BA%20%2B1.txt"),
             (
                 "host.docker.internal:9000",
@@ -239,8 +274,26 @@ mod tests {
     }
 
     #[test]
+    fn any_bucket_may_have_a_domain() {
+        let buckets = ["bucket-1".to_owned(), "bucket-2".to_owned()];
+        let found = at_domain_of(&buckets, "files.test", "/a+b").unwrap();
+        let expected = [
+            Address::new("bucket-1", "a+b"),
+            Address::new("bucket-1", "a b"),
+            Address::new("bucket-2", "a+b"),
+            Address::new("bucket-2", "a b"),
+        ];
+        assert_eq!(found, expected);
+        // The service's own domain names its bucket.
+        let own = at_domain_of(&buckets, "bucket-1.oss-cn-hangzhou.aliyuncs.com", "/a");
+        assert!(own.unwrap().is_empty());
+    }
+
+    #[test]
     fn the_bucket_and_the_service_are_addressed_too() {
         assert_eq!(first("127.0.0.1", "/"), pair("", ""));
+        assert_eq!(first("127.0.0.1", "///"), pair("", ""));
+        assert_eq!(first("bucket-1.localhost", "//"), pair("bucket-1", ""));
         assert_eq!(first("127.0.0.1", "/bucket-1"), pair("bucket-1", ""));
         assert_eq!(first("127.0.0.1", "/bucket-1/"), pair("bucket-1", ""));
         assert_eq!(first("bucket-1.localhost", "/"), pair("bucket-1", ""));
@@ -283,6 +336,7 @@ mod tests {
                 return Ok(());
             };
             prop_assert!(!found.is_empty() && found.len() <= 6);
+            let path = if path.bytes().all(|b| b == b'/') { "/" } else { &path };
             for address in found {
                 let bucket = address.bucket.unwrap_or_default();
                 let key = address.key.unwrap_or_default();

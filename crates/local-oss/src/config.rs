@@ -186,7 +186,9 @@ impl LocalOssBuilder {
         self
     }
 
-    /// The bucket of requests whose host names none, as with a custom domain (`cname`).
+    /// The bucket of requests that name none, as at a custom domain (`cname`). A signature tells which
+    /// bucket is meant, if that exists already; the first upload to one, and requests that are not
+    /// signed, need this setting.
     pub fn domain_bucket(mut self, name: impl Into<String>) -> Self {
         self.config.domain_bucket = Some(name.into());
         self

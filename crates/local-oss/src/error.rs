@@ -82,6 +82,11 @@ impl OssError {
         .with("BucketName", bucket)
     }
 
+    pub(crate) fn invalid_bucket_name(bucket: &str) -> Self {
+        Self::bad_request("InvalidBucketName", "The specified bucket is not valid.")
+            .with("BucketName", bucket)
+    }
+
     pub(crate) fn no_such_key(key: &str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,

@@ -12,6 +12,7 @@ use md5::{Digest, Md5};
 use crate::{
     arriving::Arriving,
     error::OssError,
+    pending::Pending,
     store::{Content, Staging, Store},
 };
 
@@ -88,6 +89,15 @@ pub(crate) async fn receive(
 ) -> Result<Received, OssError> {
     let mut body = Arriving::new(body);
     let result = receive_pieces(store, headers, &mut body).await;
+    drained_unless_ok(result, headers, body).await
+}
+
+/// Reads on after a refusal, unless the client waits for `100 Continue`: see [`drain`].
+async fn drained_unless_ok<T>(
+    result: Result<T, OssError>,
+    headers: &HeaderMap,
+    body: Arriving,
+) -> Result<T, OssError> {
     if result.is_err() && !headers.contains_key(header::EXPECT) {
         drain(body.into_frames()).await;
     }
@@ -108,21 +118,43 @@ async fn receive_pieces(
         ingest.write(&chunk?).await?;
     }
     let received = ingest.finish().await?;
-    check_md5(expected, &received)?;
+    check_md5(expected, received.md5)?;
     Ok(received)
 }
 
 /// Reads a small body into memory.
-pub(crate) async fn read_small(body: Body, limit: usize) -> Result<Vec<u8>, OssError> {
-    let mut read = Vec::new();
+///
+/// # Errors
+/// `EntityTooLarge` beyond `limit`, `InvalidDigest` if it is not what `Content-MD5` says.
+pub(crate) async fn read_small(
+    pending: &Pending,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<Vec<u8>, OssError> {
     let mut body = Arriving::new(body);
+    let result = read_pieces(pending, headers, &mut body, limit).await;
+    drained_unless_ok(result, headers, body).await
+}
+
+async fn read_pieces(
+    pending: &Pending,
+    headers: &HeaderMap,
+    body: &mut Arriving,
+    limit: usize,
+) -> Result<Vec<u8>, OssError> {
+    let expected = expected_md5(headers)?;
+    let mut read = Vec::new();
+    let mut held = pending.begin();
     while let Some(chunk) = body.next().await {
         let chunk = chunk?;
         if read.len() + chunk.len() > limit {
             return Err(OssError::too_large(limit as u64));
         }
+        held.resize((read.len() + chunk.len()) as u64)?;
         read.extend_from_slice(&chunk);
     }
+    check_md5(expected, Md5::digest(&read).into())?;
     Ok(read)
 }
 
@@ -189,14 +221,14 @@ fn expected_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, OssError> {
         })
 }
 
-fn check_md5(expected: Option<[u8; 16]>, received: &Received) -> Result<(), OssError> {
+fn check_md5(expected: Option<[u8; 16]>, received: [u8; 16]) -> Result<(), OssError> {
     match expected {
-        Some(expected) if expected != received.md5 => Err(OssError::bad_request(
+        Some(expected) if expected != received => Err(OssError::bad_request(
             "InvalidDigest",
             "The Content-MD5 you specified did not match what we received.",
         )
         .with("ClientComputedContentMD5", BASE64_STANDARD.encode(expected))
-        .with("ServerComputedContentMD5", received.content_md5())),
+        .with("ServerComputedContentMD5", BASE64_STANDARD.encode(received))),
         _ => Ok(()),
     }
 }

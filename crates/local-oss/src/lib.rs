@@ -43,9 +43,9 @@
 //! | `service` | a request from its head to its answer; a file for each group of operations |
 //! | `address`, `query`, `operation` | what a request means |
 //! | `auth` | V1, V4, policies of forms |
-//! | `arriving`, `ingest`, `store` | bodies: slow clients, checksums, memory, directory |
+//! | `arriving`, `ingest`, `pending`, `store` | bodies: slow clients, checksums, bounds, memory, directory |
 //! | `callback` | parameters, signing, sending, judging, faults, journal |
-//! | `spelling` | names of response headers, for clients that compare them by case |
+//! | `spelling` | names of headers, for clients and applications that compare them by case |
 //! | `control` | `/_oss/`: health, reset, callbacks, the page |
 //!
 //! # What it is not
@@ -71,6 +71,7 @@ mod events;
 pub mod fuzzing;
 mod ingest;
 mod operation;
+mod pending;
 mod query;
 mod request_id;
 mod server;

@@ -4,7 +4,8 @@
 //!    object is addressed.
 //! 2. An operation that this server lacks is answered with 501, by name. So is an unknown
 //!    sub-resource: ignoring it would turn the request into a plain upload or download.
-//! 3. Other unknown parameters are ignored, like unknown headers: SDKs add some with every release.
+//! 3. A known sub-resource is asked for with its own methods: `PUT /bucket/key?uploads` is no upload.
+//! 4. Other unknown parameters are ignored, like unknown headers: SDKs add some with every release.
 
 use http::{HeaderMap, Method, StatusCode};
 
@@ -40,14 +41,18 @@ impl Operation {
     ) -> Result<Self, OssError> {
         check_sub_resources(query)?;
         match (&address.bucket, &address.key) {
-            (None, _) if *method == Method::GET => Ok(Self::ListBuckets),
-            (None, _) => Err(method_not_allowed(method)),
+            (None, None) if *method == Method::GET => Ok(Self::ListBuckets),
+            // The form's policy names the bucket.
+            (None, None) if *method == Method::POST => Ok(Self::PostObject),
+            (None, None) => Err(method_not_allowed(method)),
+            (None, Some(_)) => Err(OssError::invalid_bucket_name("")),
             (Some(_), None) => Self::of_bucket(method, query),
             (Some(_), Some(_)) => Self::of_object(method, query, headers),
         }
     }
 
     fn of_bucket(method: &Method, query: &Query) -> Result<Self, OssError> {
+        check_methods(method, query, METHODS_OF_BUCKETS)?;
         match *method {
             Method::GET if query.has("acl") => Ok(Self::GetBucketAcl),
             _ if query.has("acl") => Err(sub_resource_missing("acl")),
@@ -74,6 +79,7 @@ impl Operation {
         if let Some(name) = OF_BUCKETS.iter().find(|name| query.has(name)) {
             return Err(sub_resource_missing(name));
         }
+        check_methods(method, query, METHODS_OF_OBJECTS)?;
         let upload_id = query.get("uploadId").map(str::to_owned);
         match (method.as_str(), upload_id) {
             ("PUT", Some(upload_id)) => {
@@ -87,6 +93,11 @@ impl Operation {
             }
             ("PUT", None) if headers.contains_key(COPY_SOURCE) => {
                 Err(OssError::not_implemented("CopyObject"))
+            }
+            // A part of no upload.
+            ("PUT", None) if query.has("partNumber") => {
+                Err(OssError::invalid_argument("The part has no uploadId.")
+                    .with("ArgumentName", "uploadId"))
             }
             ("PUT", None) => Ok(Self::PutObject),
             ("POST", Some(upload_id)) => Ok(Self::CompleteMultipartUpload { upload_id }),
@@ -111,6 +122,20 @@ pub(crate) fn check_sub_resources(query: &Query) -> Result<(), OssError> {
         if is_meant && !is_known {
             return Err(sub_resource_missing(name));
         }
+    }
+    Ok(())
+}
+
+fn check_methods(
+    method: &Method,
+    query: &Query,
+    allowed: &[(&str, &[Method])],
+) -> Result<(), OssError> {
+    let is_wrong = allowed
+        .iter()
+        .any(|(name, methods)| query.has(name) && !methods.contains(method));
+    if is_wrong {
+        return Err(method_not_allowed(method));
     }
     Ok(())
 }
@@ -171,6 +196,23 @@ const COPY_SOURCE: &str = "x-oss-copy-source";
 
 /// Sub-resources that this server knows, but not of an object.
 const OF_BUCKETS: &[&str] = &["acl", "bucketInfo", "delete", "location"];
+
+/// The methods of the sub-resources that change what a request to a bucket is.
+const METHODS_OF_BUCKETS: &[(&str, &[Method])] = &[
+    ("bucketInfo", &[Method::GET, Method::HEAD]),
+    ("delete", &[Method::POST]),
+    ("location", &[Method::GET]),
+    ("objectMeta", &[]),
+    ("partNumber", &[]),
+    ("uploadId", &[]),
+    ("uploads", &[Method::GET]),
+];
+
+/// The methods of the sub-resources that change what a request to an object is.
+const METHODS_OF_OBJECTS: &[(&str, &[Method])] = &[
+    ("objectMeta", &[Method::GET, Method::HEAD]),
+    ("uploads", &[Method::POST]),
+];
 
 /// Signed parameters that this server knows.
 const KNOWN: &[&str] = &[

@@ -30,6 +30,7 @@ use crate::{
     control,
     error::OssError,
     events::{Event, EventSender, Events},
+    pending::Pending,
     service,
     spelling::Spelling,
     store::{DirectoryError, Store},
@@ -113,10 +114,12 @@ impl LocalOss {
             config,
             store,
             key,
-            spelling: Spelling::new().await,
+            spelling: Spelling::of_answers().await,
+            callback_spelling: Spelling::of_callbacks().await,
             journal: Journal::default(),
             events: EventSender::default(),
             faults: Mutex::default(),
+            pending: Pending::default(),
             stopping: CancellationToken::new(),
             stopped: CancellationToken::new(),
         });
@@ -255,9 +258,11 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) key: CallbackKey,
     pub(crate) spelling: Spelling,
+    pub(crate) callback_spelling: Spelling,
     pub(crate) journal: Journal,
     pub(crate) events: EventSender,
     faults: Mutex<VecDeque<Fault>>,
+    pub(crate) pending: Pending,
     /// Cancelled when the server stops accepting connections.
     pub(crate) stopping: CancellationToken,
     /// Cancelled when the server is dropped.
@@ -351,6 +356,7 @@ fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
 }
 
@@ -360,6 +366,9 @@ const MAX_CONNECTIONS: usize = 4_096;
 /// The head of a request: up to 10 KB of callback parameters and 8 KB of user metadata, with room for
 /// signatures, tokens and the headers of SDKs.
 const MAX_HEAD: usize = 64 << 10;
+
+/// User metadata alone may come as hundreds of short headers; hyper's own bound is 100.
+const MAX_HEADERS: usize = 1_000;
 
 /// Also how long an idle connection is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);

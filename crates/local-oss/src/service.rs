@@ -13,6 +13,7 @@
 mod bucket;
 mod form;
 mod multipart;
+mod precondition;
 mod put;
 mod read;
 
@@ -30,7 +31,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 
 use crate::{
-    address::{self, Address, check_key, is_bucket_name},
+    address::{self, Address, check_bucket_name, check_key},
     auth::{self, Signed},
     connection::LateBody,
     cors,
@@ -83,7 +84,7 @@ pub(crate) async fn serve(
     );
     headers.insert("x-oss-server-time", HeaderValue::from_static("1"));
     cors::expose(&cx.parts.headers, headers);
-    cx.shared.spelling.apply(&mut response);
+    cx.shared.spelling.apply(response.extensions_mut());
     response
 }
 
@@ -125,15 +126,19 @@ impl Context {
     fn operation(&self) -> Result<(Operation, Address), OssError> {
         check_sub_resources(&self.query)?;
         let config = &self.shared.config;
-        let candidates = address::candidates(
-            &self.host,
-            self.parts.uri.path(),
-            config.domain_bucket.as_deref(),
-        )?;
-        let address = match self.form_bucket(&candidates) {
+        let path = self.parts.uri.path();
+        let mut candidates =
+            address::candidates(&self.host, path, config.domain_bucket.as_deref())?;
+        let address = match self.form_address(&candidates) {
             // A form is authenticated by its fields, later.
             Some(address) => address,
-            None => auth::authorize(config, self.signed(), candidates, self.now)?,
+            None => {
+                let buckets = self.shared.store.bucket_names(MAX_DOMAINS);
+                candidates.extend(address::at_domain_of(&buckets, &self.host, path)?);
+                let likeliest = candidates[0].bucket.clone();
+                auth::authorize(config, self.signed(), candidates, self.now)
+                    .map_err(|error| self.hinted(error, likeliest.as_deref()))?
+            }
         };
         let operation = Operation::of(
             &self.parts.method,
@@ -144,6 +149,27 @@ impl Context {
         Ok((operation, address))
     }
 
+    /// Explains the refusal of a client that says nowhere which bucket it means, while the beginning of
+    /// its key was read as one.
+    fn hinted(&self, error: OssError, likeliest: Option<&str>) -> OssError {
+        match likeliest {
+            Some(bucket)
+                if error.code == auth::MISMATCH
+                    && self.shared.store.bucket_created(bucket).is_err() =>
+            {
+                error.with(
+                    "Hint",
+                    format!(
+                        "`{bucket}` was read as the bucket, and does not exist. If the client names its bucket \
+                         neither in the host nor in the path, as at a custom domain, or as ali-oss does in a \
+                         browser at an IP address, have that bucket from the start: `--bucket NAME`."
+                    ),
+                )
+            }
+            _ => error,
+        }
+    }
+
     async fn run(
         &self,
         operation: Operation,
@@ -151,20 +177,21 @@ impl Context {
         body: Body,
     ) -> Result<Response, OssError> {
         let Some(bucket) = address.bucket else {
-            self.discard(body).await;
-            return self.list_buckets();
+            return match operation {
+                Operation::PostObject => self.post_object(None, body).await,
+                _ => {
+                    self.discard(body).await;
+                    self.list_buckets()
+                }
+            };
         };
-        if !is_bucket_name(&bucket) {
+        if let Err(error) = check_bucket_name(&bucket) {
             self.discard(body).await;
-            return Err(OssError::bad_request(
-                "InvalidBucketName",
-                "The specified bucket is not valid.",
-            )
-            .with("BucketName", bucket));
+            return Err(error);
         }
         let Some(key) = address.key else {
             return match operation {
-                Operation::PostObject => self.post_object(bucket, body).await,
+                Operation::PostObject => self.post_object(Some(bucket), body).await,
                 operation => {
                     self.discard(body).await;
                     self.run_on_bucket(operation, &bucket)
@@ -223,15 +250,18 @@ impl Context {
         }
     }
 
-    /// The bucket that a form is posted to.
-    fn form_bucket(&self, candidates: &[Address]) -> Option<Address> {
+    /// What a form is posted to: a bucket, or the service, if the form's policy names the bucket.
+    fn form_address(&self, candidates: &[Address]) -> Option<Address> {
         let is_form = self.parts.method == Method::POST
-            && self
-                .header("content-type")
-                .is_some_and(|value| value.starts_with("multipart/form-data"));
-        candidates
-            .iter()
-            .find(|address| is_form && address.bucket.is_some() && address.key.is_none())
+            && self.header("content-type").is_some_and(form::is_form);
+        let has = |with_bucket: bool| {
+            candidates
+                .iter()
+                .find(|address| address.key.is_none() && address.bucket.is_some() == with_bucket)
+        };
+        has(true)
+            .or_else(|| has(false))
+            .filter(|_| is_form)
             .cloned()
     }
 
@@ -311,3 +341,6 @@ pub(crate) fn xml_response(xml: String) -> Response {
 pub(crate) fn empty(status: StatusCode) -> Response {
     status.into_response()
 }
+
+/// How many buckets are tried as that of a custom domain: each costs a signature or two.
+const MAX_DOMAINS: usize = 100;

@@ -1,10 +1,11 @@
-//! The names of response headers as the service spells them: `ETag`, where hyper writes `etag`.
+//! The names of headers as the service spells them: `ETag`, where hyper writes `etag`.
 //!
-//! 1. Names are case-insensitive in HTTP, but not to every client: the C# SDK on the .NET Framework and
-//!    on Mono looks `ETag` up as it came, and cannot complete a multipart upload without it.
+//! 1. Names are case-insensitive in HTTP, but not to everybody: the C# SDK on the .NET Framework and on
+//!    Mono looks `ETag` up as it came, and cannot complete a multipart upload without it. Applications
+//!    that look `Authorization` up so would know the service's callbacks, and not these.
 //! 2. The service's own names are in lower case, as hyper writes all of them: `x-oss-request-id`.
 //! 3. hyper keeps the spelling of a request's headers in an extension of the request, and spells a
-//!    response that carries such an extension by it. Nothing else can make one, so at the start hyper
+//!    message that carries such an extension by it. Nothing else can make one, so at the start hyper
 //!    reads the names from a request.
 
 use std::{convert::Infallible, io::Cursor};
@@ -15,19 +16,27 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 
-/// The extension of a response whose headers are spelled right.
+/// The extension of a message whose headers are spelled right.
 #[derive(Clone, Debug)]
 pub(crate) struct Spelling(Extensions);
 
 impl Spelling {
-    pub(crate) async fn new() -> Self {
+    pub(crate) async fn of_answers() -> Self {
+        Self::of(OF_ANSWERS).await
+    }
+
+    pub(crate) async fn of_callbacks() -> Self {
+        Self::of(OF_CALLBACKS).await
+    }
+
+    async fn of(names: &[&str]) -> Self {
         let (send, mut receive) = mpsc::unbounded_channel();
         let service = service_fn(move |request: Request<Incoming>| {
             // Cannot fail: the receiver outlives the connection.
             let _ = send.send(request.extensions().clone());
             async { Ok::<_, Infallible>(Response::new(Body::empty())) }
         });
-        let headers: String = NAMES.iter().map(|name| format!("{name}: 0\r\n")).collect();
+        let headers: String = names.iter().map(|name| format!("{name}: 0\r\n")).collect();
         let request = Cursor::new(format!("GET / HTTP/1.1\r\n{headers}\r\n"));
         let stream = tokio::io::join(request, tokio::io::sink());
         // Whatever went wrong, HTTP allows names in lower case.
@@ -38,13 +47,13 @@ impl Spelling {
         Self(receive.recv().await.unwrap_or_default())
     }
 
-    pub(crate) fn apply(&self, response: &mut Response) {
-        response.extensions_mut().extend(self.0.clone());
+    pub(crate) fn apply(&self, extensions: &mut Extensions) {
+        extensions.extend(self.0.clone());
     }
 }
 
 /// Every name that this server answers with and that the service does not write in lower case.
-const NAMES: &[&str] = &[
+const OF_ANSWERS: &[&str] = &[
     "Accept-Ranges",
     "Access-Control-Allow-Headers",
     "Access-Control-Allow-Methods",
@@ -64,5 +73,18 @@ const NAMES: &[&str] = &[
     "ETag",
     "Expires",
     "Last-Modified",
+    "Location",
     "Server",
+];
+
+/// Likewise of callbacks.
+const OF_CALLBACKS: &[&str] = &[
+    "Authorization",
+    "Connection",
+    "Content-Length",
+    "Content-MD5",
+    "Content-Type",
+    "Date",
+    "Host",
+    "User-Agent",
 ];

@@ -19,6 +19,12 @@ pub(crate) fn iso8601(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.000Z")
 }
 
+/// `20261122`, as in the scope of V4 signatures.
+pub(crate) fn compact_day(time: SystemTime) -> String {
+    let (year, month, day) = civil(unix_seconds(time) / DAY);
+    format!("{year:04}{month:02}{day:02}")
+}
+
 /// `2026-11-22T10:31:59Z` with any fraction of a second, as in policies. The fraction is dropped.
 pub(crate) fn parse_iso8601(text: &str) -> Option<SystemTime> {
     let (whole, fraction) = match text.strip_suffix('Z')?.split_once('.') {
@@ -110,6 +116,7 @@ mod tests {
     fn the_three_spellings_name_one_time() {
         let compact = parse_compact("20261122T103159Z");
         assert!(compact.is_some());
+        assert_eq!(compact.map(compact_day).as_deref(), Some("20261122"));
         assert_eq!(compact, parse_iso8601("2026-11-22T10:31:59Z"));
         assert_eq!(compact, parse_iso8601("2026-11-22T10:31:59.891358742Z"));
         assert_eq!(

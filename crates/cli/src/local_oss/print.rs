@@ -78,6 +78,7 @@ Python, alibabacloud-oss-v2:
 Node, ali-oss:
   new OSS({{ accessKeyId: "{id}", accessKeySecret: "{secret}", endpoint: "{endpoint}",
             region: "oss-cn-hangzhou", bucket: "{bucket}" }})
+  // in a browser, where it does not name its bucket, with --bucket {bucket}
 
 Go, V2:
   oss.LoadDefaultConfig().WithRegion("cn-hangzhou").WithEndpoint("{endpoint}").

@@ -1,10 +1,13 @@
-//! The example `direct-upload` in a real browser, as a user sees it.
+//! Pages in a real browser, as a user sees them: the example `direct-upload`, in [`local_oss_page`] that
+//! of the local OSS, and in [`browser_sdk`] one that uploads with an SDK.
 //!
 //! `browser/install.sh` installs Chromium, its driver and axe-core. Without them the tests say what they
 //! skip, unless `OSS_CALLBACK_REQUIRE_BROWSER=1` is set. With `OSS_CALLBACK_PICTURES=1` they also
 //! take the pictures in `docs/pictures`.
 
+mod browser_sdk;
 mod driver;
+mod local_oss_page;
 
 use std::{
     path::{Path, PathBuf},
@@ -36,13 +39,7 @@ struct Scene {
 impl Scene {
     /// `None` without a browser, if none is required.
     async fn open(language: &str) -> Option<Self> {
-        if let Some(message) = missing() {
-            let is_required = std::env::var_os("OSS_CALLBACK_REQUIRE_BROWSER").is_some();
-            assert!(!is_required, "{message}");
-            eprintln!("SKIPPED: {message}");
-            return None;
-        }
-        let turn = TURN.lock().await;
+        let turn = turn().await?;
         let server = start("127.0.0.1:0").await;
         let browser = Browser::start(language).await;
         browser.resize(1280, 900, false).await;
@@ -135,6 +132,17 @@ impl Scene {
         let picture = self.browser.picture().await;
         std::fs::write(folder.join(format!("{name}.png")), picture).unwrap();
     }
+}
+
+/// `None` without a browser, if none is required.
+async fn turn() -> Option<MutexGuard<'static, ()>> {
+    if let Some(message) = missing() {
+        let is_required = std::env::var_os("OSS_CALLBACK_REQUIRE_BROWSER").is_some();
+        assert!(!is_required, "{message}");
+        eprintln!("SKIPPED: {message}");
+        return None;
+    }
+    Some(TURN.lock().await)
 }
 
 async fn start(address: &str) -> Server {

@@ -125,11 +125,14 @@ pub(crate) fn check_token(
     }
 }
 
+/// The code of a signature that did not match.
+pub(crate) const MISMATCH: &str = "SignatureDoesNotMatch";
+
 /// A signature that did not match: the service's answer, with the string that was expected.
 pub(crate) fn signature_mismatch(access_key_id: &str, provided: &str) -> OssError {
     OssError::new(
         StatusCode::FORBIDDEN,
-        "SignatureDoesNotMatch",
+        MISMATCH,
         "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
     )
     .with("OSSAccessKeyId", access_key_id)

@@ -3,7 +3,8 @@
 //! 1. The base64 text of the policy is what is signed, with V1 or V4.
 //! 2. Every condition must hold; there must be at least one. A condition on a field that the form
 //!    lacks does not hold: a client that drops the callback breaks the condition on it.
-//! 3. V4 repeats version, credential and date in conditions.
+//! 3. V4 repeats version, credential, date and, if there is one, the token in conditions. The date is the credential's day, not more
+//!    than 15 minutes ahead, and counts for seven days at most.
 //! 4. `content-length-range` is judged when the size is known, and stops the upload as soon as it
 //!    is too large.
 
@@ -13,7 +14,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{check_token, credentials, signature_mismatch, v1, v4};
+use super::{check_expiry, check_skew, check_token, credentials, signature_mismatch, v1, v4};
 use crate::{config::Config, error::OssError};
 
 /// The fields of a form before its file.
@@ -53,12 +54,47 @@ pub(crate) fn judge(
         signed?;
     }
     let policy = Policy::parse(encoded)?;
-    if !config.any_date && policy.expiration < now {
-        return Err(OssError::access_denied(
-            "Invalid according to Policy: Policy expired.",
-        ));
+    if !config.any_date {
+        if policy.expiration < now {
+            return Err(OssError::access_denied(
+                "Invalid according to Policy: Policy expired.",
+            ));
+        }
+        if is_v4(fields) {
+            check_date(fields.get("x-oss-date").unwrap_or_default(), now)?;
+        }
     }
     policy.check(fields, bucket)
+}
+
+/// The bucket that a form's policy demands, if it has one and demands one. Nothing else of it is judged.
+///
+/// # Errors
+/// `InvalidPolicyDocument`.
+pub(crate) fn bucket(fields: &dyn Fields) -> Result<Option<String>, OssError> {
+    let Some(encoded) = fields.get("policy") else {
+        return Ok(None);
+    };
+    let conditions = Policy::parse(encoded)?.conditions;
+    Ok(conditions
+        .into_iter()
+        .find_map(|condition| match condition {
+            Condition::Equals(name, bucket) if name.eq_ignore_ascii_case("bucket") => Some(bucket),
+            _ => None,
+        }))
+}
+
+fn is_v4(fields: &dyn Fields) -> bool {
+    fields.get("x-oss-signature-version").is_some()
+}
+
+fn check_date(date: &str, now: SystemTime) -> Result<(), OssError> {
+    let date = crate::time::parse_compact(date)
+        .ok_or_else(|| OssError::invalid_argument("x-oss-date is invalid."))?;
+    if date > now {
+        return check_skew(date, now);
+    }
+    check_expiry(date.checked_add(v4::MAX_AGE), now)
 }
 
 fn check_signature(config: &Config, fields: &dyn Fields, encoded: &str) -> Result<(), OssError> {
@@ -67,7 +103,7 @@ fn check_signature(config: &Config, fields: &dyn Fields, encoded: &str) -> Resul
             .get(name)
             .ok_or_else(|| OssError::invalid_argument(format!("The form has no {name}.")))
     };
-    let token = fields.get("x-oss-security-token");
+    let token = fields.get(TOKEN);
 
     if let Some(version) = fields.get("x-oss-signature-version") {
         if version != v4::ALGORITHM {
@@ -110,6 +146,26 @@ fn check_signature(config: &Config, fields: &dyn Fields, encoded: &str) -> Resul
     Ok(())
 }
 
+/// The JSON of a policy has an escape of its own: `\$`, for a dollar sign that names no field.
+fn without_dollar_escapes(text: &[u8]) -> Vec<u8> {
+    let mut json = Vec::with_capacity(text.len());
+    let mut bytes = text.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if byte != b'\\' {
+            json.push(byte);
+            continue;
+        }
+        match bytes.next() {
+            Some(b'$') => json.push(b'$'),
+            escaped => {
+                json.push(b'\\');
+                json.extend(escaped);
+            }
+        }
+    }
+    json
+}
+
 struct Policy {
     expiration: SystemTime,
     conditions: Vec<Condition>,
@@ -134,13 +190,14 @@ impl Policy {
         let text = BASE64_STANDARD
             .decode(encoded.trim())
             .map_err(|_| invalid("it is not base64"))?;
-        let text: PolicyText = serde_json::from_slice(&text).map_err(|error| {
-            invalid(&format!(
-                "it is not JSON with expiration and conditions (line {}, column {})",
-                error.line(),
-                error.column()
-            ))
-        })?;
+        let text: PolicyText =
+            serde_json::from_slice(&without_dollar_escapes(&text)).map_err(|error| {
+                invalid(&format!(
+                    "it is not JSON with expiration and conditions (line {}, column {})",
+                    error.line(),
+                    error.column()
+                ))
+            })?;
         let expiration = crate::time::parse_iso8601(&text.expiration)
             .ok_or_else(|| invalid("its expiration is not like 2026-11-22T10:31:59.000Z"))?;
         if text.conditions.is_empty() {
@@ -159,9 +216,9 @@ impl Policy {
     }
 
     fn check(&self, fields: &dyn Fields, bucket: &str) -> Result<Demand, OssError> {
-        let is_v4 = fields.get("x-oss-signature-version").is_some();
-        if is_v4 {
-            for name in ["x-oss-signature-version", "x-oss-credential", "x-oss-date"] {
+        if is_v4(fields) {
+            let token = fields.get(TOKEN).is_some().then_some(TOKEN);
+            for name in REPEATED.iter().copied().chain(token) {
                 let stated = self.conditions.iter().any(|condition| {
                     matches!(condition, Condition::Equals(field, _) if field.eq_ignore_ascii_case(name))
                 });
@@ -288,6 +345,11 @@ fn invalid(why: &str) -> OssError {
     )
 }
 
+const TOKEN: &str = "x-oss-security-token";
+
+/// The fields that a policy of version 4 repeats in conditions, and the token if there is one.
+const REPEATED: [&str; 3] = ["x-oss-signature-version", "x-oss-credential", "x-oss-date"];
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -339,6 +401,20 @@ mod tests {
                 assert_eq!(result.unwrap_err().code, "AccessDenied");
             }
         }
+    }
+
+    #[test]
+    fn a_dollar_sign_may_be_escaped() {
+        let form = [("x:price", r"$5\$")];
+        for (condition, holds) in [
+            (r#"["eq","$x:price","\$5\\$"]"#, true),
+            (r#"["eq","$x:price","$5\\$"]"#, true),
+            (r#"["eq","$x:price","\$5\$"]"#, false),
+        ] {
+            let result = check(&format!("[{condition}]"), &form);
+            assert_eq!(result.is_ok(), holds, "{condition}: {result:?}");
+        }
+        assert!(check(r#"[["eq","$key","\q"]]"#, &[]).is_err());
     }
 
     #[test]

@@ -47,32 +47,36 @@ impl Signature {
         })
     }
 
-    /// One attempt for each way in which SDKs write the resource.
+    /// One attempt for each way in which SDKs write the resource, with each date that may stand in the
+    /// place of the date.
     pub(super) fn attempts(
         &self,
         request: Signed<'_>,
         address: &Address,
         credentials: &Credentials,
     ) -> Vec<Attempt> {
+        let dates = self.dates(request);
         resources(request.query, address)
             .iter()
-            .map(|resource| self.attempt(request, resource, credentials))
+            .flat_map(|resource| dates.iter().map(move |date| (resource, date)))
+            .map(|(resource, date)| attempt(request, resource, date, self, credentials))
             .collect()
     }
 
-    fn attempt(&self, request: Signed<'_>, resource: &str, credentials: &Credentials) -> Attempt {
-        let string_to_sign = self.string_to_sign(request, resource);
-        Attempt {
-            matches: matches(
-                &credentials.access_key_secret,
-                &string_to_sign,
-                &self.signature,
-            ),
-            string_to_sign,
-            canonical_request: None,
+    /// What may be signed as the date, the likeliest first. The JavaScript SDK sends no `Date`, as
+    /// browsers forbid it; the second Java SDK prefers `x-oss-date` where an application sets it.
+    fn dates<'a>(&'a self, request: Signed<'a>) -> Vec<&'a str> {
+        if let Some(expires) = &self.expires {
+            return vec![expires];
         }
+        let sent: Vec<_> = ["date", "x-oss-date"]
+            .iter()
+            .filter_map(|name| request.header(name))
+            .collect();
+        if sent.is_empty() { vec![""] } else { sent }
     }
 
+    /// Each date that is there is judged, as any of them may be the signed one.
     pub(super) fn check_time(&self, request: Signed<'_>, now: SystemTime) -> Result<(), OssError> {
         if let Some(expires) = &self.expires {
             let until = expires
@@ -81,53 +85,64 @@ impl Signature {
                 .and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
             return check_expiry(until, now);
         }
-        // The JavaScript SDK sends no `Date`, as browsers forbid it.
-        let date = request
-            .header("date")
-            .or_else(|| request.header("x-oss-date"))
-            .and_then(|date| {
-                httpdate::parse_http_date(date)
-                    .ok()
-                    .or_else(|| crate::time::parse_compact(date))
-            })
-            .ok_or_else(|| OssError::access_denied("OSS authentication requires a valid Date."))?;
-        check_skew(date, now)
+        for date in self.dates(request) {
+            let date = httpdate::parse_http_date(date)
+                .ok()
+                .or_else(|| crate::time::parse_compact(date))
+                .ok_or_else(|| {
+                    OssError::access_denied("OSS authentication requires a valid Date.")
+                })?;
+            check_skew(date, now)?;
+        }
+        Ok(())
     }
+}
 
-    fn string_to_sign(&self, request: Signed<'_>, resource: &str) -> Vec<u8> {
-        let date = match &self.expires {
-            Some(expires) => expires,
-            None => request
-                .header("date")
-                .or_else(|| request.header("x-oss-date"))
-                .unwrap_or_default(),
-        };
-        let mut text = Vec::new();
-        let method = request.method.as_str();
-        for line in [
-            method.as_bytes(),
-            raw(request, "content-md5"),
-            raw(request, "content-type"),
-            date.as_bytes(),
-        ] {
-            text.extend_from_slice(line);
-            text.push(b'\n');
-        }
-        let mut headers: BTreeMap<&str, &[u8]> = BTreeMap::new();
-        for (name, value) in request.headers {
-            if name.as_str().starts_with("x-oss-") {
-                headers.insert(name.as_str(), value.as_bytes().trim_ascii());
-            }
-        }
-        for (name, value) in headers {
-            text.extend_from_slice(name.as_bytes());
-            text.push(b':');
-            text.extend_from_slice(value);
-            text.push(b'\n');
-        }
-        text.extend_from_slice(resource.as_bytes());
-        text
+fn attempt(
+    request: Signed<'_>,
+    resource: &str,
+    date: &str,
+    signature: &Signature,
+    credentials: &Credentials,
+) -> Attempt {
+    let string_to_sign = string_to_sign(request, resource, date);
+    Attempt {
+        matches: matches(
+            &credentials.access_key_secret,
+            &string_to_sign,
+            &signature.signature,
+        ),
+        string_to_sign,
+        canonical_request: None,
     }
+}
+
+fn string_to_sign(request: Signed<'_>, resource: &str, date: &str) -> Vec<u8> {
+    let mut text = Vec::new();
+    let method = request.method.as_str();
+    for line in [
+        method.as_bytes(),
+        raw(request, "content-md5"),
+        raw(request, "content-type"),
+        date.as_bytes(),
+    ] {
+        text.extend_from_slice(line);
+        text.push(b'\n');
+    }
+    let mut headers: BTreeMap<&str, &[u8]> = BTreeMap::new();
+    for (name, value) in request.headers {
+        if name.as_str().starts_with("x-oss-") {
+            headers.insert(name.as_str(), value.as_bytes().trim_ascii());
+        }
+    }
+    for (name, value) in headers {
+        text.extend_from_slice(name.as_bytes());
+        text.push(b':');
+        text.extend_from_slice(value);
+        text.push(b'\n');
+    }
+    text.extend_from_slice(resource.as_bytes());
+    text
 }
 
 /// Whether `signature` is the base64 of HMAC-SHA1. Policies of forms are signed with it too.

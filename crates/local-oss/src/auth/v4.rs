@@ -120,7 +120,7 @@ impl Signature {
         let expires = required("x-oss-expires")?
             .parse()
             .ok()
-            .filter(|seconds| (1..=MAX_EXPIRES).contains(seconds))
+            .filter(|seconds| (1..=MAX_AGE.as_secs()).contains(seconds))
             .ok_or_else(|| {
                 OssError::invalid_argument("x-oss-expires is not between 1 and 604800 seconds.")
             })?;
@@ -135,7 +135,8 @@ impl Signature {
     }
 
     /// One attempt for each name of the resource, and twice as many where `host` is signed: some clients
-    /// sign it without the port that they send.
+    /// sign it without the port that they send. And again where a header is empty: some leave it out of
+    /// what they sign.
     pub(super) fn attempts(
         &self,
         request: Signed<'_>,
@@ -149,17 +150,38 @@ impl Signature {
             hosts.push(bare);
         }
         let names = resource_names(address);
-        hosts
-            .into_iter()
-            .flat_map(|host| names.iter().map(move |name| (name, host)))
-            .map(|(name, host)| self.attempt(request, name, credentials, host))
-            .collect()
+        let has_empty = request
+            .headers
+            .iter()
+            .any(|(name, value)| self.is_signed(name.as_str()) && value.is_empty());
+        let with_empty: &[bool] = if has_empty { &[true, false] } else { &[true] };
+        let mut attempts = Vec::new();
+        for host in hosts {
+            for name in &names {
+                for with_empty in with_empty {
+                    let canonical = self.canonical_request(request, name, host, *with_empty);
+                    attempts.push(self.attempt(canonical, credentials));
+                }
+            }
+        }
+        attempts
+    }
+
+    fn is_signed(&self, name: &str) -> bool {
+        name.starts_with("x-oss-")
+            || matches!(name, "content-type" | "content-md5")
+            || self.additional_headers.iter().any(|added| added == name)
     }
 
     pub(super) fn check_time(&self, now: SystemTime) -> Result<(), OssError> {
         let date = crate::time::parse_compact(&self.date)
             .or_else(|| httpdate::parse_http_date(&self.date).ok())
             .ok_or_else(|| OssError::access_denied("OSS authentication requires a valid Date."))?;
+        if crate::time::compact_day(date) != self.scope.day {
+            return Err(OssError::invalid_argument(
+                "The date of the request is not on the day of its credential.",
+            ));
+        }
         match self.expires {
             Some(seconds) => {
                 if date
@@ -174,14 +196,7 @@ impl Signature {
         }
     }
 
-    fn attempt(
-        &self,
-        request: Signed<'_>,
-        resource: &str,
-        credentials: &Credentials,
-        host: &str,
-    ) -> Attempt {
-        let canonical = self.canonical_request(request, resource, host);
+    fn attempt(&self, canonical: Vec<u8>, credentials: &Credentials) -> Attempt {
         let string_to_sign = format!(
             "{ALGORITHM}\n{}\n{}\n{}",
             self.date,
@@ -200,7 +215,13 @@ impl Signature {
         }
     }
 
-    fn canonical_request(&self, request: Signed<'_>, resource: &str, host: &str) -> Vec<u8> {
+    fn canonical_request(
+        &self,
+        request: Signed<'_>,
+        resource: &str,
+        host: &str,
+        with_empty: bool,
+    ) -> Vec<u8> {
         let mut text = Vec::new();
         text.extend_from_slice(request.method.as_str().as_bytes());
         text.push(b'\n');
@@ -212,9 +233,7 @@ impl Signature {
         let mut signed: BTreeMap<&str, &[u8]> = BTreeMap::new();
         for (name, value) in request.headers {
             let name = name.as_str();
-            let always =
-                name.starts_with("x-oss-") || matches!(name, "content-type" | "content-md5");
-            if always || self.additional_headers.iter().any(|added| added == name) {
+            if self.is_signed(name) && (with_empty || !value.is_empty()) {
                 signed.insert(name, value.as_bytes().trim_ascii());
             }
         }
@@ -290,8 +309,8 @@ const PRODUCT: &str = "oss";
 const REQUEST: &str = "aliyun_v4_request";
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
-/// Seven days, the service's bound.
-const MAX_EXPIRES: u64 = 7 * 24 * 3600;
+/// The service's bound on presigned URLs and on policies.
+pub(super) const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// All but the unreserved characters of RFC 3986.
 const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC

@@ -1,10 +1,11 @@
 //! `imageInfo.*`: what an image says of its size.
 //!
-//! 1. Content that is not an image has no such values, whatever its `Content-Type`.
+//! 1. Content that is not an image has no such values, whatever its `Content-Type`. Text that begins with
+//!    `BM` or `GIF8` is none, nor are a video and an AVIF, which share HEIC's container.
 //! 2. Content that begins like an image that the service reads, but whose size cannot be found, fails
 //!    the callback (EC `0007-00000302`).
 
-use imagesize::ImageType;
+use imagesize::{Compression, ImageType};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Image {
@@ -24,9 +25,9 @@ pub(super) const HEAD: usize = 1 << 20;
 /// Reads the beginning of an object.
 pub(super) fn read(head: &[u8]) -> Result<Option<Image>, Unreadable> {
     let format = match imagesize::image_type(head) {
-        Ok(ImageType::Bmp) => "bmp",
-        Ok(ImageType::Gif) => "gif",
-        Ok(ImageType::Heif(_)) => "heic",
+        Ok(ImageType::Bmp) => return Ok(bitmap(head)),
+        Ok(ImageType::Gif) if head.starts_with(b"GIF87a") || head.starts_with(b"GIF89a") => "gif",
+        Ok(ImageType::Heif(Compression::Hevc)) => "heic",
         Ok(ImageType::Jpeg) => "jpg",
         Ok(ImageType::Png) => "png",
         Ok(ImageType::Tiff) => "tiff",
@@ -39,6 +40,27 @@ pub(super) fn read(head: &[u8]) -> Result<Option<Image>, Unreadable> {
         width: size.width as u64,
         format,
     }))
+}
+
+/// The size in a bitmap's header, `None` if no such header follows. The height of a bitmap that is stored
+/// from top to bottom is negative.
+fn bitmap(head: &[u8]) -> Option<Image> {
+    let number = |at: usize| Some(u32::from_le_bytes(*head.get(at..)?.first_chunk()?));
+    let small = |at: usize| Some(u16::from_le_bytes(*head.get(at..)?.first_chunk()?));
+    let (width, height) = match number(14)? {
+        // OS/2.
+        12 => (u64::from(small(18)?), u64::from(small(20)?)),
+        40 | 52 | 56 | 64 | 108 | 124 => {
+            let height = number(22)?.cast_signed().unsigned_abs();
+            (u64::from(number(18)?), u64::from(height))
+        }
+        _ => return None,
+    };
+    Some(Image {
+        height,
+        width,
+        format: "bmp",
+    })
 }
 
 #[cfg(test)]
@@ -63,6 +85,37 @@ mod tests {
             read(b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01"),
             Err(Unreadable)
         );
+    }
+
+    #[test]
+    fn what_only_begins_like_an_image_is_none() {
+        for text in [
+            &b"BM"[..],
+            b"BMW is a maker of cars in Munich, Germany",
+            b"GIF8 is how such a file begins",
+            b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom",
+            b"\0\0\0\x14ftypqt  \0\0\0\0qt  ",
+            b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf",
+        ] {
+            assert_eq!(read(text), Ok(None), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn each_header_of_a_bitmap_is_read() {
+        let with = |header: &[u8]| [&b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0"[..], header].concat();
+        for (header, size) in [
+            (&b"\x28\0\0\0\x02\0\0\0\x03\0\0\0"[..], (2, 3)),
+            // From top to bottom.
+            (b"\x28\0\0\0\x02\0\0\0\xfd\xff\xff\xff", (2, 3)),
+            (b"\x0c\0\0\0\x04\0\x06\0", (4, 6)),
+        ] {
+            let image = read(&with(header)).unwrap().unwrap();
+            assert_eq!(
+                (image.width, image.height, image.format),
+                (size.0, size.1, "bmp")
+            );
+        }
     }
 
     proptest! {

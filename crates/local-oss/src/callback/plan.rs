@@ -34,10 +34,11 @@ impl Plan {
             return Ok(None);
         };
         for url in params.urls() {
-            if url.is_https() {
-                return Err(OssError::not_implemented("callbacks over https"));
-            }
             resolve(config, url).await?;
+        }
+        // After the service's own rules, which hold for such a URL, too.
+        if params.urls().iter().any(CallbackUrl::is_https) {
+            return Err(OssError::not_implemented("callbacks over https"));
         }
         // Finds unknown variables before the object is stored.
         params

@@ -184,6 +184,7 @@ async fn exchange(
                     address,
                     config.callback_timeout,
                     config.callback_http,
+                    &shared.callback_spelling,
                 )
                 .await
             }

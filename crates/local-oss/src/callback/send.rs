@@ -16,7 +16,7 @@ use super::{
     judge::{self, Answer, Failure},
     request::SignedRequest,
 };
-use crate::config::CallbackHttp;
+use crate::{config::CallbackHttp, spelling::Spelling};
 
 /// The result of a request.
 pub(super) struct Sent {
@@ -32,8 +32,11 @@ pub(super) async fn send(
     address: SocketAddr,
     limit: Option<Duration>,
     version: CallbackHttp,
+    spelling: &Spelling,
 ) -> Sent {
-    send_http(http_request(request, version), address, limit).await
+    let mut made = http_request(request, version);
+    spelling.apply(made.extensions_mut());
+    send_http(made, address, limit).await
 }
 
 /// Sends any request.

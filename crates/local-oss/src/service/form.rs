@@ -2,13 +2,18 @@
 //!
 //! 1. Fields come before the file; what comes after it is ignored.
 //! 2. The policy is judged, and the callback planned, before the first byte of the file is taken.
-//! 3. The parser buffers everything that it has not returned yet. So it is fed one frame at a time, at
-//!    most [`MAX_AHEAD`] bytes ahead; fields are bounded in size and number.
+//! 3. Names of fields are compared without regard to case, the callback's like the policy's: else a
+//!    `Callback` would meet the policy's condition and call nobody.
+//! 4. The type is that of `x-oss-content-type`, else of the file, else of the field `Content-Type`.
+//! 5. The bucket is that of the address, else the one that the policy demands.
+//! 6. The parser buffers everything that it has not returned yet. So it is fed one frame at a time, at
+//!    most [`MAX_AHEAD`] bytes ahead; fields are bounded in size and number, and all forms together by
+//!    [`Pending`].
 
 use std::{
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{self, Poll, ready},
@@ -31,29 +36,34 @@ use super::{
     xml_response,
 };
 use crate::{
-    address::check_key,
+    address::{check_bucket_name, check_key},
     arriving::Arriving,
     auth::policy::{self, Demand, Fields},
     callback::Plan,
     error::OssError,
-    ingest::{DRAIN_TIME, Ingest, MAX_OBJECT, Received},
+    ingest::{self, Ingest, MAX_OBJECT, Received},
+    pending::{Held, Pending},
     store::ObjectMeta,
 };
 
 impl Context {
     pub(super) async fn post_object(
         &self,
-        bucket: String,
+        bucket: Option<String>,
         body: Body,
     ) -> Result<Response, OssError> {
-        let mut form = Form::of(self.header("content-type"), body)?;
+        let mut form = Form::of(self.header("content-type"), body, &self.shared.pending)?;
         let result = self.post(bucket, &mut form).await;
         form.drain().await;
         result
     }
 
-    async fn post(&self, bucket: String, form: &mut Form) -> Result<Response, OssError> {
+    async fn post(&self, bucket: Option<String>, form: &mut Form) -> Result<Response, OssError> {
         let (fields, file) = form.fields().await?;
+        let bucket = match bucket {
+            Some(bucket) => bucket,
+            None => bucket_of_policy(&fields)?,
+        };
         let prepared = self.prepare_post(bucket, &fields, &file).await?;
         let received = self.receive_file(&prepared.demand, file, form).await?;
         let incoming = Incoming {
@@ -86,11 +96,7 @@ impl Context {
             .replace("${filename}", &file.name);
         check_key(&key)?;
         self.writable_bucket(&bucket)?;
-        let pairs = fields
-            .0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
-        let params = CallbackParams::from_form_fields(pairs);
+        let params = CallbackParams::from_form_fields(fields.of_callback());
         let plan = Plan::of(&self.shared.config, params, &self.parts.headers).await?;
         let headers = fields
             .0
@@ -104,10 +110,11 @@ impl Context {
             name: ObjectName { bucket, key },
             plan,
             content_type: fields
-                .get("content-type")
-                .map(str::to_owned)
-                .or_else(|| file.content_type.clone())
-                .unwrap_or_else(|| "application/octet-stream".to_owned()),
+                .get("x-oss-content-type")
+                .or(file.content_type.as_deref())
+                .or_else(|| fields.get("content-type"))
+                .unwrap_or("application/octet-stream")
+                .to_owned(),
             headers: check_metadata(headers)?,
         })
     }
@@ -166,6 +173,17 @@ impl Context {
     }
 }
 
+/// The bucket of a form that is posted to none, such as to a bare `127.0.0.1:9000`.
+fn bucket_of_policy(fields: &FormFields) -> Result<String, OssError> {
+    let bucket = policy::bucket(fields)?.ok_or_else(|| {
+        OssError::invalid_argument(
+            "The form is posted to no bucket, and its policy has no condition on one.",
+        )
+    })?;
+    check_bucket_name(&bucket)?;
+    Ok(bucket)
+}
+
 /// What is known before the file is taken.
 struct Prepared {
     demand: Demand,
@@ -186,6 +204,18 @@ impl Fields for FormFields {
     }
 }
 
+impl FormFields {
+    /// The callback's own names in the spelling that they are documented in.
+    fn of_callback(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| {
+            let known = ["callback", "callback-var"]
+                .into_iter()
+                .find(|known| known.eq_ignore_ascii_case(name));
+            (known.unwrap_or(name), value.as_str())
+        })
+    }
+}
+
 struct File {
     name: String,
     content_type: Option<String>,
@@ -195,26 +225,35 @@ struct File {
 /// A form as it comes in.
 struct Form {
     parser: Multipart<'static>,
+    body: Shared,
     /// Bytes of fields that the parser has returned.
     consumed: Arc<AtomicU64>,
+    /// Those of them that are in memory: all but the file's.
+    kept: Arc<AtomicU64>,
 }
 
 impl Form {
-    fn of(content_type: Option<&str>, body: Body) -> Result<Self, OssError> {
+    fn of(content_type: Option<&str>, body: Body, pending: &Pending) -> Result<Self, OssError> {
         let boundary = content_type
-            .and_then(|value| multer::parse_boundary(value).ok())
-            .filter(|boundary| boundary.len() <= 70)
+            .and_then(boundary)
+            .filter(|boundary| (1..=70).contains(&boundary.len()))
             .ok_or_else(malformed)?;
         let consumed = Arc::new(AtomicU64::new(0));
+        let kept = Arc::new(AtomicU64::new(0));
+        let body = Arc::new(Mutex::new(Some(Arriving::new(body))));
         let frames = Paced {
-            body: Arriving::new(body),
+            body: body.clone(),
             has_given: false,
             given: 0,
             consumed: consumed.clone(),
+            kept: kept.clone(),
+            held: pending.begin(),
         };
         Ok(Self {
             parser: Multipart::new(frames, boundary),
+            body,
             consumed,
+            kept,
         })
     }
 
@@ -234,7 +273,12 @@ impl Form {
             if name.eq_ignore_ascii_case("file") {
                 let file = File {
                     name: field.file_name().unwrap_or_default().to_owned(),
-                    content_type: field.content_type().map(ToString::to_string),
+                    // As it was sent: a parsed one is spelled anew.
+                    content_type: field
+                        .headers()
+                        .get(header::CONTENT_TYPE)
+                        .and_then(|value| value.to_str().ok())
+                        .map(str::to_owned),
                     field,
                 };
                 return Ok((FormFields(fields), file));
@@ -242,6 +286,7 @@ impl Form {
             let mut value = Vec::new();
             while let Some(chunk) = self.chunk(&mut field).await? {
                 value.extend_from_slice(&chunk);
+                self.kept.fetch_add(chunk.len() as u64, Ordering::Relaxed);
                 if size + value.len() > MAX_FIELDS {
                     return Err(too_long());
                 }
@@ -264,23 +309,30 @@ impl Form {
         Ok(chunk)
     }
 
-    /// Reads on after the file or a refusal: see [`ingest::drain`](crate::ingest::drain).
-    async fn drain(mut self) {
-        let drained = async {
-            while let Ok(Some(mut field)) = self.parser.next_field().await {
-                while let Ok(Some(_)) = self.chunk(&mut field).await {}
-            }
-        };
-        let _ = tokio::time::timeout(DRAIN_TIME, drained).await;
+    /// Reads on after the file or a refusal, without the parser, which may have given up.
+    async fn drain(self) {
+        let body = lock(&self.body).take();
+        if let Some(body) = body {
+            ingest::drain(body.into_frames()).await;
+        }
     }
+}
+
+/// A body that the parser reads until it is taken away.
+type Shared = Arc<Mutex<Option<Arriving>>>;
+
+fn lock(body: &Shared) -> MutexGuard<'_, Option<Arriving>> {
+    body.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Yields one frame per poll of the parser, and fails if the parser buffers too much.
 struct Paced {
-    body: Arriving,
+    body: Shared,
     has_given: bool,
     given: u64,
     consumed: Arc<AtomicU64>,
+    kept: Arc<AtomicU64>,
+    held: Held,
 }
 
 impl Stream for Paced {
@@ -292,10 +344,19 @@ impl Stream for Paced {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if self.given - self.consumed.load(Ordering::Relaxed).min(self.given) > MAX_AHEAD {
+        let consumed = self.consumed.load(Ordering::Relaxed);
+        let ahead = self.given.saturating_sub(consumed);
+        if ahead > MAX_AHEAD {
             return Poll::Ready(Some(Err(PacedError::Ahead)));
         }
-        let next = ready!(self.body.poll_next_unpin(cx));
+        let in_memory = ahead + self.kept.load(Ordering::Relaxed);
+        if let Err(error) = self.held.resize(in_memory) {
+            return Poll::Ready(Some(Err(PacedError::Body(error))));
+        }
+        let next = match lock(&self.body).as_mut() {
+            Some(body) => ready!(body.poll_next_unpin(cx)),
+            None => None,
+        };
         if let Some(Ok(frame)) = &next {
             self.given += frame.len() as u64;
             self.has_given = true;
@@ -310,6 +371,41 @@ enum PacedError {
     Ahead,
     #[error("the body did not arrive")]
     Body(OssError),
+}
+
+/// Whether a `Content-Type` is that of a form.
+pub(super) fn is_form(content_type: &str) -> bool {
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    media_type
+        .trim()
+        .eq_ignore_ascii_case("multipart/form-data")
+}
+
+/// The boundary of a `Content-Type`. Without quotes it may have the characters that need them, as in
+/// `boundary=----=_Part_1`, which Java's mail classes made common.
+fn boundary(content_type: &str) -> Option<&str> {
+    let (media_type, mut rest) = content_type.split_once(';')?;
+    if !is_form(media_type) {
+        return None;
+    }
+    loop {
+        let (name, after) = rest.split_once('=')?;
+        let after = after.trim_start();
+        let (value, later) = match after.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => {
+                let end = after.find(';').unwrap_or(after.len());
+                (after[..end].trim_end(), &after[end..])
+            }
+        };
+        if name
+            .trim_matches([' ', '\t', ';'])
+            .eq_ignore_ascii_case("boundary")
+        {
+            return Some(value);
+        }
+        rest = later;
+    }
 }
 
 fn refusal(error: &multer::Error) -> OssError {
@@ -355,7 +451,7 @@ pub(crate) fn read_pieces(pieces: Vec<Bytes>) -> Result<Read, &'static str> {
     let pieces = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
     let read = async {
         let content_type = Some("multipart/form-data; boundary=b");
-        let mut form = Form::of(content_type, Body::from_stream(pieces))?;
+        let mut form = Form::of(content_type, Body::from_stream(pieces), &Pending::default())?;
         let (fields, mut file) = form.fields().await?;
         let mut content = Vec::new();
         while let Some(chunk) = form.chunk(&mut file.field).await? {
@@ -406,6 +502,35 @@ mod tests {
         body
     }
 
+    #[test]
+    fn each_spelling_of_the_boundary_is_read() {
+        for (content_type, expected) in [
+            ("multipart/form-data; boundary=b", Some("b")),
+            ("Multipart/Form-Data;Boundary=b ", Some("b")),
+            ("multipart/form-data; boundary=b; charset=UTF-8", Some("b")),
+            ("multipart/form-data; charset=utf-8; boundary=b", Some("b")),
+            (
+                "multipart/form-data; charset=\"a;b\"; boundary=\"b c\"",
+                Some("b c"),
+            ),
+            (
+                "multipart/form-data; boundary=----=_Part_0_1.2",
+                Some("----=_Part_0_1.2"),
+            ),
+            (
+                "multipart/form-data; boundary=\"a:b/c'()+_,-./?=\"",
+                Some("a:b/c'()+_,-./?="),
+            ),
+            ("multipart/form-data", None),
+            ("multipart/form-data; boundary", None),
+            ("multipart/form-data; boundary=\"b", None),
+            ("multipart/mixed; boundary=b", None),
+            ("multipart/form-data-x; boundary=b", None),
+        ] {
+            assert_eq!(boundary(content_type), expected, "{content_type}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_form_is_read_however_it_arrives(
@@ -419,6 +544,17 @@ mod tests {
             let whole = read(&body, &[]);
             prop_assert_eq!(&whole, &read(&body, &cuts));
             prop_assert_eq!(whole, Ok((fields, file)));
+        }
+
+        #[test]
+        fn a_boundary_is_a_part_of_its_header(
+            text in "(multipart/form-data|;| |\t|=|\"|boundary|charset|b|示|.){0,12}",
+        ) {
+            let whole = format!("multipart/form-data;{text}");
+            for text in [&text, &whole] {
+                let found = boundary(text);
+                prop_assert!(found.is_none_or(|found| text.contains(found)));
+            }
         }
 
         #[test]

@@ -88,7 +88,8 @@ impl Context {
                 return Err(error);
             }
         };
-        let body = ingest::read_small(body, MAX_LIST).await?;
+        let pending = &self.shared.pending;
+        let body = ingest::read_small(pending, &self.parts.headers, body, MAX_LIST).await?;
         let store = &self.shared.store;
         let listed = if self
             .header("x-oss-complete-all")

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{
     Context, ObjectName,
+    precondition::{Precondition, precondition},
     put::{describe, insert},
 };
 use crate::{error::OssError, store::ObjectMeta};
@@ -12,6 +13,9 @@ use crate::{error::OssError, store::ObjectMeta};
 impl Context {
     pub(super) async fn get_object(&self, name: &ObjectName) -> Result<Response, OssError> {
         let (meta, reader) = self.shared.store.open(&name.bucket, &name.key).await?;
+        if let Some(response) = self.unless_modified(&meta)? {
+            return Ok(response);
+        }
         let range = self.range(meta.size)?;
         let (from, len) = range.unwrap_or((0, meta.size));
         let body = reader
@@ -38,6 +42,9 @@ impl Context {
 
     pub(super) fn head_object(&self, name: &ObjectName) -> Result<Response, OssError> {
         let meta = self.shared.store.meta(&name.bucket, &name.key)?;
+        if let Some(response) = self.unless_modified(&meta)? {
+            return Ok(response);
+        }
         let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();
         self.describe_whole(headers, &meta);
@@ -54,6 +61,30 @@ impl Context {
         // Deleting an object that does not exist succeeds, too.
         self.shared.store.delete(&name.bucket, &name.key).await?;
         Ok(super::empty(StatusCode::NO_CONTENT))
+    }
+
+    /// 304 if the client has the object already.
+    ///
+    /// # Errors
+    /// `PreconditionFailed`.
+    fn unless_modified(&self, meta: &ObjectMeta) -> Result<Option<Response>, OssError> {
+        match precondition(&self.parts.headers, meta) {
+            Precondition::Holds => Ok(None),
+            Precondition::NotModified => {
+                let mut response = super::empty(StatusCode::NOT_MODIFIED);
+                let headers = response.headers_mut();
+                insert(headers, "etag", &format!("\"{}\"", meta.etag));
+                let modified = httpdate::fmt_http_date(meta.modified);
+                insert(headers, "last-modified", &modified);
+                Ok(Some(response))
+            }
+            Precondition::Failed(condition) => Err(OssError::new(
+                StatusCode::PRECONDITION_FAILED,
+                "PreconditionFailed",
+                "At least one of the pre-conditions you specified did not hold.",
+            )
+            .with("Condition", condition)),
+        }
     }
 
     fn describe_whole(&self, headers: &mut HeaderMap, meta: &ObjectMeta) {
@@ -76,7 +107,9 @@ impl Context {
             insert(headers, name, value);
         }
         for (parameter, value) in self.query.iter() {
-            if let Some(name) = parameter.strip_prefix("response-") {
+            if let Some(name) = parameter.strip_prefix("response-")
+                && RESPONSE_HEADERS.contains(&name)
+            {
                 insert(headers, name, value);
             }
         }
@@ -106,6 +139,16 @@ impl Context {
         }
     }
 }
+
+/// The headers of an answer that its client may set, as `response-content-type` and so on.
+const RESPONSE_HEADERS: &[&str] = &[
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "expires",
+];
 
 #[derive(Debug, Eq, PartialEq)]
 enum Range {

@@ -292,6 +292,12 @@ impl Store {
         self.index().buckets(prefix, after, max)
     }
 
+    /// The names of the first buckets, at most `max`.
+    pub(crate) fn bucket_names(&self, max: usize) -> Vec<String> {
+        let buckets = self.buckets("", "", max);
+        buckets.into_iter().map(|(name, _)| name).collect()
+    }
+
     pub(crate) fn list(&self, bucket: &str, listing: &Listing<'_>) -> Result<Listed, OssError> {
         self.index().list(bucket, listing)
     }

@@ -6,6 +6,7 @@ use oss_callback_local::LocalOss;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::JoinSet,
     time::timeout,
 };
 
@@ -477,4 +478,97 @@ async fn one_byte_at_a_time_is_an_upload_like_any_other() {
     assert_eq!(read_reply(&mut stream).await.unwrap().status, 200);
     let stored = send(address(&oss), "GET", "/bucket-1/a", &[], b"").await;
     assert_eq!(stored.text(), "slow but sure enough");
+}
+
+/// The fields of one form are bounded, and so are those of all forms that are arriving.
+#[tokio::test]
+async fn forms_that_never_end_share_a_bounded_room() {
+    let oss = open().await;
+    let field = "y".repeat(1_900_000);
+    let begin = format!(
+        "POST /bucket-1 HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+         Content-Length: 1900200\r\n\r\n--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n{field}"
+    );
+    let mut forms = JoinSet::new();
+    // 34 of them fit into 64 MiB.
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(address(&oss)).await.unwrap();
+        // Whoever is refused may find the connection closed.
+        let _ = stream.write_all(begin.as_bytes()).await;
+        forms.spawn(async move { read_reply(&mut stream).await });
+    }
+    let refused = timeout(Duration::from_secs(20), forms.join_next()).await;
+    let refused = refused.unwrap().unwrap().unwrap().unwrap();
+    assert_eq!(refused.code(), "LocalOssLimit", "{}", refused.text());
+    assert!(forms.len() >= 34, "{}", forms.len());
+
+    // A form of the usual size needs none of it, and who hangs up gives it back.
+    let form = |field: &str| {
+        format!(
+            "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n{field}\r\n\
+             --b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\na\r\n\
+             --b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nhello\r\n--b--\r\n"
+        )
+    };
+    let post = async |field: &str| {
+        let headers = [("Content-Type", "multipart/form-data; boundary=b")];
+        let body = form(field);
+        send(
+            address(&oss),
+            "POST",
+            "/bucket-1",
+            &headers,
+            body.as_bytes(),
+        )
+        .await
+    };
+    assert_eq!(post("small").await.status, 204);
+    forms.shutdown().await;
+    let mut reply = post(&field).await;
+    for _ in 0..50 {
+        if reply.status == 204 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        reply = post(&field).await;
+    }
+    assert_eq!(reply.status, 204, "{}", reply.text());
+}
+
+/// Most clients read only after they have sent everything; a closed connection would say nothing.
+#[tokio::test]
+async fn the_refusal_of_a_large_body_can_be_read() {
+    let oss = open().await;
+    let upload = send(address(&oss), "POST", "/bucket-1/a?uploads", &[], b"").await;
+    let list = format!(
+        "/bucket-1/a?uploadId={}",
+        upload.element("UploadId").unwrap()
+    );
+    let field = "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n";
+    for (target, begin, code) in [
+        ("/bucket-1", "nonsense", "FieldItemTooLong"),
+        (
+            "/bucket-1",
+            "--b\r\nnonsense\r\n\r\n",
+            "MalformedPOSTRequest",
+        ),
+        ("/bucket-1", field, "FieldItemTooLong"),
+        (&list, "<CompleteMultipartUpload>", "EntityTooLarge"),
+    ] {
+        let body = [begin.as_bytes(), &[b'y'; 20 << 20]].concat();
+        let mut stream = TcpStream::connect(address(&oss)).await.unwrap();
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body).await.unwrap();
+        let reply = read_reply(&mut stream).await.unwrap();
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (400, code),
+            "{begin:?}"
+        );
+    }
 }

@@ -699,3 +699,37 @@ async fn each_described_sdk_creates_and_lists_a_bucket() {
         assert_eq!(listed.element("Key").as_deref(), Some(KEY), "{what}");
     }
 }
+
+/// The second Java SDK and that of iOS leave an empty header out of what they sign, others do not.
+#[tokio::test]
+async fn an_empty_header_is_signed_or_left_out() {
+    let oss = builder().start().await.unwrap();
+    let sdk = SDKS.last().unwrap();
+    for is_signed in [true, false] {
+        let mut put = sdk.request("PUT", LENGTH, b"hello");
+        for (name, value) in [
+            ("x-oss-date", COMPACT),
+            ("x-oss-content-sha256", "UNSIGNED-PAYLOAD"),
+        ] {
+            put.headers.push((name, value.to_owned()));
+        }
+        let empty = ("x-oss-meta-empty", String::new());
+        if is_signed {
+            put.headers.push(empty.clone());
+        }
+        let signature = sign_v4(&put);
+        if !is_signed {
+            put.headers.push(empty);
+        }
+        let authorization = format!(
+            "OSS4-HMAC-SHA256 Credential={DEFAULT_ACCESS_KEY_ID}/{SCOPE},Signature={signature}"
+        );
+        put.headers.push(("Authorization", authorization));
+        let reply = sdk.send_signed(&oss, &put).await;
+        assert_eq!(reply.status, 200, "{is_signed}: {}", reply.text());
+        // One that is not empty must be signed.
+        put.headers.push(("x-oss-meta-full", "a".to_owned()));
+        let reply = sdk.send_signed(&oss, &put).await;
+        assert_eq!(reply.code(), "SignatureDoesNotMatch");
+    }
+}

@@ -27,12 +27,13 @@ fn form(fields: &[(&str, &str)]) -> Vec<u8> {
 }
 
 async fn post(oss: &LocalOss, fields: &[(&str, &str)]) -> Reply {
+    post_to(oss, "bucket-1.localhost", fields).await
+}
+
+async fn post_to(oss: &LocalOss, host: &str, fields: &[(&str, &str)]) -> Reply {
     let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
-    let host = [
-        ("Content-Type", content_type.as_str()),
-        ("Host", "bucket-1.localhost"),
-    ];
-    send(address(oss), "POST", "/", &host, &form(fields)).await
+    let headers = [("Content-Type", content_type.as_str()), ("Host", host)];
+    send(address(oss), "POST", "/", &headers, &form(fields)).await
 }
 
 fn policy(conditions: Value) -> String {
@@ -140,16 +141,35 @@ async fn a_signed_form_is_stored_and_called_back() {
     assert_eq!(app.seen().len(), 1);
 }
 
+/// A server whose clock stands still.
+async fn at(date: &str) -> LocalOss {
+    let now = httpdate::parse_http_date(date).unwrap();
+    LocalOss::builder()
+        .clock(move || now)
+        .start()
+        .await
+        .unwrap()
+}
+
 #[tokio::test]
-async fn version_4_needs_its_three_conditions() {
-    let oss = LocalOss::builder().start().await.unwrap();
+async fn version_4_needs_its_conditions() {
+    let oss = at("Sun, 22 Nov 2026 10:31:59 GMT").await;
     let credential = format!("{DEFAULT_ACCESS_KEY_ID}/20261122/cn-hangzhou/oss/aliyun_v4_request");
     let all = [
         ("x-oss-signature-version", "OSS4-HMAC-SHA256"),
         ("x-oss-credential", credential.as_str()),
         ("x-oss-date", "20261122T103159Z"),
     ];
-    for missing in [None, Some(0), Some(1), Some(2)] {
+    // A temporary pair's token is a fourth.
+    let with_token = [&all[..], &[("x-oss-security-token", "a token")]].concat();
+    for (all, missing) in [
+        (&all[..], None),
+        (&all, Some(0)),
+        (&all, Some(1)),
+        (&all, Some(2)),
+        (&with_token, None),
+        (&with_token, Some(3)),
+    ] {
         let mut conditions = vec![json!({ "bucket": "bucket-1" })];
         conditions.extend(
             all.iter()
@@ -169,6 +189,38 @@ async fn version_4_needs_its_three_conditions() {
         let reply = post(&oss, &fields).await;
         let expected = if missing.is_none() { 204 } else { 400 };
         assert_eq!(reply.status, expected, "{missing:?}: {}", reply.text());
+    }
+}
+
+#[tokio::test]
+async fn a_policy_of_version_4_counts_for_seven_days_from_its_date() {
+    let credential = format!("{DEFAULT_ACCESS_KEY_ID}/20261122/cn-hangzhou/oss/aliyun_v4_request");
+    let all = [
+        ("x-oss-signature-version", "OSS4-HMAC-SHA256"),
+        ("x-oss-credential", credential.as_str()),
+        ("x-oss-date", "20261122T103159Z"),
+    ];
+    let conditions: Vec<Value> = all
+        .iter()
+        .map(|(name, value)| json!({ *name: value }))
+        .collect();
+    let policy = policy(json!(conditions));
+    let signature = sign_v4(&policy, "20261122");
+    let mut fields = all.to_vec();
+    fields.extend([
+        ("policy", policy.as_str()),
+        ("x-oss-signature", &signature),
+        ("key", "a"),
+        ("file", "hello"),
+    ]);
+    for (now, code) in [
+        ("Sun, 22 Nov 2026 10:16:58 GMT", "RequestTimeTooSkewed"),
+        ("Sun, 22 Nov 2026 10:16:59 GMT", ""),
+        ("Sun, 29 Nov 2026 10:31:59 GMT", ""),
+        ("Sun, 29 Nov 2026 10:32:00 GMT", "AccessDenied"),
+    ] {
+        let reply = post(&at(now).await, &fields).await;
+        assert_eq!(reply.code(), code, "{now}: {}", reply.text());
     }
 }
 
@@ -261,6 +313,152 @@ async fn a_form_says_what_its_answer_is() {
         ),
         (None, None, Some("d"))
     );
+}
+
+/// A browser types the file by its name, so the first of these overrules it.
+#[tokio::test]
+async fn the_type_is_that_of_the_first_of_three_places() {
+    let oss = open().await;
+    let typed = ("Content-Type", "text/x-field");
+    let overruling = ("x-oss-content-type", "text/x-overruling");
+    for (fields, file, expected) in [
+        (
+            vec![typed, overruling],
+            "Content-Type: A/B; C=D\r\n",
+            "text/x-overruling",
+        ),
+        (vec![typed], "Content-Type: A/B; C=D\r\n", "A/B; C=D"),
+        (vec![typed], "", "text/x-field"),
+        (vec![], "", "application/octet-stream"),
+    ] {
+        let fields: String = fields
+            .iter()
+            .chain(&[("key", "a")])
+            .map(|(name, value)| {
+                format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+            })
+            .collect();
+        let body = format!(
+            "{fields}--b\r\nContent-Disposition: form-data; name=\"file\"\r\n{file}\r\nhello\r\n--b--\r\n"
+        );
+        let headers = [("Content-Type", "multipart/form-data; boundary=b")];
+        let reply = send(
+            address(&oss),
+            "POST",
+            "/bucket-1",
+            &headers,
+            body.as_bytes(),
+        )
+        .await;
+        assert_eq!(reply.status, 204, "{}", reply.text());
+        let read = send(address(&oss), "GET", "/bucket-1/a", &[], b"").await;
+        assert_eq!(read.header("content-type"), Some(expected));
+    }
+}
+
+/// As .NET, Java and Dart write them.
+#[tokio::test]
+async fn each_spelling_of_a_form_is_read() {
+    let oss = open().await;
+    let app = App::start(&oss).await;
+    let callback = callback_header(&app.url(), "o=${object}");
+    for (content_type, boundary, names) in [
+        (
+            "multipart/form-data; boundary=\"4a5b\"",
+            "4a5b",
+            "Content-Disposition: form-data; name=",
+        ),
+        (
+            "multipart/form-data; boundary=----=_Part_0_12.34",
+            "----=_Part_0_12.34",
+            "Content-Transfer-Encoding: binary\r\nContent-Disposition: form-data; name=",
+        ),
+        (
+            "Multipart/Form-Data;charset=utf-8;boundary=--dio-boundary-1",
+            "--dio-boundary-1",
+            "content-disposition: form-data;name=",
+        ),
+    ] {
+        let body = format!(
+            "--{boundary}\r\n{names}key\r\n\r\na/${{filename}}\r\n\
+             --{boundary}\r\n{names}\"callback\"\r\n\r\n{callback}\r\n\
+             --{boundary}\r\n{names}file; filename=b.txt; filename*=utf-8''b.txt\r\n\r\nhello\r\n\
+             --{boundary}--\r\n"
+        );
+        let headers = [("Content-Type", content_type)];
+        let reply = send(
+            address(&oss),
+            "POST",
+            "/bucket-1",
+            &headers,
+            body.as_bytes(),
+        )
+        .await;
+        assert_eq!(reply.text(), ANSWER, "{content_type}");
+        let seen = app.seen().pop().unwrap();
+        assert_eq!(seen.var("o").as_deref(), Some("a/b.txt"), "{content_type}");
+    }
+}
+
+/// A host is often all that an application's configuration has room for.
+#[tokio::test]
+async fn a_form_that_is_posted_to_no_bucket_goes_to_that_of_its_policy() {
+    let oss = LocalOss::builder().start().await.unwrap();
+    for (condition, status, code) in [
+        (json!({ "bucket": "bucket-2" }), 204, ""),
+        (json!(["eq", "$bucket", "bucket-2"]), 204, ""),
+        (json!(["starts-with", "$key", ""]), 400, "InvalidArgument"),
+        (json!({ "bucket": "No" }), 400, "InvalidBucketName"),
+    ] {
+        let policy = policy(json!([condition]));
+        let signature = sign_v1(&policy);
+        let mut fields = vec![
+            ("key", "a"),
+            ("OSSAccessKeyId", DEFAULT_ACCESS_KEY_ID),
+            ("policy", &policy),
+            ("Signature", &signature),
+            ("file", "hello"),
+        ];
+        let reply = post_to(&oss, "127.0.0.1:9000", &fields).await;
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (status, code),
+            "{condition}"
+        );
+        // Whatever bucket it names, it has to be signed.
+        fields[3].1 = "c2ln";
+        let reply = post_to(&oss, "127.0.0.1:9000", &fields).await;
+        assert_eq!(reply.status, if status == 204 { 403 } else { status });
+    }
+    let objects = send(address(&oss), "GET", "/_oss/objects", &[], b"").await;
+    let objects: Value = serde_json::from_slice(&objects.body).unwrap();
+    assert_eq!(
+        (&objects[0]["bucket"], objects.as_array().unwrap().len()),
+        (&json!("bucket-2"), 1)
+    );
+}
+
+/// A name in another case would else meet the condition and call nobody.
+#[tokio::test]
+async fn a_callback_that_a_policy_demands_is_run_in_any_case() {
+    let oss = LocalOss::builder().start().await.unwrap();
+    let app = App::start(&oss).await;
+    let callback = callback_header(&app.url(), "o=${object}");
+    let policy = policy(json!([{ "callback": callback }]));
+    let signature = sign_v1(&policy);
+    let fields = [
+        ("key", "a"),
+        ("OSSAccessKeyId", DEFAULT_ACCESS_KEY_ID),
+        ("policy", &policy),
+        ("Signature", &signature),
+        ("Callback", &callback),
+        ("file", "hello"),
+    ];
+    let reply = post(&oss, &fields).await;
+    assert_eq!((reply.text().as_str(), app.seen().len()), (ANSWER, 1));
+    let twice = [&[("callback", callback.as_str())], &fields[..]].concat();
+    assert_eq!(post(&oss, &twice).await.status, 400);
+    assert_eq!(app.seen().len(), 1);
 }
 
 #[tokio::test]

@@ -268,6 +268,9 @@ async fn a_completion_that_is_refused_can_be_tried_again() {
         (refused.status, refused.code().as_str()),
         (409, "FileAlreadyExists")
     );
+    let altered = [("Content-MD5", "XUFAKrxLKna5cZ2REBfFkg==")];
+    let refused = complete(&oss, &id, &parts, &altered).await;
+    assert_eq!(refused.code(), "InvalidDigest");
     assert_eq!(complete(&oss, &id, &parts, &[]).await.status, 200);
 
     let empty = initiate(&oss).await;

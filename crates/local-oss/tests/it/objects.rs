@@ -139,6 +139,67 @@ async fn ranges_are_given_as_the_service_gives_them() {
 }
 
 #[tokio::test]
+async fn a_download_can_have_conditions() {
+    let oss = open().await;
+    let stored = send(address(&oss), "PUT", "/bucket-1/a", &[], b"hello").await;
+    let etag = stored.header("etag").unwrap();
+    let future = "Fri, 31 Dec 2100 23:59:59 GMT";
+    for (name, value, status) in [
+        ("If-Match", etag, 200),
+        ("If-Match", "\"other\"", 412),
+        ("If-None-Match", etag, 304),
+        ("If-None-Match", "\"other\"", 200),
+        ("If-Modified-Since", future, 304),
+        ("If-Unmodified-Since", future, 200),
+        ("If-Unmodified-Since", "Sun, 06 Nov 1994 08:49:37 GMT", 412),
+    ] {
+        // The length of a HEAD's answer is that of a body that does not follow.
+        let methods: &[_] = if status == 200 {
+            &["GET"]
+        } else {
+            &["GET", "HEAD"]
+        };
+        for method in methods {
+            let reply = send(address(&oss), method, "/bucket-1/a", &[(name, value)], b"").await;
+            assert_eq!(reply.status, status, "{method} {name}: {value}");
+            match status {
+                304 => assert_eq!((reply.header("etag"), reply.body.len()), (Some(etag), 0)),
+                412 if *method == "GET" => {
+                    assert_eq!(reply.code(), "PreconditionFailed");
+                    assert_eq!(reply.element("Condition").as_deref(), Some(name));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_sets_the_documented_headers_of_its_download_and_no_others() {
+    let oss = open().await;
+    let stored = [
+        ("Content-Type", "text/plain"),
+        ("Cache-Control", "no-store"),
+    ];
+    send(address(&oss), "PUT", "/bucket-1/a", &stored, b"hello").await;
+    let query = "response-content-type=image%2Fx&response-content-disposition=attachment\
+        &response-transfer-encoding=chunked&response-content-length=1&response-x-evil=1";
+    let target = format!("/bucket-1/a?{query}");
+    let reply = send(address(&oss), "GET", &target, &[], b"").await;
+    assert_eq!((reply.status, reply.text().as_str()), (200, "hello"));
+    for (name, value) in [
+        ("content-type", Some("image/x")),
+        ("content-disposition", Some("attachment")),
+        ("cache-control", Some("no-store")),
+        ("content-length", Some("5")),
+        ("transfer-encoding", None),
+        ("x-evil", None),
+    ] {
+        assert_eq!(reply.header(name), value, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_is_not_what_its_md5_says_is_not_stored() {
     let oss = open().await;
     for md5 in ["XUFAKrxLKna5cZ2REBfFkA==", "nonsense", "YQ=="] {
@@ -283,6 +344,42 @@ async fn what_is_not_there_is_501_and_names_itself() {
             .status,
         405
     );
+}
+
+/// Else it would be taken for an upload or a download.
+#[tokio::test]
+async fn a_sub_resource_has_its_own_methods() {
+    let oss = open().await;
+    for (method, target, code) in [
+        ("PUT", "/bucket-1/a?uploads", "MethodNotAllowed"),
+        ("GET", "/bucket-1/a?uploads", "MethodNotAllowed"),
+        ("DELETE", "/bucket-1/a?objectMeta", "MethodNotAllowed"),
+        ("PUT", "/bucket-1/a?partNumber=1", "InvalidArgument"),
+        ("PUT", "/bucket-1?bucketInfo", "MethodNotAllowed"),
+        ("PUT", "/bucket-1?location", "MethodNotAllowed"),
+        (
+            "PUT",
+            "/bucket-1?partNumber=1&uploadId=x",
+            "MethodNotAllowed",
+        ),
+        ("GET", "//a", "InvalidBucketName"),
+    ] {
+        let reply = send(address(&oss), method, target, &[], b"hello").await;
+        assert_eq!(reply.code(), code, "{method} {target}: {}", reply.text());
+    }
+    let buckets = send(address(&oss), "GET", "/", &[], b"").await;
+    assert_eq!(buckets.element("Name"), None, "{}", buckets.text());
+}
+
+#[tokio::test]
+async fn user_metadata_may_come_in_many_headers() {
+    let oss = open().await;
+    let names: Vec<String> = (0..400).map(|n| format!("x-oss-meta-{n}")).collect();
+    let headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "a")).collect();
+    let stored = send(address(&oss), "PUT", "/bucket-1/a", &headers, b"x").await;
+    assert_eq!(stored.status, 200, "{}", stored.text());
+    let read = send(address(&oss), "GET", "/bucket-1/a", &[], b"").await;
+    assert_eq!(read.header("x-oss-meta-399"), Some("a"));
 }
 
 #[tokio::test]
@@ -665,6 +762,82 @@ fn sign_v1(secret: &str, text: &str) -> String {
     base64(mac.chain_update(text).finalize().into_bytes())
 }
 
+async fn send_signed_v1(oss: &LocalOss, method: &str, path: &str, resource: &str) -> Reply {
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+    let secret = oss_callback_local::DEFAULT_ACCESS_KEY_SECRET;
+    let signature = sign_v1(secret, &format!("{method}\n\n\n{date}\n{resource}"));
+    let authorization = format!("OSS local-oss-access-key-id:{signature}");
+    let headers = [
+        ("Host", "files.test"),
+        ("Date", date.as_str()),
+        ("Authorization", &authorization),
+    ];
+    send(address(oss), method, path, &headers, b"").await
+}
+
+/// SDKs with `cname` name the bucket nowhere but in what they sign.
+#[tokio::test]
+async fn a_custom_domain_is_of_the_bucket_that_was_signed() {
+    let oss = LocalOss::builder().start().await.unwrap();
+    for bucket in ["bucket-1", "bucket-2"] {
+        let path = format!("/{bucket}/");
+        let made = send_signed_v1(&oss, "PUT", &path, &path).await;
+        assert_eq!(made.status, 200, "{}", made.text());
+    }
+    let stored = send_signed_v1(&oss, "PUT", "/dir/a+b", "/bucket-2/dir/a b").await;
+    assert_eq!(stored.status, 200, "{}", stored.text());
+    let read = send_signed_v1(&oss, "GET", "/bucket-2/dir/a%20b", "/bucket-2/dir/a b").await;
+    assert_eq!(read.status, 200, "{}", read.text());
+    // A bucket that is not there has no domain.
+    let other = send_signed_v1(&oss, "PUT", "/dir/a", "/bucket-3/dir/a").await;
+    assert_eq!(other.code(), "SignatureDoesNotMatch");
+    let hint = other.element("Hint").unwrap();
+    assert!(
+        hint.contains("`dir`") && hint.contains("--bucket"),
+        "{hint}"
+    );
+    let other = send_signed_v1(&oss, "PUT", "/bucket-1/a", "/bucket-1/b").await;
+    assert_eq!(
+        (other.code().as_str(), other.element("Hint")),
+        ("SignatureDoesNotMatch", None)
+    );
+}
+
+/// C# lists buckets so.
+#[tokio::test]
+async fn a_path_of_slashes_is_the_service() {
+    let oss = LocalOss::builder().start().await.unwrap();
+    let listed = send_signed_v1(&oss, "GET", "///", "/").await;
+    assert_eq!(listed.status, 200, "{}", listed.text());
+    assert!(listed.text().contains("<ListAllMyBucketsResult>"));
+}
+
+/// Whichever of two dates was signed, neither may be old.
+#[tokio::test]
+async fn either_date_may_be_signed_and_both_are_judged() {
+    let oss = LocalOss::builder().start().await.unwrap();
+    let now = std::time::SystemTime::now();
+    let text = |age: u64| httpdate::fmt_http_date(now - Duration::from_secs(age));
+    let secret = oss_callback_local::DEFAULT_ACCESS_KEY_SECRET;
+    for (date, oss_date, signs_date, code) in [
+        (text(1), text(2), true, ""),
+        (text(1), text(2), false, ""),
+        (text(1), text(3600), false, "RequestTimeTooSkewed"),
+        (text(3600), text(1), true, "RequestTimeTooSkewed"),
+    ] {
+        let signed = if signs_date { &date } else { &oss_date };
+        let message = format!("PUT\n\n\n{signed}\nx-oss-date:{oss_date}\n/bucket-1/a");
+        let authorization = format!("OSS local-oss-access-key-id:{}", sign_v1(secret, &message));
+        let headers = [
+            ("Date", date.as_str()),
+            ("x-oss-date", &oss_date),
+            ("Authorization", &authorization),
+        ];
+        let reply = send(address(&oss), "PUT", "/bucket-1/a", &headers, b"x").await;
+        assert_eq!(reply.code(), code, "{date} {oss_date}: {}", reply.text());
+    }
+}
+
 /// A path can often be read in two ways; the signature says which one is meant.
 #[tokio::test]
 async fn the_key_is_the_one_that_was_signed() {
@@ -684,6 +857,7 @@ async fn the_key_is_the_one_that_was_signed() {
             "bucket-1/a",
         ),
         ("bucket-1.oss.test", "/dir/a", "dir/a"),
+        ("bucket-1.127.0.0.1", "/dir/a", "dir/a"),
     ] {
         let oss = LocalOss::builder().start().await.unwrap();
         let text = format!("PUT\n\n\n{date}\n/bucket-1/{key}");

@@ -91,6 +91,9 @@ async fn sizes_of_images_come_from_their_content() {
         (gif.to_vec(), "gif,810,539"),
         (bmp, "bmp,810,539"),
         (b"<svg/>".to_vec(), ",,"),
+        // A video, and text that begins like an image.
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom".to_vec(), ",,"),
+        (b"BMW is a maker of cars in Munich, Germany".to_vec(), ",,"),
         (Vec::new(), ",,"),
     ] {
         let body = rendered(&oss, &app, template, false, &object).await;
