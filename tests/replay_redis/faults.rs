@@ -5,7 +5,7 @@
 //! task, nothing that waits.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io::Write,
     sync::{
         Arc, Mutex,
@@ -17,7 +17,7 @@ use std::{
 use http::StatusCode;
 use oss_callback::{
     OssCallbackLayer, OssCallbackLayerBuilder, RedisCredentials, RedisReplayStore, ReplayGuard,
-    ReplayStore, Reservation,
+    ReplayId, ReplayStore, Reservation, test_util::CallbackSigner,
 };
 use tokio::{
     runtime::Handle,
@@ -234,7 +234,7 @@ impl Traffic {
             name: name.clone(),
             sent: copies.len(),
             lost: copies.len() - effects.len(),
-            done: effects.len(),
+            done: effects.into_keys().collect(),
             recovered: last_refusal.saturating_duration_since(ended) - stalled,
         };
         let slowest = results.iter().map(Sent::took).max().unwrap_or_default();
@@ -293,7 +293,8 @@ pub(crate) struct Outcome {
     /// Callbacks, not copies.
     sent: usize,
     lost: usize,
-    done: usize,
+    /// Their numbers.
+    done: Vec<u64>,
     /// How long after the end of the fault the last one was refused.
     recovered: Duration,
 }
@@ -317,17 +318,32 @@ impl Outcome {
 
     /// Only what was done is remembered, and all of it.
     pub(crate) async fn left_nothing(self, servers: &[&Server]) {
-        let expected = (self.done, 0);
+        let expected = (self.done.len(), 0);
         self.leaves(servers, |entries| entries == expected).await;
     }
 
-    /// As [`left_nothing`](Self::left_nothing), for heirs that replication has not told of everything.
+    /// As [`left_nothing`](Self::left_nothing), for heirs that replication has not told of everything. Such a
+    /// one may have heard that a callback was reserved, and not that it was done.
     pub(crate) async fn left_nothing_else(self, servers: &[&Server]) {
-        let done = self.done;
-        self.leaves(servers, |(remembered, other)| {
-            remembered <= done && other == 0
+        let done = self.done.len();
+        let signer = CallbackSigner::new();
+        let id = |number| ReplayId::of_message(&signer.verify(callback(number)).unwrap());
+        let ids: HashSet<String> = self
+            .done
+            .iter()
+            .map(|number| id(*number).to_string())
+            .collect();
+        eventually(|| async {
+            let mut others = Vec::new();
+            for server in servers {
+                others.extend(server.unfinished().await);
+            }
+            let is_of_done = |key: &String| ids.contains(key.rsplit(':').next().unwrap());
+            others.iter().all(is_of_done)
         })
         .await;
+        self.leaves(servers, |(remembered, other)| remembered + other <= done)
+            .await;
     }
 
     async fn leaves(&self, servers: &[&Server], expected: impl Fn((usize, usize)) -> bool) {
@@ -345,7 +361,7 @@ impl Outcome {
                 started.elapsed() < PATIENCE,
                 "{}: {} were done; {} are remembered, and {} others",
                 self.name,
-                self.done,
+                self.done.len(),
                 found.0,
                 found.1
             );

@@ -13,6 +13,7 @@ mod fleet;
 mod operators;
 mod proxy;
 mod schedules;
+mod server_faults;
 mod servers;
 #[cfg(feature = "redis-tls")]
 mod tls;

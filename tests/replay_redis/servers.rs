@@ -195,6 +195,22 @@ impl Server {
         (counts.0.parse().unwrap(), counts.1.parse().unwrap())
     }
 
+    /// The keys of callbacks that are not done.
+    pub(crate) async fn unfinished(&self) -> Vec<String> {
+        const KEYS: &str = "local found = {}; for _, key in ipairs(redis.call('KEYS', '*')) do \
+            if string.sub(redis.call('GET', key) or 'd', 1, 1) ~= 'd' then table.insert(found, key) end \
+            end; return found";
+        let found = self.ask_all(&format!("EVAL \"{KEYS}\" 0")).await.unwrap();
+        // Each key comes after its length.
+        let lines = found.lines().skip(2).step_by(2).map(str::to_owned);
+        lines.filter(|line| line != "+OK").collect()
+    }
+
+    /// Where it keeps its data.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.port).into()
     }

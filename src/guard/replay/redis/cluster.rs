@@ -9,7 +9,7 @@
 //! 3. A redirection is followed at once, and remembered until the map is renewed.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -30,8 +30,8 @@ const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 /// How long nodes are asked for the map.
 const REFRESH_LIMIT: Duration = Duration::from_millis(500);
 
-/// How many nodes are asked for the map.
-const ASKED_AT_ONCE: usize = 16;
+/// How many of the nodes that it was configured with are asked for the map, and how many others.
+const ASKED_AT_ONCE: usize = 8;
 
 const SLOTS: usize = 16_384;
 
@@ -128,11 +128,7 @@ impl Cluster {
         let deadline = Instant::now() + REFRESH_LIMIT;
         let asked = self.known().into_iter().map(|address| {
             let link = self.link_to(address.clone());
-            Box::pin(async move {
-                let asking = ask_for_ranges(&link, &address, deadline);
-                let asked = timeout_at(deadline, asking).await;
-                asked.unwrap_or_else(|_| Err(Fault::not_connected_in_time()))
-            })
+            Box::pin(async move { ask_for_ranges(&link, &address, deadline).await })
         });
         let (ranges, _) = select_ok(asked).await?;
         let mut nodes = self.lock();
@@ -144,18 +140,16 @@ impl Cluster {
         Ok(())
     }
 
-    /// Nodes that can be asked for the map: the masters of the last one, then those that the cluster
-    /// was configured with.
-    fn known(&self) -> Vec<Address> {
+    /// Nodes that can be asked for the map. Half of them are those that the cluster was configured with: all
+    /// others may have new addresses after it was down. Where there are many, they are others each time.
+    fn known(&self) -> HashSet<Address> {
         let nodes = self.lock();
-        let mut known: Vec<Address> = Vec::new();
-        let masters = nodes.ranges.iter().map(|range| &range.master);
-        for address in masters.chain(&self.seeds) {
-            if !known.contains(address) && known.len() < ASKED_AT_ONCE {
-                known.push(address.clone());
-            }
-        }
-        known
+        // Such a set has an order of its own each time.
+        let seeds: HashSet<&Address> = self.seeds.iter().collect();
+        let masters: HashSet<&Address> = nodes.ranges.iter().map(|range| &range.master).collect();
+        let seeds = seeds.into_iter().take(ASKED_AT_ONCE);
+        let masters = masters.into_iter().take(ASKED_AT_ONCE);
+        seeds.chain(masters).cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Nodes> {
@@ -168,14 +162,10 @@ async fn ask_for_ranges(
     asked: &Address,
     deadline: Instant,
 ) -> Result<Vec<Range>, Fault> {
-    let live = link.acquire(deadline, false).await?;
     let mut question = cmd("CLUSTER");
     question.arg("SLOTS");
-    let reply = live.query(&Arc::new(question), false).await;
-    if let Err(fault) = &reply {
-        link.replace(&live, fault);
-    }
-    let ranges = parse_ranges(&reply?, asked).ok_or_else(Fault::unexpected_reply)?;
+    let reply = link.ask(question, deadline).await?;
+    let ranges = parse_ranges(&reply, asked).ok_or_else(Fault::unexpected_reply)?;
     let served: usize = ranges
         .iter()
         .map(|range| usize::from(range.last) - usize::from(range.first) + 1)

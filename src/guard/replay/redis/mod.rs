@@ -565,6 +565,8 @@ impl Call<'_> {
                 Err(fault) => fault,
             };
             self.maybe_done |= fault.maybe_done;
+            // The next callback should know, whether or not this one has time for another attempt.
+            self.note(&fault.remedy);
             if fault.remedy == Remedy::GiveUp || Instant::now() + PAUSE >= self.deadline {
                 return Err(fault);
             }
@@ -588,7 +590,14 @@ impl Call<'_> {
             },
         };
         let is_one_of_many = !matches!(self.store.route, Route::Link(_));
-        let live = link.acquire(self.deadline, !is_one_of_many).await?;
+        // While a node of a cluster cannot be reached, another one may have taken its place.
+        let connected_by = if is_one_of_many {
+            self.deadline
+                .min(Instant::now() + self.store.timeout.min(MAX_LIMIT))
+        } else {
+            self.deadline
+        };
+        let live = link.acquire(connected_by, !is_one_of_many).await?;
         if live.last_sign_of_life().elapsed() > IDLE {
             let ping = Arc::new(cmd("PING"));
             if let Err(fault) = self.query(&live, &ping, false).await {
@@ -609,11 +618,10 @@ impl Call<'_> {
         reply
     }
 
-    /// Waits for a reply, for as long as one attempt may take.
+    /// Waits for a reply, until the connection has been silent for as long as it may.
     ///
-    /// Replies come in the order of the commands. So while others come the connection works, and the
-    /// command would gain nothing from being sent over it again; the attempt ends when the connection has
-    /// been silent for all of its time.
+    /// While replies to other commands come it works, and this one would gain nothing from being sent over
+    /// it again. One that is found silent by a callback gets a moment to answer it nevertheless.
     async fn query(
         &self,
         live: &Arc<Live>,
@@ -622,54 +630,66 @@ impl Call<'_> {
     ) -> Result<Value, Fault> {
         let timeout = self.store.timeout.min(MAX_LIMIT);
         let mut reply = pin!(live.query(command, is_asking));
-        let mut silent_since = Instant::now();
+        let sent = Instant::now();
         loop {
-            let limit = (silent_since + timeout).min(self.deadline);
-            if let Ok(reply) = timeout_at(limit, &mut reply).await {
+            let silent_since = live.silent_since().unwrap_or(sent);
+            let is_silent_at = (silent_since + timeout).max(sent + timeout / 4);
+            if let Ok(reply) = timeout_at(is_silent_at.min(self.deadline), &mut reply).await {
                 return reply;
             }
-            if live.replies_in_order() {
-                silent_since = silent_since.max(live.last_sign_of_life());
-            }
-            let silence = silent_since.elapsed();
-            if silence >= timeout {
+            let silent_since = live.silent_since().unwrap_or(sent);
+            let is_silent_at = (silent_since + timeout).max(sent + timeout / 4);
+            let now = Instant::now();
+            if now >= is_silent_at {
                 return Err(Fault::silent());
             }
-            if Instant::now() >= self.deadline {
-                return Err(if silence < timeout / 2 {
-                    Fault::late()
-                } else {
+            if now >= self.deadline {
+                let is_silent = now - silent_since >= timeout / 2;
+                return Err(if is_silent {
                     Fault::silent()
+                } else {
+                    Fault::late()
                 });
             }
         }
     }
 
-    /// Does what has to be done before the next attempt.
-    async fn prepare_next(&mut self, remedy: Remedy) -> Remedy {
-        match &self.store.route {
-            // The link sees to its own pauses.
-            Route::Link(_) => {}
-            Route::Given(_) => sleep_until(Instant::now() + PAUSE).await,
-            #[cfg(feature = "redis-cluster")]
-            Route::Cluster(cluster) => match &remedy {
-                Remedy::Ask(_) => return remedy,
+    /// What a fault says about the map of a cluster.
+    fn note(&self, remedy: &Remedy) {
+        #[cfg(feature = "redis-cluster")]
+        if let Route::Cluster(cluster) = &self.store.route {
+            match remedy {
+                Remedy::GiveUp | Remedy::Ask(_) => {}
+                Remedy::Reconnect => cluster.doubt(),
                 Remedy::Moved(node) => {
                     if let Some(node) = Address::parse(node) {
                         cluster.moved(&self.key, node);
                     }
+                }
+            }
+        }
+    }
+
+    /// Waits, if it must, for what the next attempt needs.
+    async fn prepare_next(&mut self, remedy: Remedy) -> Remedy {
+        match &self.store.route {
+            // The link sees to its own pauses.
+            Route::Link(_) => return Remedy::Reconnect,
+            Route::Given(_) => {}
+            #[cfg(feature = "redis-cluster")]
+            Route::Cluster(_) => match &remedy {
+                Remedy::Ask(_) => return remedy,
+                Remedy::Moved(_) => {
                     self.redirections += 1;
                     if self.redirections > REDIRECTIONS_AT_ONCE {
                         sleep_until(Instant::now() + PAUSE).await;
                     }
                     return remedy;
                 }
-                Remedy::GiveUp | Remedy::Reconnect => {
-                    cluster.doubt();
-                    sleep_until(Instant::now() + PAUSE).await;
-                }
+                Remedy::GiveUp | Remedy::Reconnect => {}
             },
         }
+        sleep_until(Instant::now() + PAUSE).await;
         Remedy::Reconnect
     }
 }
