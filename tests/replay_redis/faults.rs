@@ -98,7 +98,7 @@ impl Traffic {
 
     /// Through a layer that has time for attempts which wait for `attempt`, whatever else the machine has
     /// to do: for faults at which nothing may be lost.
-    fn unhurried(name: &str, store: RedisReplayStore, attempt: Duration) -> Self {
+    pub(crate) fn unhurried(name: &str, store: RedisReplayStore, attempt: Duration) -> Self {
         let layer = builder().deadline(PATIENCE).guard_timeout(PATIENCE);
         Self::through_layer(name, store.timeout(attempt), layer)
     }
@@ -311,7 +311,7 @@ impl Outcome {
         self
     }
 
-    fn lost_none(self) -> Self {
+    pub(crate) fn lost_none(self) -> Self {
         assert_eq!(self.lost, 0, "{}", self.name);
         self
     }

@@ -78,13 +78,18 @@ impl Server {
 
     /// A Sentinel that watches a master.
     pub(crate) async fn start_sentinel(master: &Self) -> Option<Self> {
+        Self::start_sentinel_with(master, "").await
+    }
+
+    /// With more lines of configuration.
+    pub(crate) async fn start_sentinel_with(master: &Self, more: &str) -> Option<Self> {
         let port = free_port();
         let directory = directory();
         let configuration = directory.join("sentinel.conf");
         let text = format!(
             "port {port}\nbind 127.0.0.1\nsentinel monitor callbacks 127.0.0.1 {} 2\n\
              sentinel down-after-milliseconds callbacks 1000\n\
-             sentinel failover-timeout callbacks 5000\n",
+             sentinel failover-timeout callbacks 5000\n{more}",
             master.port
         );
         std::fs::write(&configuration, text).unwrap();
@@ -202,8 +207,8 @@ impl Server {
             end; return found";
         let found = self.ask_all(&format!("EVAL \"{KEYS}\" 0")).await.unwrap();
         // Each key comes after its length.
-        let lines = found.lines().skip(2).step_by(2).map(str::to_owned);
-        lines.filter(|line| line != "+OK").collect()
+        let keys = found.lines().skip(2).step_by(2);
+        keys.map(str::to_owned).collect()
     }
 
     /// Where it keeps its data.
