@@ -404,6 +404,16 @@ async fn connections_are_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_reset_by_commands() {
+    through_proxy("reset by each command for 2 s", Mode::ResetByCommand).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_reset_by_replies() {
+    through_proxy("reset by each reply for 2 s", Mode::ResetByReply).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replies_are_lost() {
     through_proxy("replies lost for 2 s", Mode::LoseReplies).await;
 }
@@ -474,6 +484,32 @@ async fn one_flow_is_swallowed_and_new_ones_are_not() {
         .lost_none()
         .left_nothing(&[&server])
         .await;
+}
+
+/// Where there is a greeting, an attempt to connect hangs as well. It is not waited for.
+#[tokio::test]
+async fn of_two_servers_behind_a_balancer_one_hangs() {
+    let Some(server) = Server::start_with(&["--requirepass", "secret"]).await else {
+        return;
+    };
+    let _turn = turn().await;
+    let proxy = Proxy::start(server.address());
+    let url = format!("redis://:secret@{}/", proxy.address);
+    let store = RedisReplayStore::new(&url).unwrap();
+    store.warm().await.unwrap();
+    proxy.swallow_every_second();
+    for number in 0..4 {
+        let claim = claim(number, now(), MINUTE, MINUTE).within(PATIENCE);
+        let started = Instant::now();
+        assert_eq!(store.reserve(&claim).await.unwrap(), Reservation::Fresh);
+        // An attempt to connect may take longer.
+        assert!(
+            started.elapsed() < 9 * SECOND / 10,
+            "{:?}",
+            started.elapsed()
+        );
+        proxy.swallow_flows();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

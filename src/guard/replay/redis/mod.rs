@@ -115,7 +115,7 @@ return 0";
 /// ```
 ///
 /// It connects when it is first needed, or when it is [warmed](Self::warm), and keeps its connection in
-/// repair: a broken, silent, demoted or refused one is replaced, after a pause of at most half a second
+/// repair: a broken, silent, demoted or refused one is replaced, after a pause of at most a quarter of a second
 /// if that fails repeatedly. A callback that meets such a fault is tried again over the new connection
 /// within the time that its guard has. It needs Redis 3.0 or later, or what speaks the same protocol,
 /// and a tokio runtime.
