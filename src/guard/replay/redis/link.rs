@@ -94,6 +94,8 @@ enum State {
         attempt: watch::Receiver<()>,
         begun: Instant,
         failures: u32,
+        /// What was wrong before it.
+        fault: Fault,
     },
     Up(Arc<Live>),
 }
@@ -106,7 +108,8 @@ enum Found {
 /// What a callback without a connection waits for.
 enum Wait {
     Until(Instant),
-    Attempt(watch::Receiver<()>),
+    /// With what was wrong before it: until an attempt has ended nobody knows better.
+    Attempt(watch::Receiver<()>, Fault),
 }
 
 impl Link {
@@ -116,7 +119,7 @@ impl Link {
             state: Mutex::new(State::Down {
                 failures: 0,
                 next_attempt: Instant::now(),
-                fault: Fault::lost_while_idle(),
+                fault: Fault::not_connected_in_time(),
             }),
         })
     }
@@ -150,9 +153,9 @@ impl Link {
             match wait {
                 Wait::Until(moment) => sleep_until(moment).await,
                 // It ends with an error too, as its sender goes.
-                Wait::Attempt(mut attempt) => {
+                Wait::Attempt(mut attempt, fault) => {
                     if timeout_at(deadline, attempt.changed()).await.is_err() {
-                        return Err(Fault::not_connected_in_time());
+                        return Err(fault.before_the_command(Remedy::Reconnect));
                     }
                 }
             }
@@ -210,12 +213,14 @@ impl Link {
             attempt,
             begun,
             failures,
+            fault,
         } = &*state
         {
             // An attempt whose runtime ended, or is not driven any more, comes to nothing.
             let is_over = attempt.has_changed().is_err();
             if !is_over && now < *begun + 2 * CONNECT_LIMIT {
-                return Ok(Found::Wait(Wait::Attempt(attempt.clone())));
+                let wait = Wait::Attempt(attempt.clone(), fault.clone());
+                return Ok(Found::Wait(wait));
             }
             *state = State::Down {
                 failures: *failures,
@@ -232,9 +237,9 @@ impl Link {
             unreachable!("the two other states were dealt with");
         };
         if *next_attempt <= now {
-            let failures = *failures;
-            let attempt = self.begin_attempt(&mut state, failures);
-            return Ok(Found::Wait(Wait::Attempt(attempt)));
+            let (failures, fault) = (*failures, fault.clone());
+            let attempt = self.begin_attempt(&mut state, failures, fault.clone());
+            return Ok(Found::Wait(Wait::Attempt(attempt, fault)));
         }
         if !patient {
             return Err(fault.clone().before_the_command(Remedy::Reconnect));
@@ -246,13 +251,19 @@ impl Link {
         Err(fault.clone().before_the_command(Remedy::GiveUp))
     }
 
-    fn begin_attempt(self: &Arc<Self>, state: &mut State, failures: u32) -> watch::Receiver<()> {
+    fn begin_attempt(
+        self: &Arc<Self>,
+        state: &mut State,
+        failures: u32,
+        fault: Fault,
+    ) -> watch::Receiver<()> {
         let (running, attempt) = watch::channel(());
         let begun = Instant::now();
         *state = State::Connecting {
             attempt: attempt.clone(),
             begun,
             failures,
+            fault,
         };
         let link = Arc::clone(self);
         tokio::spawn(async move {
