@@ -78,7 +78,7 @@ async fn a_sentinel_that_names_an_old_master_is_outvoted() {
     let (Some(old), Some(new)) = (Server::start().await, Server::start().await) else {
         return;
     };
-    let late = Duration::from_millis(10);
+    let late = Duration::from_millis(1);
     let sentinels = [
         FakeSentinel::start(&old, Duration::ZERO).await,
         FakeSentinel::start(&new, late).await,

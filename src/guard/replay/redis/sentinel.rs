@@ -28,7 +28,7 @@ use super::{
 };
 
 /// How long is waited for what other Sentinels say.
-const AGREEMENT: Duration = Duration::from_millis(50);
+const AGREEMENT: Duration = Duration::from_millis(100);
 
 /// How long a Sentinel is waited for. It is also connected to in this time.
 const ASK_LIMIT: Duration = Duration::from_millis(500);
