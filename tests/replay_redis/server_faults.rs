@@ -251,6 +251,34 @@ async fn a_server_loses_its_password_at_a_restart() {
         .await;
 }
 
+// On one thread, where every event can be counted.
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn a_password_that_is_not_needed_is_told_of_once_and_a_user_is_never_left_out() {
+    let log = crate::support::log::Log::start();
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let store = |user: &str| {
+        let url = format!("redis://{user}:secret@{}/", server.address());
+        RedisReplayStore::new(&url).unwrap()
+    };
+    const STORES: usize = 3;
+    for nameless in [(); STORES].map(|()| store("")) {
+        for _ in 0..3 {
+            eventually(|| async { nameless.ping().await.is_ok() }).await;
+            server.ask("CLIENT KILL TYPE normal").await;
+        }
+    }
+    let events = log.lines();
+    let told = events
+        .iter()
+        .filter(|line| line.contains("needs no password"));
+    // Another test that comes to the event at this moment can keep one from being heard.
+    assert!((1..=STORES).contains(&told.count()), "{events:?}");
+    store("nobody").ping().await.unwrap_err();
+}
+
 /// With less than half of the guard's time for one attempt a callback is saved, and with more the next one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flow_is_swallowed_and_an_attempt_may_take_longer_than_a_callback() {

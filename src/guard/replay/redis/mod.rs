@@ -185,7 +185,8 @@ impl RedisReplayStore {
         RedisReplayStoreBuilder::one(url)
     }
 
-    /// A store at the master that Sentinels know by this name. The URLs are the Sentinels'.
+    /// A store at the master that Sentinels know by this name. The URLs are the Sentinels'; give those of
+    /// all, as what most of them say is believed.
     ///
     /// With `rediss://` the master is spoken to over TLS too. Its user, password and database are set
     /// at the builder.
@@ -221,7 +222,8 @@ impl RedisReplayStore {
     }
 
     /// A store at the server of a client that the application has configured. The connection is the
-    /// store's own.
+    /// store's own, and is made anew with what the client says: for passwords that are rotated see
+    /// [`credentials`](RedisReplayStoreBuilder::credentials).
     ///
     /// # Errors
     /// If the client is for TLS, which redis-rs does with the rustls provider of the process: without
@@ -253,7 +255,9 @@ impl RedisReplayStore {
     /// `ClusterConnection`, or anything else that redis-rs can send commands over.
     ///
     /// The store repeats commands over it, but cannot replace it: whether it recovers from a failover
-    /// or a silent server is up to it.
+    /// or a silent server is up to it. A `MultiplexedConnection` never reconnects, and a `ConnectionManager`
+    /// keeps a refused password for ever, however briefly it was wrong. A store with a
+    /// [client](Self::from_client) or a [URL](Self::builder) recovers from both.
     pub fn from_connection<C>(connection: C) -> Self
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
