@@ -184,3 +184,33 @@ async fn sentinels_that_are_down_are_missed_by_nobody_who_has_a_master() {
         .left_nothing(&[&trio.servers[0]])
         .await;
 }
+
+/// Nobody says who the master is, until they are back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_breaks_is_made_anew_when_the_sentinels_are_back() {
+    let Some(mut trio) = Trio::start().await else {
+        return;
+    };
+    let _turn = turn().await;
+    let store = trio.store();
+    let sentinels = tokio::sync::Mutex::new(std::mem::take(&mut trio.sentinels));
+    let master = &trio.servers[0];
+    Traffic::new("Sentinel: all died, and a connection broke", store)
+        .through(
+            || async {
+                sentinels.lock().await.iter_mut().for_each(Server::kill);
+                let killed = master.ask("CLIENT KILL TYPE normal SKIPME yes").await;
+                assert!(killed.is_some_and(|count| count != ":0"));
+            },
+            SECOND,
+            || async {
+                for sentinel in sentinels.lock().await.iter_mut() {
+                    sentinel.restart().await;
+                }
+            },
+        )
+        .await
+        .has_recovered()
+        .left_nothing(&[master])
+        .await;
+}

@@ -256,7 +256,7 @@ impl RedisReplayStore {
     ///
     /// The store repeats commands over it, but cannot replace it: whether it recovers from a failover
     /// or a silent server is up to it. A `MultiplexedConnection` never reconnects, and a `ConnectionManager`
-    /// keeps a refused password for ever, however briefly it was wrong. A store with a
+    /// that has given up on a refused password never tries again. A store with a
     /// [client](Self::from_client) or a [URL](Self::builder) recovers from both.
     pub fn from_connection<C>(connection: C) -> Self
     where
