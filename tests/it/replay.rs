@@ -587,6 +587,63 @@ async fn a_reservation_of_unknown_outcome_is_refused_and_undone() {
     );
 }
 
+/// A store whose answers take a while, in which it may have tried more than once.
+#[derive(Default)]
+struct Straggling {
+    store: MemoryReplayStore,
+    last: Mutex<Option<ReplayClaim>>,
+}
+
+#[async_trait]
+impl ReplayStore for Straggling {
+    async fn reserve(&self, claim: &ReplayClaim) -> Result<Reservation, ReplayStoreError> {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        *self.last.lock().unwrap() = Some(claim.clone());
+        self.store.reserve(claim).await
+    }
+
+    async fn confirm(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        self.store.confirm(claim).await
+    }
+
+    async fn hold(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        self.store.hold(claim).await
+    }
+
+    async fn release(&self, claim: &ReplayClaim) -> Result<(), ReplayStoreError> {
+        self.store.release(claim).await
+    }
+}
+
+/// The command of an attempt that was given up is carried out when the id is free again. No handler runs for
+/// it, so it must not keep the id.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_arrives_late_keeps_no_id() {
+    let store = Arc::new(Straggling::default());
+    let layer = layer(Arc::clone(&store));
+    let arrives_late = async || {
+        let claim = store.last.lock().unwrap().take().unwrap();
+        let reserved = store.store.reserve(&claim).await.unwrap();
+        assert_eq!(reserved, Reservation::Fresh);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(store.store.is_empty());
+    };
+    // After a handler that failed, which released what it had reserved.
+    let failed = send(&layer, callback(1), || async { StatusCode::BAD_GATEWAY }).await;
+    assert_eq!(failed.status(), 502);
+    arrives_late().await;
+
+    // After a copy that found the id reserved by another.
+    let proof = CallbackSigner::new().verify(callback(1)).unwrap();
+    let id = ReplayId::of_message(&proof);
+    let other = ReplayClaim::new(*id.as_bytes(), [9; 16], now(), MINUTE, MINUTE);
+    store.store.reserve(&other).await.unwrap();
+    let copy = send(&layer, callback(1), || async { unreachable!() }).await;
+    assert_eq!(replay(&copy), Some(Replay::InProgress));
+    store.store.release(&other).await.unwrap();
+    arrives_late().await;
+}
+
 #[tokio::test]
 async fn only_who_says_so_admits_callbacks_that_the_store_does_not_know() {
     let store = Arc::new(Faulty::default());

@@ -5,7 +5,7 @@
 //! task, nothing that waits.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io::Write,
     sync::{
         Arc, Mutex,
@@ -17,7 +17,7 @@ use std::{
 use http::StatusCode;
 use oss_callback::{
     OssCallbackLayer, OssCallbackLayerBuilder, RedisCredentials, RedisReplayStore, ReplayGuard,
-    ReplayStore, Reservation,
+    ReplayId, ReplayStore, Reservation, test_util::CallbackSigner,
 };
 use tokio::{
     runtime::Handle,
@@ -98,7 +98,7 @@ impl Traffic {
 
     /// Through a layer that has time for attempts which wait for `attempt`, whatever else the machine has
     /// to do: for faults at which nothing may be lost.
-    fn unhurried(name: &str, store: RedisReplayStore, attempt: Duration) -> Self {
+    pub(crate) fn unhurried(name: &str, store: RedisReplayStore, attempt: Duration) -> Self {
         let layer = builder().deadline(PATIENCE).guard_timeout(PATIENCE);
         Self::through_layer(name, store.timeout(attempt), layer)
     }
@@ -234,7 +234,7 @@ impl Traffic {
             name: name.clone(),
             sent: copies.len(),
             lost: copies.len() - effects.len(),
-            done: effects.len(),
+            done: effects.into_keys().collect(),
             recovered: last_refusal.saturating_duration_since(ended) - stalled,
         };
         let slowest = results.iter().map(Sent::took).max().unwrap_or_default();
@@ -293,7 +293,8 @@ pub(crate) struct Outcome {
     /// Callbacks, not copies.
     sent: usize,
     lost: usize,
-    done: usize,
+    /// Their numbers.
+    done: Vec<u64>,
     /// How long after the end of the fault the last one was refused.
     recovered: Duration,
 }
@@ -310,24 +311,39 @@ impl Outcome {
         self
     }
 
-    fn lost_none(self) -> Self {
+    pub(crate) fn lost_none(self) -> Self {
         assert_eq!(self.lost, 0, "{}", self.name);
         self
     }
 
     /// Only what was done is remembered, and all of it.
     pub(crate) async fn left_nothing(self, servers: &[&Server]) {
-        let expected = (self.done, 0);
+        let expected = (self.done.len(), 0);
         self.leaves(servers, |entries| entries == expected).await;
     }
 
-    /// As [`left_nothing`](Self::left_nothing), for heirs that replication has not told of everything.
+    /// As [`left_nothing`](Self::left_nothing), for heirs that replication has not told of everything. Such a
+    /// one may have heard that a callback was reserved, and not that it was done.
     pub(crate) async fn left_nothing_else(self, servers: &[&Server]) {
-        let done = self.done;
-        self.leaves(servers, |(remembered, other)| {
-            remembered <= done && other == 0
+        let done = self.done.len();
+        let signer = CallbackSigner::new();
+        let id = |number| ReplayId::of_message(&signer.verify(callback(number)).unwrap());
+        let ids: HashSet<String> = self
+            .done
+            .iter()
+            .map(|number| id(*number).to_string())
+            .collect();
+        eventually(|| async {
+            let mut others = Vec::new();
+            for server in servers {
+                others.extend(server.unfinished().await);
+            }
+            let is_of_done = |key: &String| ids.contains(key.rsplit(':').next().unwrap());
+            others.iter().all(is_of_done)
         })
         .await;
+        self.leaves(servers, |(remembered, other)| remembered + other <= done)
+            .await;
     }
 
     async fn leaves(&self, servers: &[&Server], expected: impl Fn((usize, usize)) -> bool) {
@@ -345,7 +361,7 @@ impl Outcome {
                 started.elapsed() < PATIENCE,
                 "{}: {} were done; {} are remembered, and {} others",
                 self.name,
-                self.done,
+                self.done.len(),
                 found.0,
                 found.1
             );
@@ -385,6 +401,16 @@ async fn everything_freezes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_cut() {
     through_proxy("cut for 2 s", Mode::Cut).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_reset_by_commands() {
+    through_proxy("reset by each command for 2 s", Mode::ResetByCommand).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_reset_by_replies() {
+    through_proxy("reset by each reply for 2 s", Mode::ResetByReply).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -458,6 +484,32 @@ async fn one_flow_is_swallowed_and_new_ones_are_not() {
         .lost_none()
         .left_nothing(&[&server])
         .await;
+}
+
+/// Where there is a greeting, an attempt to connect hangs as well. It is not waited for.
+#[tokio::test]
+async fn of_two_servers_behind_a_balancer_one_hangs() {
+    let Some(server) = Server::start_with(&["--requirepass", "secret"]).await else {
+        return;
+    };
+    let _turn = turn().await;
+    let proxy = Proxy::start(server.address());
+    let url = format!("redis://:secret@{}/", proxy.address);
+    let store = RedisReplayStore::new(&url).unwrap();
+    store.warm().await.unwrap();
+    proxy.swallow_every_second();
+    for number in 0..4 {
+        let claim = claim(number, now(), MINUTE, MINUTE).within(PATIENCE);
+        let started = Instant::now();
+        assert_eq!(store.reserve(&claim).await.unwrap(), Reservation::Fresh);
+        // An attempt to connect may take longer.
+        assert!(
+            started.elapsed() < 9 * SECOND / 10,
+            "{:?}",
+            started.elapsed()
+        );
+        proxy.swallow_flows();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

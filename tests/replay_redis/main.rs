@@ -8,11 +8,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "redis-cluster")]
+mod cluster_faults;
 mod faults;
 mod fleet;
 mod operators;
 mod proxy;
 mod schedules;
+mod sentinel_faults;
+mod server_faults;
 mod servers;
 #[cfg(feature = "redis-tls")]
 mod tls;

@@ -44,8 +44,12 @@ async fn health_says_what_is_wrong() {
         RedisCredentials::user("nobody", "right"),
     ] {
         let store = with(wrong);
-        store.ping().await.unwrap_err();
-        assert_eq!(fault(&store), RedisFault::Authentication);
+        // On a busy machine the time may end before the server has said so.
+        eventually(|| async {
+            store.ping().await.unwrap_err();
+            fault(&store) == RedisFault::Authentication
+        })
+        .await;
     }
     server.greet_with("AUTH right");
     server.tell("CONFIG SET requirepass \"\"").await;
@@ -63,13 +67,12 @@ async fn health_says_what_is_wrong() {
     ] {
         store.ping().await.unwrap();
         proxy.set(mode);
-        store.ping().await.unwrap_err();
-        // A silent connection may be followed by one that cannot be made.
-        let found = fault(&store);
-        assert!(
-            found == expected || (mode == Mode::Freeze && found == RedisFault::Unreachable),
-            "{mode:?}: {found:?}"
-        );
+        // The last attempt may be one for whose answer there was no time.
+        eventually(|| async {
+            store.ping().await.unwrap_err();
+            fault(&store) == expected
+        })
+        .await;
         proxy.set(Mode::Pass);
         eventually(|| async { store.ping().await.is_ok() }).await;
     }

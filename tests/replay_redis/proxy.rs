@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use redis::io::tcp::socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -34,6 +35,10 @@ pub(crate) enum Mode {
     Freeze,
     /// Connections end, and new ones at once.
     Cut,
+    /// Each connection is reset by the first command over it, which the server does not get.
+    ResetByCommand,
+    /// Each connection is reset after the first reply over it.
+    ResetByReply,
     /// Every command is answered with this, without the server.
     Answer(&'static str),
 }
@@ -58,6 +63,14 @@ struct Control {
     server: SocketAddr,
     /// Flows that are older than this are swallowed: acknowledged, and nothing else.
     swallowed_before: u64,
+    /// Whether every second flow is swallowed, too.
+    swallows_every_second: bool,
+}
+
+impl Control {
+    fn swallows(&self, flow: u64) -> bool {
+        flow < self.swallowed_before || (self.swallows_every_second && flow % 2 == 0)
+    }
 }
 
 impl Proxy {
@@ -66,6 +79,7 @@ impl Proxy {
             mode: Mode::Pass,
             server,
             swallowed_before: 0,
+            swallows_every_second: false,
         });
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -99,6 +113,14 @@ impl Proxy {
         let count = self.connections();
         self.control
             .send_modify(|control| control.swallowed_before = count);
+    }
+
+    /// Swallows what comes over every second connection from now on, and over those that there are: a
+    /// balancer, one of whose two servers hangs.
+    pub(crate) fn swallow_every_second(&self) {
+        self.control
+            .send_modify(|control| control.swallows_every_second = true);
+        self.swallow_flows();
     }
 
     /// How many connections there were.
@@ -178,17 +200,19 @@ async fn requests(
             () = server_closes => return,
         };
         let mut control = watch.clone();
-        let swallowed = |control: &Control| number < control.swallowed_before;
         let passes = control
-            .wait_for(|control| control.mode != Mode::Freeze || swallowed(control))
+            .wait_for(|control| control.mode != Mode::Freeze || control.swallows(number))
             .await;
         let Ok(control) = passes.map(|control| control.clone()) else {
             return;
         };
-        if swallowed(&control) {
+        if control.swallows(number) {
             let commands = commands_in(&buffer[..length]);
             counts.swallowed.fetch_add(commands, Ordering::SeqCst);
             continue;
+        }
+        if control.mode == Mode::ResetByCommand {
+            return reset(&to_client).await;
         }
         if let Mode::Answer(answer) = control.mode {
             // What the server was asked before is answered before: replies over one connection are in
@@ -234,8 +258,7 @@ async fn replies(
     while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
         let mut control = watch.clone();
         let held = |mode| matches!(mode, Mode::HoldReplies | Mode::Freeze);
-        let passes =
-            control.wait_for(|control| number >= control.swallowed_before && !held(control.mode));
+        let passes = control.wait_for(|control| !control.swallows(number) && !held(control.mode));
         let Ok(mode) = passes.await.map(|control| control.mode) else {
             return;
         };
@@ -253,7 +276,17 @@ async fn replies(
         {
             return;
         }
+        if mode == Mode::ResetByReply {
+            return reset(&to_client).await;
+        }
     }
+}
+
+/// Has the connection reset when it is dropped, instead of closed.
+async fn reset(to_client: &ToClient) {
+    let to_client = to_client.lock().await;
+    let socket = SockRef::from(to_client.as_ref());
+    socket.set_linger(Some(Duration::ZERO)).unwrap();
 }
 
 /// How many commands begin in these bytes: each is an array.

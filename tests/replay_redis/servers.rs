@@ -78,13 +78,18 @@ impl Server {
 
     /// A Sentinel that watches a master.
     pub(crate) async fn start_sentinel(master: &Self) -> Option<Self> {
+        Self::start_sentinel_with(master, "").await
+    }
+
+    /// With more lines of configuration.
+    pub(crate) async fn start_sentinel_with(master: &Self, more: &str) -> Option<Self> {
         let port = free_port();
         let directory = directory();
         let configuration = directory.join("sentinel.conf");
         let text = format!(
             "port {port}\nbind 127.0.0.1\nsentinel monitor callbacks 127.0.0.1 {} 2\n\
              sentinel down-after-milliseconds callbacks 1000\n\
-             sentinel failover-timeout callbacks 5000\n",
+             sentinel failover-timeout callbacks 5000\n{more}",
             master.port
         );
         std::fs::write(&configuration, text).unwrap();
@@ -193,6 +198,22 @@ impl Server {
         let counted = self.ask_all(&format!("EVAL \"{COUNT}\" 0")).await.unwrap();
         let counts = counted.lines().nth(1).unwrap().split_once(' ').unwrap();
         (counts.0.parse().unwrap(), counts.1.parse().unwrap())
+    }
+
+    /// The keys of callbacks that are not done.
+    pub(crate) async fn unfinished(&self) -> Vec<String> {
+        const KEYS: &str = "local found = {}; for _, key in ipairs(redis.call('KEYS', '*')) do \
+            if string.sub(redis.call('GET', key) or 'd', 1, 1) ~= 'd' then table.insert(found, key) end \
+            end; return found";
+        let found = self.ask_all(&format!("EVAL \"{KEYS}\" 0")).await.unwrap();
+        // Each key comes after its length.
+        let keys = found.lines().skip(2).step_by(2);
+        keys.map(str::to_owned).collect()
+    }
+
+    /// Where it keeps its data.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -32,15 +32,28 @@ impl Authority {
 
     /// A certificate and its key, both in PEM.
     fn issue(&self) -> (String, String) {
+        self.issue_until(2100)
+    }
+
+    fn issue_until(&self, year: i32) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let certificate = params.signed_by(&key, &self.0).unwrap();
         (certificate.pem(), key.serialize_pem())
     }
 }
 
 async fn start(authority: &Authority, directory: &Path, clients: &str) -> Option<Server> {
-    let (certificate, key) = authority.issue();
+    start_with(authority, authority.issue(), directory, clients).await
+}
+
+async fn start_with(
+    authority: &Authority,
+    (certificate, key): (String, String),
+    directory: &Path,
+    clients: &str,
+) -> Option<Server> {
     let file = |name: &str, text: &str| {
         let path = directory.join(name);
         std::fs::write(&path, text).unwrap();
@@ -106,6 +119,46 @@ async fn a_private_ca_is_trusted_and_no_other() {
         .await
         .has_recovered();
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// The server behind a name shows a certificate that has expired, then a new one. The store trusts their
+/// authority, and notices neither.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_expires_and_is_replaced() {
+    let _turn = faults::turn().await;
+    let directories = [(); 3].map(|()| directory());
+    let authority = Authority::new();
+    let mut servers = Vec::new();
+    for (directory, year) in directories.iter().zip([2100, 2001, 2101]) {
+        let issued = authority.issue_until(year);
+        let Some(server) = start_with(&authority, issued, directory, "no").await else {
+            return;
+        };
+        servers.push(server);
+    }
+    let proxy = Proxy::start(servers[0].address());
+    let store = RedisReplayStore::builder(&format!("rediss://localhost:{}/", proxy.address.port()))
+        .tls(RedisTls::new().ca(authority.pem().as_bytes()))
+        .build()
+        .unwrap();
+    let move_to = async |server: &Server| {
+        proxy.set_server(server.address());
+        proxy.set(Mode::Cut);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        proxy.set(Mode::Pass);
+    };
+    Traffic::new("TLS: an expired certificate for 2 s", store)
+        .heir_may_lag()
+        .through(
+            || move_to(&servers[1]),
+            Duration::from_secs(2),
+            || move_to(&servers[2]),
+        )
+        .await
+        .has_recovered();
+    for directory in directories {
+        std::fs::remove_dir_all(directory).unwrap();
+    }
 }
 
 #[tokio::test]

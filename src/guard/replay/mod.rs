@@ -33,10 +33,11 @@ mod store;
 use std::{
     fmt,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 #[cfg(feature = "test-util")]
 pub use self::conformance::check_replay_store;
@@ -66,8 +67,8 @@ const CLOCK_MARGIN: Duration = Duration::from_secs(60);
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
 /// A reservation that took longer may have needed more than one attempt, one of which may still be on
-/// its way to the database.
-const SLOW: Duration = Duration::from_millis(100);
+/// its way to the database, and reserve the id after it was freed.
+const SLOW: Duration = Duration::from_millis(25);
 
 /// Lets a handler see each callback once.
 ///
@@ -281,9 +282,16 @@ impl Guard for ReplayGuard {
     async fn admit(&self, cx: &mut GuardContext<'_>) -> Result<Admission, Rejection> {
         let claim = self.claim(cx)?;
         let started = Instant::now();
-        match self.reserve(&claim).await {
+        let reserved = self.reserve(&claim).await;
+        let was_slow = started.elapsed() > SLOW;
+        match reserved {
             Ok(Reservation::Fresh) => {}
-            Ok(Reservation::InProgress) => return Err(Rejection::replayed(Replay::InProgress)),
+            Ok(Reservation::InProgress) => {
+                if was_slow {
+                    self.recorder.undo_later(claim);
+                }
+                return Err(Rejection::replayed(Replay::InProgress));
+            }
             Ok(Reservation::Held) => return Err(Rejection::replayed(Replay::Interrupted)),
             Ok(Reservation::Done) => return self.repeated(),
             Ok(Reservation::DoneByOther) => return Err(Rejection::replayed(Replay::Done)),
@@ -297,7 +305,7 @@ impl Guard for ReplayGuard {
         let entry = AdmittedClaim {
             recorder: self.recorder.clone(),
             claim,
-            was_slow: started.elapsed() > SLOW,
+            was_slow,
         };
         Ok(Admission::until_finished(|outcome| entry.settle(outcome)))
     }

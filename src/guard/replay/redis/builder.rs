@@ -130,11 +130,8 @@ impl RedisReplayStoreBuilder {
                     .into_iter()
                     .map(|sentinel| settings.endpoint(sentinel, false))
                     .collect::<Result<_, _>>()?;
-                Connector::Sentinel(Sentinel {
-                    sentinels,
-                    master_name,
-                    session: settings.session(Session::default(), is_tls, true)?,
-                })
+                let session = settings.session(Session::default(), is_tls, true)?;
+                Connector::Sentinel(Sentinel::new(sentinels, master_name, session))
             }
             #[cfg(feature = "redis-cluster")]
             Servers::Cluster(mut servers) => {

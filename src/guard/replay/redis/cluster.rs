@@ -3,18 +3,19 @@
 //! 1. Every command of the store has one key, so the map from slots to nodes is all that a client of a
 //!    cluster needs here. Each node has a [link](Link) of its own: what one node suffers touches the
 //!    callbacks of its slots alone.
-//! 2. The map is asked of all known nodes at one time; the first that knows all of it is believed. It
-//!    is asked for anew when a node redirects, fails or is a replica by now, at most once in
+//! 2. The map is asked of all known nodes at one time, and what two of them agree on is believed: one that
+//!    is cut off from the others knows an old one. If they do not agree, it is the first that came. It is
+//!    asked for anew when a node redirects, fails or is a replica by now, at most once in
 //!    [`REFRESH_INTERVAL`].
 //! 3. A redirection is followed at once, and remembered until the map is renewed.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures_util::future::select_ok;
+use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
 use redis::{Value, cmd};
 use tokio::time::{Instant, timeout_at};
 
@@ -30,8 +31,11 @@ const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 /// How long nodes are asked for the map.
 const REFRESH_LIMIT: Duration = Duration::from_millis(500);
 
-/// How many nodes are asked for the map.
-const ASKED_AT_ONCE: usize = 16;
+/// How long is waited for a second node that says the same as the first.
+const AGREEMENT: Duration = Duration::from_millis(50);
+
+/// How many of the nodes that it was configured with are asked for the map, and how many others.
+const ASKED_AT_ONCE: usize = 8;
 
 const SLOTS: usize = 16_384;
 
@@ -51,6 +55,7 @@ struct Nodes {
     is_stale: bool,
 }
 
+#[derive(Debug, PartialEq)]
 struct Range {
     first: u16,
     last: u16,
@@ -126,15 +131,15 @@ impl Cluster {
         }
         *refreshed = Some(Instant::now());
         let deadline = Instant::now() + REFRESH_LIMIT;
-        let asked = self.known().into_iter().map(|address| {
-            let link = self.link_to(address.clone());
-            Box::pin(async move {
-                let asking = ask_for_ranges(&link, &address, deadline);
-                let asked = timeout_at(deadline, asking).await;
-                asked.unwrap_or_else(|_| Err(Fault::not_connected_in_time()))
+        let answers: FuturesUnordered<_> = self
+            .known()
+            .into_iter()
+            .map(|address| {
+                let link = self.link_to(address.clone());
+                async move { ask_for_ranges(&link, &address, deadline).await }
             })
-        });
-        let (ranges, _) = select_ok(asked).await?;
+            .collect();
+        let ranges = agreed(answers).await?;
         let mut nodes = self.lock();
         let masters = |address: &Address| ranges.iter().any(|range| range.master == *address);
         nodes.links.retain(|address, _| masters(address));
@@ -144,22 +149,44 @@ impl Cluster {
         Ok(())
     }
 
-    /// Nodes that can be asked for the map: the masters of the last one, then those that the cluster
-    /// was configured with.
-    fn known(&self) -> Vec<Address> {
+    /// Nodes that can be asked for the map. Half of them are those that the cluster was configured with: all
+    /// others may have new addresses after it was down. Where there are many, they are others each time.
+    fn known(&self) -> HashSet<Address> {
         let nodes = self.lock();
-        let mut known: Vec<Address> = Vec::new();
-        let masters = nodes.ranges.iter().map(|range| &range.master);
-        for address in masters.chain(&self.seeds) {
-            if !known.contains(address) && known.len() < ASKED_AT_ONCE {
-                known.push(address.clone());
-            }
-        }
-        known
+        // Such a set has an order of its own each time.
+        let seeds: HashSet<&Address> = self.seeds.iter().collect();
+        let masters: HashSet<&Address> = nodes.ranges.iter().map(|range| &range.master).collect();
+        let seeds = seeds.into_iter().take(ASKED_AT_ONCE);
+        let masters = masters.into_iter().take(ASKED_AT_ONCE);
+        seeds.chain(masters).cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Nodes> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first answer that came twice, or else the first.
+async fn agreed<T: PartialEq>(
+    mut answers: impl Stream<Item = Result<T, Fault>> + Unpin,
+) -> Result<T, Fault> {
+    let mut came: Vec<T> = Vec::new();
+    let mut failure = Fault::slot_not_served();
+    let mut until = None;
+    loop {
+        let answer = match until {
+            None => answers.next().await,
+            Some(until) => timeout_at(until, answers.next()).await.unwrap_or_default(),
+        };
+        match answer {
+            Some(Ok(answer)) if came.contains(&answer) => return Ok(answer),
+            Some(Ok(answer)) => {
+                came.push(answer);
+                until = until.or(Some(Instant::now() + AGREEMENT));
+            }
+            Some(Err(fault)) => failure = fault,
+            None => return came.into_iter().next().ok_or(failure),
+        }
     }
 }
 
@@ -168,14 +195,10 @@ async fn ask_for_ranges(
     asked: &Address,
     deadline: Instant,
 ) -> Result<Vec<Range>, Fault> {
-    let live = link.acquire(deadline, false).await?;
     let mut question = cmd("CLUSTER");
     question.arg("SLOTS");
-    let reply = live.query(&Arc::new(question), false).await;
-    if let Err(fault) = &reply {
-        link.replace(&live, fault);
-    }
-    let ranges = parse_ranges(&reply?, asked).ok_or_else(Fault::unexpected_reply)?;
+    let reply = link.ask(question, deadline).await?;
+    let ranges = parse_ranges(&reply, asked).ok_or_else(Fault::unexpected_reply)?;
     let served: usize = ranges
         .iter()
         .map(|range| usize::from(range.last) - usize::from(range.first) + 1)
@@ -217,7 +240,12 @@ fn parse_ranges(reply: &Value, asked: &Address) -> Option<Vec<Range>> {
             master: Address::Tcp(host, number(master.get(1)?)?),
         })
     };
-    reply.iter().map(range).collect()
+    let ranges: Option<Vec<Range>> = reply.iter().map(range).collect();
+    // Nodes may tell the same in another order.
+    ranges.map(|mut ranges| {
+        ranges.sort_by_key(|range| range.first);
+        ranges
+    })
 }
 
 /// The slot of a key: a CRC-16 of it, or of the tag in its first braces.
@@ -271,6 +299,31 @@ mod tests {
             ("", 0),
         ] {
             assert_eq!(slot(key.as_bytes()), expected, "{key}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_two_nodes_agree_on_is_believed_and_else_the_first_that_came() {
+        let after = |milliseconds, answer: Result<u8, Fault>| async move {
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            answer
+        };
+        let failed = || Err(Fault::unexpected_reply());
+        for (answers, expected) in [
+            (vec![(1, Ok(7)), (2, Ok(8)), (3, Ok(8))], Some(8)),
+            (
+                vec![(1, Ok(7)), (2, failed()), (900, Ok(8)), (901, Ok(8))],
+                Some(7),
+            ),
+            (vec![(1, failed()), (400, Ok(8))], Some(8)),
+            (vec![(1, failed()), (2, failed())], None),
+            (vec![], None),
+        ] {
+            let answers = answers
+                .into_iter()
+                .map(|(time, answer)| Box::pin(after(time, answer)));
+            let agreed = agreed(answers.collect::<FuturesUnordered<_>>()).await;
+            assert_eq!(agreed.ok(), expected);
         }
     }
 

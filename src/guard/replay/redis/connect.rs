@@ -6,15 +6,19 @@
 //!    probes end a connection.
 //! 3. A name may have several addresses, one of which swallows what is sent there, as IPv6 without a
 //!    route does. So the next one is tried, too, before that one has failed.
-//! 4. The task that drives a connection ends with its last user.
+//! 4. A server whose default user needs no password is spoken to without one. Passwords are given to clients
+//!    before their server asks for them, and a server may lose its own when it is restarted.
+//! 5. Replies come in the order of the commands. So a connection is silent since the oldest command that it
+//!    has not answered, whichever callback sent it.
+//! 6. The task that drives a connection ends with its last user.
 
 use std::{
     fmt, io,
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -33,7 +37,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::fault::Fault;
+use super::fault::{Fault, RedisFault};
+use crate::log::event;
 
 /// After so long without an acknowledgement the kernel gives a connection up. Without it, the loss of
 /// a server that falls silent is found out after a quarter of an hour.
@@ -97,6 +102,8 @@ pub(super) struct Session {
     pub(super) redis: RedisConnectionInfo,
     pub(super) credentials: Option<CredentialsSource>,
     pub(super) tls: Option<Tls>,
+    /// Whether it was told that the server needs no password.
+    pub(super) needs_none: Arc<AtomicBool>,
 }
 
 impl Session {
@@ -150,51 +157,88 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) async fn connect(&self) -> Result<Live, Fault> {
-        self.connection().await.map_err(Fault::unreachable)
+        let redis = self.session.redis();
+        let refused = match self.connection(&redis).await {
+            Ok(live) => {
+                self.session.needs_none.store(false, Ordering::Relaxed);
+                return Ok(live);
+            }
+            Err(cause) => Fault::unreachable(cause),
+        };
+        // A user with a name may have been deleted on purpose.
+        if refused.kind == RedisFault::Authentication && redis.username().is_none() {
+            if let Ok(live) = self.without_password(&redis).await {
+                return Ok(live);
+            }
+        }
+        Err(refused)
     }
 
-    async fn connection(&self) -> RedisResult<Live> {
+    /// As the default user, if that one needs no password.
+    async fn without_password(&self, redis: &RedisConnectionInfo) -> Result<Live, Fault> {
+        let nameless = RedisConnectionInfo::default()
+            .set_db(redis.db())
+            .set_protocol(redis.protocol())
+            .set_skip_set_lib_name();
+        let live = self.connection(&nameless).await;
+        let live = live.map_err(Fault::unreachable)?;
+        // Whoever needs one says so now.
+        live.query(&Arc::new(redis::cmd("PING")), false).await?;
+        if !self.session.needs_none.swap(true, Ordering::Relaxed) {
+            event!(
+                warn,
+                "Redis needs no password, though the replay store was given one: anybody who reaches the \
+                 server can change what it remembers",
+                {}
+            );
+        }
+        Ok(live)
+    }
+
+    async fn connection(&self, redis: &RedisConnectionInfo) -> RedisResult<Live> {
+        let mut live = self.greeted(redis).await?;
+        live.server = Some(self.address.clone());
+        Ok(live)
+    }
+
+    async fn greeted(&self, redis: &RedisConnectionInfo) -> RedisResult<Live> {
         match &self.address {
             Address::Tcp(host, port) => {
                 let stream = tcp(host, *port).await?;
                 match &self.session.tls {
-                    None => self.greet(stream).await,
+                    None => greet(redis, stream).await,
                     #[cfg(feature = "redis-tls-no-provider")]
                     Some(tls) => {
                         let stream = super::tls::handshake(tls, host, stream).await?;
-                        self.greet(stream).await
+                        greet(redis, stream).await
                     }
                     #[cfg(not(feature = "redis-tls-no-provider"))]
                     Some(never) => match *never {},
                 }
             }
             #[cfg(unix)]
-            Address::Unix(path) => {
-                self.greet(tokio::net::UnixStream::connect(path).await?)
-                    .await
-            }
+            Address::Unix(path) => greet(redis, tokio::net::UnixStream::connect(path).await?).await,
             #[cfg(not(unix))]
             Address::Unix(_) => Err(io::Error::from(io::ErrorKind::Unsupported).into()),
         }
     }
+}
 
-    async fn greet<S>(&self, stream: S) -> RedisResult<Live>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let (connection, driver) =
-            MultiplexedConnection::new_with_config(&self.session.redis(), stream, settings())
-                .await?;
-        let closed = Arc::new(AtomicBool::new(false));
-        let close = CloseOnDrop(Arc::clone(&closed));
-        let driver = tokio::spawn(async move {
-            let _close = close;
-            driver.await;
-        });
-        let mut live = Live::new(Connection::Own(connection));
-        (live.driver, live.closed) = (Some(driver), closed);
-        Ok(live)
-    }
+async fn greet<S>(redis: &RedisConnectionInfo, stream: S) -> RedisResult<Live>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (connection, driver) =
+        MultiplexedConnection::new_with_config(redis, stream, settings()).await?;
+    let closed = Arc::new(AtomicBool::new(false));
+    let close = CloseOnDrop(Arc::clone(&closed));
+    let driver = tokio::spawn(async move {
+        let _close = close;
+        driver.await;
+    });
+    let mut live = Live::new(Connection::Own(connection));
+    (live.driver, live.closed) = (Some(driver), closed);
+    Ok(live)
 }
 
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
@@ -210,21 +254,31 @@ async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The first connection that is made. An address is tried when the one before it has failed, or has had
-/// its [`HEAD_START`].
-async fn first_of(mut addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
-    let mut attempts = FuturesUnordered::new();
-    let mut failure = io::Error::from(io::ErrorKind::AddrNotAvailable);
+/// The first connection that is made.
+async fn first_of(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let none = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    first_success(addresses.map(TcpStream::connect), HEAD_START, none).await
+}
+
+/// The first success, or the last failure. An attempt is begun when the one before it has failed, or has had
+/// its head start.
+pub(super) async fn first_success<T, E>(
+    mut attempts: impl Iterator<Item = impl Future<Output = Result<T, E>>>,
+    head_start: Duration,
+    none: E,
+) -> Result<T, E> {
+    let mut under_way = FuturesUnordered::new();
+    let mut failure = none;
     loop {
-        let ended = match addresses.next() {
-            Some(address) => {
-                attempts.push(TcpStream::connect(address));
-                timeout(HEAD_START, attempts.next()).await
+        let ended = match attempts.next() {
+            Some(attempt) => {
+                under_way.push(attempt);
+                timeout(head_start, under_way.next()).await
             }
-            None => Ok(attempts.next().await),
+            None => Ok(under_way.next().await),
         };
         match ended {
-            Ok(Some(Ok(stream))) => return Ok(stream),
+            Ok(Some(Ok(success))) => return Ok(success),
             Ok(Some(Err(error))) => failure = error,
             Ok(None) => return Err(failure),
             Err(_) => {}
@@ -252,14 +306,25 @@ pub(super) async fn with_client(client: &Client) -> Result<Live, Fault> {
 /// A connection that was made.
 pub(super) struct Live {
     connection: Connection,
+    /// Where it leads to, if it was made here.
+    server: Option<Address>,
     driver: Option<JoinHandle<()>>,
     closed: Arc<AtomicBool>,
-    made: Instant,
-    /// When the last reply came, in milliseconds after it was made.
-    last_reply: AtomicU64,
+    talk: Mutex<Talk>,
     has_worked: AtomicBool,
     /// How many attempts in a row came to nothing before this one; none once it has worked.
     failures: AtomicU32,
+}
+
+/// What was said over a connection.
+struct Talk {
+    /// When the last reply came, or else when the connection was made.
+    last_reply: Instant,
+    /// How many commands wait for their replies. Those of callbacks that waited in vain do not count.
+    awaited: usize,
+    /// When the oldest command was sent since which no reply came. One whose callback has gone may have been
+    /// answered, and nobody looked.
+    unanswered_since: Option<Instant>,
 }
 
 enum Connection {
@@ -286,10 +351,14 @@ impl Live {
     fn new(connection: Connection) -> Self {
         Self {
             connection,
+            server: None,
             driver: None,
             closed: Arc::default(),
-            made: Instant::now(),
-            last_reply: AtomicU64::new(0),
+            talk: Mutex::new(Talk {
+                last_reply: Instant::now(),
+                awaited: 0,
+                unanswered_since: None,
+            }),
             has_worked: AtomicBool::new(false),
             failures: AtomicU32::new(0),
         }
@@ -297,6 +366,10 @@ impl Live {
 
     pub(super) fn given(connection: impl GivenConnection + 'static) -> Self {
         Self::new(Connection::Given(Box::new(connection)))
+    }
+
+    pub(super) fn server(&self) -> Option<&Address> {
+        self.server.as_ref()
     }
 
     /// Whether it ended: nothing that is sent now can arrive.
@@ -317,19 +390,27 @@ impl Live {
         self.failures.store(failures, Ordering::Relaxed);
     }
 
-    /// Whether a reply shows that those to earlier commands came. What an application gives may be several
-    /// connections.
-    pub(super) fn replies_in_order(&self) -> bool {
-        matches!(self.connection, Connection::Own(_))
-    }
-
     /// When the last reply came, or else when it was made.
     pub(super) fn last_sign_of_life(&self) -> Instant {
-        self.made + Duration::from_millis(self.last_reply.load(Ordering::Relaxed))
+        self.lock_talk().last_reply
+    }
+
+    /// Since when commands wait and no reply comes. What an application gives may be several connections,
+    /// of which that cannot be told.
+    pub(super) fn silent_since(&self) -> Option<Instant> {
+        match self.connection {
+            Connection::Own(_) => self.lock_talk().unanswered_since,
+            Connection::Given(_) => None,
+        }
+    }
+
+    fn lock_talk(&self) -> MutexGuard<'_, Talk> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a command, after `ASKING` if another node said so.
     pub(super) async fn query(&self, command: &Arc<Cmd>, asking: bool) -> Result<Value, Fault> {
+        let awaited = Awaited::begin(self);
         let reply = match &self.connection {
             Connection::Own(connection) => {
                 let mut connection = connection.clone();
@@ -342,13 +423,37 @@ impl Live {
             Connection::Given(connection) => connection.query(Arc::clone(command)).await,
         };
         let reply = reply.map_err(Fault::of_command)?;
-        let elapsed = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_reply.store(elapsed, Ordering::Relaxed);
+        awaited.answered();
         let reply = reply.extract_error().map_err(Fault::of_command)?;
         if !self.has_worked.swap(true, Ordering::Relaxed) {
             self.set_failures(0);
         }
         Ok(reply)
+    }
+}
+
+/// A command that waits for its reply.
+struct Awaited<'a>(&'a Live);
+
+impl<'a> Awaited<'a> {
+    fn begin(live: &'a Live) -> Self {
+        let mut talk = live.lock_talk();
+        talk.awaited += 1;
+        talk.unanswered_since.get_or_insert_with(Instant::now);
+        Self(live)
+    }
+
+    fn answered(self) {
+        let now = Instant::now();
+        let mut talk = self.0.lock_talk();
+        talk.last_reply = now;
+        talk.unanswered_since = (talk.awaited > 1).then_some(now);
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.lock_talk().awaited -= 1;
     }
 }
 

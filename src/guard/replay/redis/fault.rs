@@ -4,10 +4,14 @@
 //! |---|---|---|---|
 //! | it cannot be made | no | is made anew, with a growing pause | try again |
 //! | it broke, is silent, or speaks another protocol | perhaps | is replaced | try again |
-//! | `READONLY`, `LOADING`, `MASTERDOWN`, `CLUSTERDOWN`, `TRYAGAIN`, `NOAUTH`, `WRONGPASS`, `NOPERM` | no | is replaced: behind a name, a balancer or a Sentinel there may be another server by now | try again |
 //! | `MOVED`, `ASK` | no | that of the other node is used (a cluster), or it is replaced | try again |
-//! | `OOM`, `MISCONF`, `NOREPLICAS`, `BUSY` | no | stays | give up |
-//! | any other error | perhaps: a proxy may have made it up | stays | give up |
+//! | an error that says what the server lacks: `READONLY`, `LOADING`, `NOAUTH`, `NOPERM`, `OOM`, `MISCONF`, `NOREPLICAS`, `BUSY`, .. | no | is replaced | try again |
+//! | an unknown command, a value of another type | no | stays: every server would say so | give up |
+//! | any other error | perhaps: a proxy may have made it up | is replaced | try again |
+//!
+//! A server that answers with an error is as good as none, for as long as it does: behind a name, a balancer
+//! or a Sentinel there may be another one by now, and the same one may have what it lacked a moment later.
+//! A master that its replicas have left, and that refuses with `NOREPLICAS`, is one such.
 
 use std::{error::Error, fmt, io};
 
@@ -35,7 +39,8 @@ pub enum RedisFault {
     ReadOnly,
     /// The server or its cluster does not serve at the moment: it loads its data, or has no master.
     NotReady,
-    /// The server has no memory left, or cannot write to its disk.
+    /// The server has no memory left, cannot write to its disk or to enough replicas, or has as many clients
+    /// as it may.
     NoRoom,
     /// The server answers with another error.
     Refused,
@@ -202,14 +207,15 @@ impl Fault {
             }
             ErrorKind::Server(_) | ErrorKind::Extension => match cause.code()? {
                 "NOAUTH" | "WRONGPASS" => (RedisFault::Authentication, false, Remedy::Reconnect),
-                "OOM" | "MISCONF" | "NOREPLICAS" => (RedisFault::NoRoom, false, Remedy::GiveUp),
-                "BUSY" => (RedisFault::NotReady, false, Remedy::GiveUp),
-                "ERR" => match cause.detail().and_then(in_a_script) {
-                    Some(RedisFault::NoRoom) => (RedisFault::NoRoom, false, Remedy::GiveUp),
+                "OOM" | "MISCONF" | "NOREPLICAS" => (RedisFault::NoRoom, false, Remedy::Reconnect),
+                "BUSY" => (RedisFault::NotReady, false, Remedy::Reconnect),
+                "WRONGTYPE" => (RedisFault::Refused, false, Remedy::GiveUp),
+                "ERR" => match cause.detail().and_then(of_a_plain_error) {
+                    Some(RedisFault::Refused) => (RedisFault::Refused, false, Remedy::GiveUp),
                     Some(kind) => (kind, false, Remedy::Reconnect),
-                    None => (RedisFault::Refused, true, Remedy::GiveUp),
+                    None => (RedisFault::Refused, true, Remedy::Reconnect),
                 },
-                _ => (RedisFault::Refused, true, Remedy::GiveUp),
+                _ => (RedisFault::Refused, true, Remedy::Reconnect),
             },
             _ => return None,
         };
@@ -226,10 +232,14 @@ impl Fault {
     }
 }
 
-/// What a command in a script met. The scripts of the store change nothing before their last command,
-/// so nothing was done. Servers differ in how they tell.
-fn in_a_script(detail: &str) -> Option<RedisFault> {
+/// What an error means that has no code of its own; nothing was done then.
+///
+/// Servers differ in how they tell what a command in a script met. The scripts of the store change nothing
+/// before their last command.
+fn of_a_plain_error(detail: &str) -> Option<RedisFault> {
     let faults = [
+        ("unknown command", RedisFault::Refused),
+        ("max number of clients reached", RedisFault::NoRoom),
         ("ACL failure in script", RedisFault::Permission),
         (
             "executing the script can't run this",
@@ -309,10 +319,16 @@ mod tests {
             ),
             ("-WRONGPASS invalid\r\n", Authentication, false, true),
             ("-NOPERM no permissions\r\n", Permission, false, true),
-            ("-OOM command not allowed\r\n", NoRoom, false, false),
-            ("-MISCONF Redis is configured\r\n", NoRoom, false, false),
-            ("-NOREPLICAS Not enough\r\n", NoRoom, false, false),
-            ("-BUSY Redis is busy\r\n", NotReady, false, false),
+            ("-OOM command not allowed\r\n", NoRoom, false, true),
+            ("-MISCONF Redis is configured\r\n", NoRoom, false, true),
+            ("-NOREPLICAS Not enough\r\n", NoRoom, false, true),
+            ("-BUSY Redis is busy\r\n", NotReady, false, true),
+            (
+                "-ERR max number of clients reached\r\n",
+                NoRoom,
+                false,
+                true,
+            ),
             (
                 "-ERR ACL failure in script: no permission\r\n",
                 Permission,
@@ -329,10 +345,17 @@ mod tests {
                 "-ERR Error running script: -OOM command\r\n",
                 NoRoom,
                 false,
+                true,
+            ),
+            ("-ERR upstream failure\r\n", Refused, true, true),
+            ("-WHATEVER a proxy says\r\n", Refused, true, true),
+            (
+                "-ERR unknown command 'eval', with args\r\n",
+                Refused,
+                false,
                 false,
             ),
-            ("-ERR upstream failure\r\n", Refused, true, false),
-            ("-WHATEVER a proxy says\r\n", Refused, true, false),
+            ("-WRONGTYPE Operation against\r\n", Refused, false, false),
         ];
         for (answer, kind, maybe_done, reconnects) in answers {
             let fault = fault(answer);

@@ -2,12 +2,14 @@
 //!
 //! 1. There is at most one connection, and at most one attempt to make another. Callbacks that need it
 //!    wait for that attempt, for as long as they have time.
-//! 2. After a failure the next attempt is made at once, and after failures in a row with a growing pause
+//! 2. An attempt that takes long is made a second time beside it, as a balancer may have led it to a server
+//!    that hangs.
+//! 3. After a failure the next attempt is made at once, and after failures in a row with a growing pause
 //!    of at most [`LONGEST_PAUSE`]. A connection over which no reply came is a failure too: a balancer
 //!    may accept what no server answers.
-//! 3. Every kind of failure is temporary. A password may be rotated, a user be created, a balancer find
+//! 4. Every kind of failure is temporary. A password may be rotated, a user be created, a balancer find
 //!    its servers again.
-//! 4. An attempt lives in a task of its own, as callbacks are cancelled. If its runtime ends, the next
+//! 5. An attempt lives in a task of its own, as callbacks are cancelled. If its runtime ends, the next
 //!    callback begins another one.
 
 use std::{
@@ -17,8 +19,11 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
-use redis::{ErrorKind, RedisError};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, select_ok},
+};
+use redis::{Cmd, ErrorKind, RedisError, Value};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until, timeout, timeout_at},
@@ -33,8 +38,13 @@ use super::{
 /// How long one attempt to connect may take, greeting included.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
+/// How long it is tried alone. A balancer may have given it a server that hangs, and gives the next one
+/// another. Less than half of the time that a guard has.
+const HEAD_START: Duration = Duration::from_millis(200);
+
 const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// Well below the time that a guard has: whatever a callback waits for, it sees an attempt.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// How a connection is made.
 pub(super) enum Connector {
@@ -44,11 +54,25 @@ pub(super) enum Connector {
 }
 
 impl Connector {
+    /// Once, and once more if that takes long.
     async fn connect(&self) -> Result<Live, Fault> {
+        let mut first = Box::pin(self.connect_once());
+        if let Ok(made) = timeout(HEAD_START, &mut first).await {
+            return made;
+        }
+        let second = Box::pin(self.connect_once());
+        select_ok([first, second]).await.map(|(live, _)| live)
+    }
+
+    async fn connect_once(&self) -> Result<Live, Fault> {
         match self {
             Self::Endpoint(endpoint) => endpoint.connect().await,
             Self::Client(client) => with_client(client).await,
-            Self::Sentinel(sentinel) => sentinel.connect().await,
+            // Its Sentinels are asked over links, too.
+            Self::Sentinel(sentinel) => {
+                let connecting: BoxFuture<'_, _> = Box::pin(sentinel.connect());
+                connecting.await
+            }
         }
     }
 }
@@ -70,6 +94,8 @@ enum State {
         attempt: watch::Receiver<()>,
         begun: Instant,
         failures: u32,
+        /// What was wrong before it.
+        fault: Fault,
     },
     Up(Arc<Live>),
 }
@@ -82,7 +108,8 @@ enum Found {
 /// What a callback without a connection waits for.
 enum Wait {
     Until(Instant),
-    Attempt(watch::Receiver<()>),
+    /// With what was wrong before it: until an attempt has ended nobody knows better.
+    Attempt(watch::Receiver<()>, Fault),
 }
 
 impl Link {
@@ -92,7 +119,7 @@ impl Link {
             state: Mutex::new(State::Down {
                 failures: 0,
                 next_attempt: Instant::now(),
-                fault: Fault::lost_while_idle(),
+                fault: Fault::not_connected_in_time(),
             }),
         })
     }
@@ -117,19 +144,59 @@ impl Link {
     ) -> Result<Arc<Live>, Fault> {
         loop {
             let wait = match self.look(deadline, patient)? {
-                Found::Live(live) => return Ok(live),
+                Found::Live(live) => {
+                    self.check(&live);
+                    return Ok(live);
+                }
                 Found::Wait(wait) => wait,
             };
             match wait {
                 Wait::Until(moment) => sleep_until(moment).await,
                 // It ends with an error too, as its sender goes.
-                Wait::Attempt(mut attempt) => {
+                Wait::Attempt(mut attempt, fault) => {
                     if timeout_at(deadline, attempt.changed()).await.is_err() {
-                        return Err(Fault::not_connected_in_time());
+                        return Err(fault.before_the_command(Remedy::Reconnect));
                     }
                 }
             }
         }
+    }
+
+    /// Asks the server something. It is the link's only user, or one that can do without an answer.
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        question: Cmd,
+        deadline: Instant,
+    ) -> Result<Value, Fault> {
+        let live = self.acquire(deadline, false).await?;
+        let question = Arc::new(question);
+        let answer = timeout_at(deadline, live.query(&question, false)).await;
+        let answer = answer.unwrap_or_else(|_| Err(Fault::silent()));
+        if let Err(fault) = &answer {
+            self.replace(&live, fault);
+        }
+        answer
+    }
+
+    /// Has it found out, now and then, whether a connection leads to where it should.
+    fn check(self: &Arc<Self>, live: &Arc<Live>) {
+        let Connector::Sentinel(sentinel) = &self.connector else {
+            return;
+        };
+        if !sentinel.is_due() {
+            return;
+        }
+        let (link, live) = (Arc::clone(self), Arc::clone(live));
+        let checking: BoxFuture<'static, ()> = Box::pin(async move {
+            let (Connector::Sentinel(sentinel), Some(server)) = (&link.connector, live.server())
+            else {
+                return;
+            };
+            if sentinel.is_replaced(server).await {
+                link.replace(&live, &Fault::not_the_master());
+            }
+        });
+        tokio::spawn(checking);
     }
 
     /// The connection, or what to wait for, or why there is nothing to wait for.
@@ -146,12 +213,14 @@ impl Link {
             attempt,
             begun,
             failures,
+            fault,
         } = &*state
         {
             // An attempt whose runtime ended, or is not driven any more, comes to nothing.
             let is_over = attempt.has_changed().is_err();
             if !is_over && now < *begun + 2 * CONNECT_LIMIT {
-                return Ok(Found::Wait(Wait::Attempt(attempt.clone())));
+                let wait = Wait::Attempt(attempt.clone(), fault.clone());
+                return Ok(Found::Wait(wait));
             }
             *state = State::Down {
                 failures: *failures,
@@ -168,9 +237,9 @@ impl Link {
             unreachable!("the two other states were dealt with");
         };
         if *next_attempt <= now {
-            let failures = *failures;
-            let attempt = self.begin_attempt(&mut state, failures);
-            return Ok(Found::Wait(Wait::Attempt(attempt)));
+            let (failures, fault) = (*failures, fault.clone());
+            let attempt = self.begin_attempt(&mut state, failures, fault.clone());
+            return Ok(Found::Wait(Wait::Attempt(attempt, fault)));
         }
         if !patient {
             return Err(fault.clone().before_the_command(Remedy::Reconnect));
@@ -182,13 +251,19 @@ impl Link {
         Err(fault.clone().before_the_command(Remedy::GiveUp))
     }
 
-    fn begin_attempt(self: &Arc<Self>, state: &mut State, failures: u32) -> watch::Receiver<()> {
+    fn begin_attempt(
+        self: &Arc<Self>,
+        state: &mut State,
+        failures: u32,
+        fault: Fault,
+    ) -> watch::Receiver<()> {
         let (running, attempt) = watch::channel(());
         let begun = Instant::now();
         *state = State::Connecting {
             attempt: attempt.clone(),
             begun,
             failures,
+            fault,
         };
         let link = Arc::clone(self);
         tokio::spawn(async move {
@@ -274,13 +349,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_from_nothing_to_half_a_second() {
+    fn pauses_grow_from_nothing_to_a_quarter_of_a_second() {
         assert_eq!(pause(0), Duration::ZERO);
         for failures in 1..200 {
             let pause = pause(failures);
-            let half_a_second = Duration::from_millis(500);
             assert!(pause >= SHORTEST_PAUSE * 3 / 4, "{failures}");
-            assert!(pause <= half_a_second, "{failures}");
+            assert!(pause <= Duration::from_millis(250), "{failures}");
         }
         assert!(pause(20) >= LONGEST_PAUSE * 3 / 4);
     }

@@ -115,7 +115,7 @@ return 0";
 /// ```
 ///
 /// It connects when it is first needed, or when it is [warmed](Self::warm), and keeps its connection in
-/// repair: a broken, silent, demoted or refused one is replaced, after a pause of at most half a second
+/// repair: a broken, silent, demoted or refused one is replaced, after a pause of at most a quarter of a second
 /// if that fails repeatedly. A callback that meets such a fault is tried again over the new connection
 /// within the time that its guard has. It needs Redis 3.0 or later, or what speaks the same protocol,
 /// and a tokio runtime.
@@ -185,7 +185,8 @@ impl RedisReplayStore {
         RedisReplayStoreBuilder::one(url)
     }
 
-    /// A store at the master that Sentinels know by this name. The URLs are the Sentinels'.
+    /// A store at the master that Sentinels know by this name. The URLs are the Sentinels'; give those of
+    /// all, as what most of them say is believed.
     ///
     /// With `rediss://` the master is spoken to over TLS too. Its user, password and database are set
     /// at the builder.
@@ -221,7 +222,8 @@ impl RedisReplayStore {
     }
 
     /// A store at the server of a client that the application has configured. The connection is the
-    /// store's own.
+    /// store's own, and is made anew with what the client says: for passwords that are rotated see
+    /// [`credentials`](RedisReplayStoreBuilder::credentials).
     ///
     /// # Errors
     /// If the client is for TLS, which redis-rs does with the rustls provider of the process: without
@@ -253,7 +255,9 @@ impl RedisReplayStore {
     /// `ClusterConnection`, or anything else that redis-rs can send commands over.
     ///
     /// The store repeats commands over it, but cannot replace it: whether it recovers from a failover
-    /// or a silent server is up to it.
+    /// or a silent server is up to it. A `MultiplexedConnection` never reconnects, and a `ConnectionManager`
+    /// that has given up on a refused password never tries again. A store with a
+    /// [client](Self::from_client) or a [URL](Self::builder) recovers from both.
     pub fn from_connection<C>(connection: C) -> Self
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
@@ -565,6 +569,8 @@ impl Call<'_> {
                 Err(fault) => fault,
             };
             self.maybe_done |= fault.maybe_done;
+            // The next callback should know, whether or not this one has time for another attempt.
+            self.note(&fault.remedy);
             if fault.remedy == Remedy::GiveUp || Instant::now() + PAUSE >= self.deadline {
                 return Err(fault);
             }
@@ -588,7 +594,14 @@ impl Call<'_> {
             },
         };
         let is_one_of_many = !matches!(self.store.route, Route::Link(_));
-        let live = link.acquire(self.deadline, !is_one_of_many).await?;
+        // While a node of a cluster cannot be reached, another one may have taken its place.
+        let connected_by = if is_one_of_many {
+            self.deadline
+                .min(Instant::now() + self.store.timeout.min(MAX_LIMIT))
+        } else {
+            self.deadline
+        };
+        let live = link.acquire(connected_by, !is_one_of_many).await?;
         if live.last_sign_of_life().elapsed() > IDLE {
             let ping = Arc::new(cmd("PING"));
             if let Err(fault) = self.query(&live, &ping, false).await {
@@ -609,11 +622,10 @@ impl Call<'_> {
         reply
     }
 
-    /// Waits for a reply, for as long as one attempt may take.
+    /// Waits for a reply, until the connection has been silent for as long as it may.
     ///
-    /// Replies come in the order of the commands. So while others come the connection works, and the
-    /// command would gain nothing from being sent over it again; the attempt ends when the connection has
-    /// been silent for all of its time.
+    /// While replies to other commands come it works, and this one would gain nothing from being sent over
+    /// it again. One that is found silent by a callback gets a moment to answer it nevertheless.
     async fn query(
         &self,
         live: &Arc<Live>,
@@ -622,54 +634,66 @@ impl Call<'_> {
     ) -> Result<Value, Fault> {
         let timeout = self.store.timeout.min(MAX_LIMIT);
         let mut reply = pin!(live.query(command, is_asking));
-        let mut silent_since = Instant::now();
+        let sent = Instant::now();
         loop {
-            let limit = (silent_since + timeout).min(self.deadline);
-            if let Ok(reply) = timeout_at(limit, &mut reply).await {
+            let silent_since = live.silent_since().unwrap_or(sent);
+            let is_silent_at = (silent_since + timeout).max(sent + timeout / 4);
+            if let Ok(reply) = timeout_at(is_silent_at.min(self.deadline), &mut reply).await {
                 return reply;
             }
-            if live.replies_in_order() {
-                silent_since = silent_since.max(live.last_sign_of_life());
-            }
-            let silence = silent_since.elapsed();
-            if silence >= timeout {
+            let silent_since = live.silent_since().unwrap_or(sent);
+            let is_silent_at = (silent_since + timeout).max(sent + timeout / 4);
+            let now = Instant::now();
+            if now >= is_silent_at {
                 return Err(Fault::silent());
             }
-            if Instant::now() >= self.deadline {
-                return Err(if silence < timeout / 2 {
-                    Fault::late()
-                } else {
+            if now >= self.deadline {
+                let is_silent = now - silent_since >= timeout / 2;
+                return Err(if is_silent {
                     Fault::silent()
+                } else {
+                    Fault::late()
                 });
             }
         }
     }
 
-    /// Does what has to be done before the next attempt.
-    async fn prepare_next(&mut self, remedy: Remedy) -> Remedy {
-        match &self.store.route {
-            // The link sees to its own pauses.
-            Route::Link(_) => {}
-            Route::Given(_) => sleep_until(Instant::now() + PAUSE).await,
-            #[cfg(feature = "redis-cluster")]
-            Route::Cluster(cluster) => match &remedy {
-                Remedy::Ask(_) => return remedy,
+    /// What a fault says about the map of a cluster.
+    fn note(&self, remedy: &Remedy) {
+        #[cfg(feature = "redis-cluster")]
+        if let Route::Cluster(cluster) = &self.store.route {
+            match remedy {
+                Remedy::GiveUp | Remedy::Ask(_) => {}
+                Remedy::Reconnect => cluster.doubt(),
                 Remedy::Moved(node) => {
                     if let Some(node) = Address::parse(node) {
                         cluster.moved(&self.key, node);
                     }
+                }
+            }
+        }
+    }
+
+    /// Waits, if it must, for what the next attempt needs.
+    async fn prepare_next(&mut self, remedy: Remedy) -> Remedy {
+        match &self.store.route {
+            // The link sees to its own pauses.
+            Route::Link(_) => return Remedy::Reconnect,
+            Route::Given(_) => {}
+            #[cfg(feature = "redis-cluster")]
+            Route::Cluster(_) => match &remedy {
+                Remedy::Ask(_) => return remedy,
+                Remedy::Moved(_) => {
                     self.redirections += 1;
                     if self.redirections > REDIRECTIONS_AT_ONCE {
                         sleep_until(Instant::now() + PAUSE).await;
                     }
                     return remedy;
                 }
-                Remedy::GiveUp | Remedy::Reconnect => {
-                    cluster.doubt();
-                    sleep_until(Instant::now() + PAUSE).await;
-                }
+                Remedy::GiveUp | Remedy::Reconnect => {}
             },
         }
+        sleep_until(Instant::now() + PAUSE).await;
         Remedy::Reconnect
     }
 }
