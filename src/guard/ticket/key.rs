@@ -72,14 +72,15 @@ const UNFILLED: [u8; 2] = [0x00, 0xff];
 ///
 /// To change the secret without a gap, let the guard know both keys, issue with the new one, and drop
 /// the old one when its last ticket has expired: after seven days at most. A ticket names its key by
-/// the `kid`; a key without one may be among them.
+/// the `kid`, so the old key keeps the name, or the lack of one, that its tickets were issued with.
 ///
 /// ```
 /// use oss_callback::{OssCallbackLayer, TicketGuard, TicketKey};
 ///
 /// # let [text, old_text] = ["q4O9wXWtPx4ZrrXm1vHk7d3cJm0n8bqkE5G7yFzUuYI", "L6V1nS0aQbJm5oY2wq9kUjv3x8RZcTt4HfGd7eKpXsM"];
 /// let new = TicketKey::from_base64(text)?.named("2026-12")?;
-/// let old = TicketKey::from_base64(old_text)?.named("2026-11")?;
+/// // As it was when its tickets were issued: here without a name.
+/// let old = TicketKey::from_base64(old_text)?;
 /// // One guard with both keys: a layer has one `TicketGuard`.
 /// let layer = OssCallbackLayer::builder()
 ///     .guard(TicketGuard::with_keys([new.clone(), old])?)
@@ -237,7 +238,7 @@ pub(super) fn open(keys: &[TicketKey], ticket: &str) -> Result<Vec<u8>, &'static
     let key = keys
         .iter()
         .find(|key| key.0.headers.iter().any(|known| known == header))
-        .ok_or("its header is not one of an HS256 ticket by a key of this guard")?;
+        .ok_or_else(|| unknown_header(keys, header))?;
     let mac = BASE64_URL_SAFE_NO_PAD
         .decode(mac)
         .map_err(|_| "its signature is not base64url")?;
@@ -251,6 +252,17 @@ pub(super) fn open(keys: &[TicketKey], ticket: &str) -> Result<Vec<u8>, &'static
     BASE64_URL_SAFE_NO_PAD
         .decode(payload)
         .map_err(|_| "its payload is not base64url")
+}
+
+/// A key that was given a name later, or lost it, is the usual cause.
+fn unknown_header(keys: &[TicketKey], header: &str) -> &'static str {
+    let is_nameless = headers(None).iter().any(|known| known == header);
+    if is_nameless && keys.iter().all(|key| key.kid().is_some()) {
+        return "it names no `kid`, and every key of this guard has one: give the guard the key that issued \
+                it, without `named`, as well";
+    }
+    "its header is not one of an HS256 ticket by a key of this guard: no key has its `kid`, or it is of \
+     another kind"
 }
 
 fn headers(kid: Option<&str>) -> Vec<String> {
