@@ -98,6 +98,9 @@ use crate::{CallbackBody, Rejection};
 /// }
 /// ```
 ///
+/// A server that takes any body, hyper's own among them, leaves that of answers open: say
+/// `handler_fn::<CallbackBody, _, _, _>(uploaded)` where nothing else does.
+///
 /// # Boxed bodies
 ///
 /// Nothing can be known to make a `BoxBody` of bytes, so the layer is told how, and the answer mapped:

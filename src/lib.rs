@@ -120,7 +120,7 @@
 //! | `warn` | callback refused, as its signature is of another version, or something in this server rewrote its target | `kind`, `cause`, `look_at`, `request_id` |
 //! | `warn` | a handler was cut off, because its sender hung up or an outer timeout ended the request | `reason`, `look_at`, `elapsed_ms`, `path`, `request_id` |
 //! | `warn` | a handler runs on as a task, as its request ended before it did | `elapsed_ms`, `path`, `request_id` |
-//! | `warn` | OSS will not take this answer: not 200, content-encoded, no exact length, over 1 MB, neither JSON nor XML, JSON by its type alone, after 5 s | `fault`, `uploader_sees`, `status`, `path`, `request_id` |
+//! | `warn` | OSS will not take this answer: not 200, content-encoded, no exact length, over 1 MB, neither JSON nor XML, JSON by its type alone, after 5 s | `fault`, `look_at`, `uploader_sees`, `status`, `path`, `request_id` |
 //! | `warn` | a public key was not fetched, or not refreshed | `url`, `cause` |
 //! | `warn` | the replay store failed; at most once in 10 s | `cause` |
 //! | `warn` | outcomes were dropped, as too many wait for the replay store; at most once in 10 s | `dropped` |
@@ -163,7 +163,7 @@
 //! | `ticket` | | [`TicketGuard`], and the tickets that it asks for |
 //! | `upload` | | [`upload`]: callback parameters, policies, presigned URLs and tickets for uploaders, and questions to OSS |
 //! | `warp` | | [`warp::route`], filters, answers and refusals for warp |
-//! | `full` | | all of the above |
+//! | `full` | | all of the above, `test-util` too: for documentation and tests |
 //!
 //! Without features the crate serves any tower stack; [`handler_fn`] shows it on hyper.
 //!

@@ -115,7 +115,8 @@ pub(crate) fn hexadecimal(id: &str) -> Option<&str> {
     (id.len() <= 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(id)
 }
 
-/// An error and those beneath it, in one line, and not too much of it.
+/// An error and those beneath it, in one line, and not too much of it. A cause that ends the text above it
+/// has been told: many errors print their source themselves.
 pub(crate) struct Causes<'a>(pub(crate) &'a dyn Error);
 
 impl fmt::Display for Causes<'_> {
@@ -124,16 +125,48 @@ impl fmt::Display for Causes<'_> {
             written: f,
             left: MAX_CAUSE_LEN,
         };
-        write!(line, "{}", self.0)?;
+        let mut told = Beginning::of(self.0);
+        line.write_str(&told)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(line, ": {error}")?;
+            let text = Beginning::of(error);
+            if !told.ends_with(&text) {
+                write!(line, ": {text}")?;
+            }
+            told = text;
             cause = error.source();
         }
         match line.left {
             0 => f.write_str("..."),
             _ => Ok(()),
         }
+    }
+}
+
+/// As much of a text as may be written.
+struct Beginning {
+    text: String,
+    left: usize,
+}
+
+impl Beginning {
+    fn of(error: &dyn Error) -> String {
+        let mut beginning = Self {
+            text: String::new(),
+            left: MAX_CAUSE_LEN + 1,
+        };
+        let _ = write!(beginning, "{error}");
+        beginning.text
+    }
+}
+
+impl fmt::Write for Beginning {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for char in text.chars().take(self.left) {
+            self.left -= 1;
+            self.text.push(char);
+        }
+        Ok(())
     }
 }
 
@@ -205,6 +238,28 @@ mod tests {
         let whole = "x".repeat(MAX_CAUSE_LEN - 1);
         assert_eq!(causes(&whole), whole);
         assert_eq!(causes(&"x".repeat(1 << 20)), format!("{whole}x..."));
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Layered(&'static str, #[source] std::io::Error);
+
+        for (text, line) in [
+            ("no connection", "no connection: refused (os error 111)"),
+            (
+                "no connection: refused (os error 111)",
+                "no connection: refused (os error 111)",
+            ),
+            (
+                "refused (os error 111): no connection",
+                "refused (os error 111): no connection: refused (os error 111)",
+            ),
+        ] {
+            let error = Layered(text, std::io::Error::other("refused (os error 111)"));
+            assert_eq!(Causes(&error).to_string(), line);
+        }
     }
 
     #[test]

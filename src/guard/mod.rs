@@ -49,6 +49,8 @@ pub use self::replay::{
 };
 #[cfg(feature = "upload")]
 pub(crate) use self::ticket::MAX_TICKET_LEN;
+#[cfg(feature = "ticket")]
+pub(crate) use self::ticket::OtherTicketType;
 #[cfg(all(feature = "ticket", feature = "warp"))]
 pub(crate) use self::ticket::TicketExtension;
 #[cfg(feature = "ticket")]

@@ -92,6 +92,24 @@ impl AnswerFault {
         }
     }
 
+    /// Where the cure is to be looked for.
+    pub(super) fn look_at(self) -> &'static str {
+        match self {
+            Self::Status => {
+                "what answers in the handler's place: an extractor that refuses, as `Json<T>` and \
+                 `ConnectInfo` do, a fallback, a timeout layer; variables are read with `OssCallback<T>`"
+            }
+            Self::Compressed => "compression layers: keep them off this route",
+            Self::NoLength | Self::TooLong => {
+                "the handler's body: OSS takes at most 1 MB, and no stream"
+            }
+            Self::Empty | Self::MediaType | Self::NotJson => {
+                "what the handler returns: CallbackAnswer::json, or JSON of the framework"
+            }
+            Self::Late => "the handler: hand long work to a queue or a task",
+        }
+    }
+
     /// What OSS answers the upload with, whose object is stored all the same.
     pub(super) fn uploader_sees(self, status: StatusCode, has_length: bool) -> String {
         match self {

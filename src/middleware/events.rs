@@ -28,6 +28,8 @@ use super::{
     contract,
     diagnosis::{self, Finding},
 };
+#[cfg(feature = "ticket")]
+use crate::guard::OtherTicketType;
 use crate::{
     Outcome, Rejection, RejectionKind, SignatureMismatch, TargetProblem, VerifiedCallback,
     guard::VarProblem,
@@ -157,6 +159,7 @@ impl LayerLog {
             let has_length = contract::exact_length(response).is_some();
             event!(warn, "OSS will not take this answer", {
                 fault: fault.text(),
+                look_at: fault.look_at(),
                 uploader_sees: text(fault.uploader_sees(status, has_length)),
                 status: status.as_u16(),
                 path: text(Path(callback.path())),
@@ -405,9 +408,21 @@ fn look_at(rejection: &Rejection) -> Option<&'static str> {
             "what was uploaded: the ticket is for something else"
         }
         TicketMissing | TicketMismatch => "var_names, and the upload's callbackBody",
+        #[cfg(feature = "ticket")]
+        TicketInvalid if is_of_handler(rejection) => {
+            "Ticket<T> of the handler, and what the issuer gives to TicketClaims::app"
+        }
         TicketInvalid | TicketExpired => "the keys and lifetimes of the TicketGuard",
         _ => return None,
     })
+}
+
+/// Whether a guard admitted the ticket, and the handler cannot read what the application put into it.
+#[cfg(feature = "ticket")]
+fn is_of_handler(rejection: &Rejection) -> bool {
+    rejection
+        .source()
+        .is_some_and(|source| source.is::<OtherTicketType>())
 }
 
 /// Whether a guard did not find a variable that it compares, or could not read it.

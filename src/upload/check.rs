@@ -4,11 +4,11 @@
 //!    value, and a file for which only those have one that always do.
 //! 2. Both bodies are decoded by the decoder that reads callbacks, into the handler's own type.
 //! 3. A field that may be absent is not missed by the decoder. One that the template has under another
-//!    spelling would be absent for ever, so it is refused. Another field without a variable is not: a
-//!    type may serve several templates.
+//!    spelling, or in front of which it has `imageInfo.`, would be absent for ever, so it is refused. Another
+//!    field without a variable is not: a type may serve several templates.
 //! 4. What guards look at, under the names that they look for, must be what OSS fills in there.
 //! 5. What a custom variable will hold is not known. It is tried as a number, a boolean and a word, or
-//!    as the sample that the caller gives.
+//!    as the sample that the caller gives. A sample of a variable that the template lacks is a mistake.
 
 use serde::de::DeserializeOwned;
 
@@ -17,7 +17,7 @@ use crate::{
     Rejection, VarNames,
     guard::Variable,
     substitution::{FillOptions, Mode, UploadedObject, with_prefix},
-    vars::{BodyKind, Vars, fields_of},
+    vars::{BodyKind, Vars, VarsError, fields_of},
 };
 
 /// What a custom variable may hold that nobody gave a sample of.
@@ -65,7 +65,7 @@ impl BodyTemplate {
     /// such as an enum or a date.
     ///
     /// # Errors
-    /// As [`check`](Self::check).
+    /// As [`check`](Self::check), and [`TemplateError::UnknownSample`].
     pub fn check_with<T: DeserializeOwned>(
         &self,
         names: &VarNames,
@@ -77,6 +77,10 @@ impl BodyTemplate {
             }
         }
         let custom = self.custom_variables();
+        let mut sampled = samples.iter().map(|(given, _)| with_prefix(given));
+        if let Some(name) = sampled.find(|name| !custom.contains(&name.as_str())) {
+            return Err(TemplateError::UnknownSample(name));
+        }
         let given = |name: &str| {
             let sample = samples.iter().find(|(given, _)| with_prefix(given) == name);
             sample.map(|(_, sample)| *sample)
@@ -97,7 +101,11 @@ impl BodyTemplate {
             };
             match self.decode_both::<T>(&fill) {
                 Ok(()) => return self.check_spelling::<T>(),
-                Err(error) => errors.push(error),
+                Err((upload, source)) => errors.push(TemplateError::Decode {
+                    is_guessed: !guessed.is_empty() && !misses_a_variable(&source),
+                    upload,
+                    source,
+                }),
             }
         }
         Err(deepest(errors))
@@ -108,7 +116,10 @@ impl BodyTemplate {
         let (vars, _) = self.sample();
         let unread: Vec<&str> = vars.names().filter(|name| !fields.contains(name)).collect();
         for field in fields.iter().filter(|field| !vars.contains(field)) {
-            let spelt = |name: &&&str| spelling(name).eq(spelling(field));
+            let spelt = |name: &&&str| {
+                let plain = name.strip_prefix("imageInfo.").unwrap_or(name);
+                spelling(name).eq(spelling(field)) || spelling(plain).eq(spelling(field))
+            };
             if let Some(name) = unread.iter().find(spelt) {
                 return Err(TemplateError::NeverFilled {
                     field: (*field).to_owned(),
@@ -200,16 +211,25 @@ impl BodyTemplate {
     fn decode_both<T: DeserializeOwned>(
         &self,
         with_custom: &dyn Fn(UploadedObject) -> UploadedObject,
-    ) -> Result<(), TemplateError> {
-        let uploads = [("an image", image()), ("a file that is no image", file())];
+    ) -> Result<(), (&'static str, Rejection)> {
+        let uploads = [
+            ("those of an image", image()),
+            ("those of a file that is no image", file()),
+        ];
         for (upload, object) in uploads {
-            let decoded = parse(self, &with_custom(object)).and_then(|vars| vars.decode::<T>());
-            if let Err(source) = decoded {
-                return Err(TemplateError::Decode { upload, source });
-            }
+            parse(self, &with_custom(object))
+                .and_then(|vars| vars.decode::<T>())
+                .map_err(|source| (upload, source))?;
         }
         Ok(())
     }
+}
+
+/// No value of a variable makes up for another one that is not there.
+fn misses_a_variable(rejection: &Rejection) -> bool {
+    let cause = std::error::Error::source(rejection);
+    let cause = cause.and_then(|cause| cause.downcast_ref::<VarsError>());
+    cause.is_some_and(VarsError::misses_a_variable)
 }
 
 /// A name without what people spell in more than one way: `x:user_id` and `userId`.

@@ -77,7 +77,7 @@ pub enum UploadError {
     Life,
     /// A custom variable that the template names has no value.
     #[error(
-        "the template names `${{{0}}}`, and the upload has no value for it: give one to `authorize_with`"
+        "the template names `${{{0}}}`, and the upload has no value for it: give one to `authorize_with`; an `Option` reads `\"\"` as `None`"
     )]
     MissingVar(String),
     /// A presigned PUT is for one object.

@@ -420,10 +420,16 @@ pub enum TemplateError {
     )]
     CustomName(String),
     /// A field of the handler's type cannot be decoded.
-    #[error("the body does not decode into the handler's type, for {upload}: {}", Source(.source))]
+    #[error(
+        "the body does not decode into the handler's type, with values like {upload}: {}{}",
+        Source(.source), Sample(*.is_guessed)
+    )]
+    #[non_exhaustive]
     Decode {
-        /// Which upload the body was filled in for.
+        /// Whose values the body was filled in with.
         upload: &'static str,
+        /// Whether there are custom variables in it whose values were guessed.
+        is_guessed: bool,
         /// What the handler would be told; its source names the field.
         source: Rejection,
     },
@@ -514,6 +520,9 @@ pub enum TemplateError {
     /// What OSS makes of the template cannot be read, whatever it is decoded into.
     #[error("the filled-in body cannot be read: {}", Source(.0))]
     Undecodable(Rejection),
+    /// A sample was given for a custom variable that the template does not name.
+    #[error("there is a sample for `{0}`, and the template has no `${{{0}}}`")]
+    UnknownSample(String),
     /// The service documents no such variable.
     #[error("the service has no variable `{name}`{hint}")]
     UnknownVariable {
@@ -528,6 +537,21 @@ pub enum TemplateError {
 impl fmt::Debug for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TemplateError({self})")
+    }
+}
+
+/// What helps where a guess was no value of its type.
+struct Sample(bool);
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            true => f.write_str(
+                ". Custom variables without a sample were tried as a number, as `true` and as a word: for an \
+                 enum or a date say what it may hold, `.sample(\"name\", \"value\")`",
+            ),
+            false => Ok(()),
+        }
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct TypeError {
     is_value: bool,
     /// Whether serde kept the value until it knew the type, and so kept text as text.
     is_kept: bool,
+    /// Whether what is missing is there with `x:` before its name.
+    is_custom: bool,
     found: Found,
 }
 
@@ -132,6 +134,31 @@ impl VarsError {
         matches!(self, Self::Type(error) if matches!(error.reason, Reason::Missing(field) if field == name))
     }
 
+    /// Whether a type misses any field.
+    #[cfg(feature = "upload")]
+    pub(crate) fn misses_a_variable(&self) -> bool {
+        matches!(self, Self::Type(error) if matches!(error.reason, Reason::Missing(_)))
+    }
+
+    /// The field that a type misses at the top.
+    pub(super) fn missing(&self) -> Option<&'static str> {
+        match self {
+            Self::Type(error) if error.path.is_empty() => match error.reason {
+                Reason::Missing(field) => Some(field),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Says that there is a custom variable of the name that is missing.
+    pub(super) fn missing_is_custom(mut self) -> Self {
+        if let Self::Type(error) = &mut self {
+            error.is_custom = true;
+        }
+        self
+    }
+
     /// Says that serde kept the value, and the steps to it from the last one that is known.
     pub(super) fn kept(mut self, steps: Vec<Segment>) -> Self {
         if let Self::Type(error) = &mut self {
@@ -171,6 +198,7 @@ impl From<Reason> for VarsError {
             is_absent: false,
             is_value: false,
             is_kept: false,
+            is_custom: false,
             found: Found::Unknown,
         }))
     }
@@ -195,6 +223,7 @@ impl de::Error for VarsError {
             is_absent: found == Found::Null || matches!(found, Found::Text { length: 0, .. }),
             is_value: false,
             is_kept: false,
+            is_custom: false,
             found,
         }))
     }
@@ -271,6 +300,12 @@ impl fmt::Display for TypeError {
                     "; OSS had no value for `{path}`, and an `Option` takes that"
                 )?,
             }
+        }
+        if let (true, Reason::Missing(field)) = (self.is_custom, &self.reason) {
+            write!(
+                f,
+                ", and there is `x:{field}`: rename the field, or write `{field}=${{x:{field}}}` in the template"
+            )?;
         }
         if self.is_kept {
             write!(f, "; {KEPT}")?;

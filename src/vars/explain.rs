@@ -33,6 +33,12 @@ const MAX_TRIED_NAMES: usize = 4;
 /// Names the value that serde complains of, as far as that may be known.
 #[cold]
 pub(super) fn explain<T: DeserializeOwned>(vars: &Vars, error: VarsError) -> VarsError {
+    if let Some(field) = error.missing() {
+        return match vars.contains(&format!("x:{field}")) {
+            true => error.missing_is_custom(),
+            false => error,
+        };
+    }
     let Some((found, path)) = error.shown() else {
         return error;
     };

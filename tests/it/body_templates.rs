@@ -325,7 +325,21 @@ fn a_template_is_checked_against_the_handlers_type() {
         );
 
         let coloured = template(&[Var::custom("colour")]);
-        assert!(coloured.check::<Coloured>(&names).is_err());
+        let text = coloured.check::<Coloured>(&names).unwrap_err().to_string();
+        assert!(text.contains(".sample("), "{text}");
+        let text = template(&[Var::Object, Var::custom("user")])
+            .check::<Upload>(&names)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains("`size`") && !text.contains(".sample("),
+            "{text}"
+        );
+        let misspelt = coloured.check_with::<Coloured>(&names, &[("color", "red")]);
+        assert_eq!(
+            misspelt,
+            Err(TemplateError::UnknownSample("x:color".to_owned()))
+        );
         assert_eq!(
             coloured.check_with::<Coloured>(&names, &[("colour", "red")]),
             Ok(())
@@ -344,6 +358,11 @@ fn a_field_that_would_always_be_absent_is_found_by_its_spelling() {
     struct Snake {
         #[serde(rename = "mime_type")]
         _mime_type: Option<String>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Wide {
+        #[serde(rename = "width")]
+        _width: Option<u32>,
     }
     #[derive(serde::Deserialize)]
     struct Either {
@@ -374,6 +393,11 @@ fn a_field_that_would_always_be_absent_is_found_by_its_spelling() {
         ("mime_type".into(), "mimeType".into())
     );
     assert_eq!(template.check::<Either>(&names), Ok(()));
+    let image = BodyTemplate::form().var(Var::ImageWidth).build().unwrap();
+    assert_eq!(
+        never_filled(image.check::<Wide>(&names).unwrap_err()),
+        ("width".into(), "imageInfo.width".into())
+    );
     let prefixed = BodyTemplate::form()
         .var_as("x:album", album)
         .build()

@@ -159,6 +159,11 @@ async fn an_error_names_the_field_and_quotes_nothing() {
         (FORM, "object=a&size=1&public=c4n4ry", "variable `public`: "),
         (FORM, "object=a&size=1&kind=c4n4ry", "variable `kind`: "),
         (FORM, "object=c4n4ry", "missing variable `size`"),
+        (
+            FORM,
+            "object=a&x:size=c4n4ry",
+            "missing variable `size`, and there is `x:size`: rename the field",
+        ),
         (FORM, "c4n4ry=c4n4ry", "missing variable `object`"),
         (JSON, r#"{"object":"a","size":1.5}"#, "variable `size`: "),
         (

@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::id::ReplayId;
-use crate::{ConfigError, Rejection, RejectionKind, rejection::Cause};
+use crate::{ConfigError, Rejection, RejectionKind, log::Causes, rejection::Cause};
 
 /// Remembers callbacks for a [`ReplayGuard`](crate::ReplayGuard).
 ///
@@ -233,9 +233,16 @@ impl fmt::Debug for ReplayClaim {
 }
 
 /// Why a store could not do what it was asked. Its text and its source are those of the cause.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[error(transparent)]
 pub struct ReplayStoreError(StoreFailure);
+
+/// States the cause, as a `main` that returns `Result<(), Box<dyn Error>>` prints `Debug`.
+impl fmt::Debug for ReplayStoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReplayStoreError({})", Causes(self))
+    }
+}
 
 #[derive(Clone, Debug, thiserror::Error)]
 enum StoreFailure {

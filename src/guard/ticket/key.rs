@@ -294,3 +294,25 @@ impl fmt::Debug for TicketKey {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_that_names_no_key_is_told_from_one_of_another_kind() {
+        let key = || TicketKey::new([7; 32]).unwrap();
+        let named = || key().named("2026-12").unwrap();
+        let ticket = |key: TicketKey| key.sign(b"{}").unwrap();
+        let why = |keys: &[TicketKey], ticket: &str| open(keys, ticket).unwrap_err();
+        assert!(why(&[named()], &ticket(key())).contains("without `named`"));
+        for keys in [&[key()][..], &[named().named("2026-11").unwrap()]] {
+            assert!(why(keys, &ticket(named())).contains("no key has its `kid`"));
+        }
+        assert_eq!(open(&[key(), named()], &ticket(key())), Ok(b"{}".to_vec()));
+        assert_eq!(
+            open(&[key(), named()], &ticket(named())),
+            Ok(b"{}".to_vec())
+        );
+    }
+}

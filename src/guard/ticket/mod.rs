@@ -108,7 +108,7 @@ impl<C: DeserializeOwned> Ticket<C> {
             ));
         };
         let app = serde_json::from_str(grant.app.as_ref().map_or("null", |app| app.get()))
-            .map_err(|_| invalid("its `app` does not decode into the handler's type"))?;
+            .map_err(|_| Rejection::caused_by(RejectionKind::TicketInvalid, OtherTicketType))?;
         Ok(Self {
             app,
             id: Arc::clone(&grant.id),
@@ -147,6 +147,11 @@ pub(super) fn remove_extension(extensions: &mut Extensions) {
 }
 
 /// The reason is for logs, and quotes nothing of the ticket.
+/// The handler asks for another type than the ticket was issued with.
+#[derive(Debug, thiserror::Error)]
+#[error("its `app` does not decode into the handler's type")]
+pub(crate) struct OtherTicketType;
+
 fn invalid(reason: &'static str) -> Rejection {
     Rejection::caused_by(RejectionKind::TicketInvalid, reason)
 }
