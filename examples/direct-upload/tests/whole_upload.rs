@@ -5,8 +5,8 @@ use std::error::Error;
 
 use axum::{Router, routing::post};
 use oss_callback::{
-    CallbackAnswer, ConfigError, KeyStore, OssCallback, OssCallbackLayer, Rejection, TicketClaims,
-    TicketGuard, TicketKey,
+    CallbackAnswer, ConfigError, KeyStore, MemoryReplayStore, OssCallback, OssCallbackLayer,
+    Rejection, ReplayGuard, TicketClaims, TicketGuard, TicketKey,
     upload::{Credentials, DirectUpload, OssEndpoint},
 };
 use oss_callback_local::LocalOss;
@@ -30,6 +30,7 @@ fn app(keys: KeyStore, tickets: TicketKey) -> Result<Router, ConfigError> {
     let callbacks = OssCallbackLayer::builder()
         .key_store(keys)
         .guard(TicketGuard::new(tickets))
+        .guard(ReplayGuard::by_ticket(MemoryReplayStore::new()))
         .build()?;
     Ok(Router::new().route("/oss/callback", post(uploaded).route_layer(callbacks)))
 }
@@ -73,5 +74,10 @@ async fn an_upload_is_answered_by_the_application() -> Result<(), Box<dyn Error>
         .wait_for_callback(|callback| callback.object == "a.txt")
         .await?;
     assert!(callback.is_success());
+
+    // Who sends a copy of it is told that it was handled.
+    let copy = oss.replay(callback.id).await?;
+    let answer = copy.attempts[0].answer.as_ref();
+    assert_eq!(answer.map(|answer| answer.status), Some(409));
     Ok(())
 }
