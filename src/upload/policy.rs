@@ -127,7 +127,9 @@ impl PostPolicy {
 
     /// Only as one of these media types. One of them may be a whole kind, `image/*`, if it is the only
     /// one. With a single type, the form's field `Content-Type` says it; with several, or a whole kind, the
-    /// page has to add that field, before the file. It is what the uploader declares: OSS does not look at the content.
+    /// page has to add that field, before the file. It is what the uploader declares: OSS does not look at the
+    /// content, and a type that the file's own part of the form has is stored in the field's place. What was
+    /// stored is in the callback, where a [ticket](crate::TicketClaims::content_types) compares it.
     pub fn content_types<T: Into<String>>(mut self, types: impl IntoIterator<Item = T>) -> Self {
         self.content_types = types.into_iter().map(Into::into).collect();
         self
