@@ -165,7 +165,8 @@ struct Table {
     limit: usize,
     /// Places that are taken, or about to be.
     len: AtomicUsize,
-    /// The latest time of a claim, in milliseconds of Unix time.
+    /// When the last callback came, in milliseconds of Unix time. A clock that was ahead for a moment must
+    /// not decide what operators see.
     latest: AtomicU64,
     /// Where the next search for what is over begins.
     searched: AtomicUsize,
@@ -203,6 +204,8 @@ impl LockedShard {
 
 impl Table {
     fn reserve(&self, claim: &ReplayClaim) -> Result<Reservation, ReplayStoreError> {
+        self.latest
+            .store(milliseconds(claim.now()), Ordering::Relaxed);
         self.with_place(claim, |shard, key, now| {
             let live = shard.end(key).is_some_and(|end| end >= now);
             let reservation = match shard.reserved(key) {
@@ -261,8 +264,6 @@ impl Table {
         act: impl Fn(&mut Shard, &Key, Seconds) -> T,
     ) -> Result<T, ReplayStoreError> {
         let now = seconds(claim.now());
-        self.latest
-            .fetch_max(milliseconds(claim.now()), Ordering::Relaxed);
         let key = self.spread.key(claim.id());
         let locked = self.shard(&key);
         // The second time is after room was made.
@@ -508,6 +509,22 @@ mod tests {
         let later = claim(4, 0, at(61_000), 1000, 60_000);
         store.0.reserve(&later).unwrap();
         assert_eq!(claims.each_ref().map(look_up), [None; 3]);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_moment_hides_nothing_from_an_operator() {
+        let store = store(10);
+        let ahead = claim(1, 0, at(1_000_000), 1000, 60_000);
+        store.0.reserve(&ahead).unwrap();
+        let done = claim(2, 0, at(1000), 1000, 60_000);
+        store.0.reserve(&done).unwrap();
+        store.0.confirm(&done).unwrap();
+        let found = store.look_up(&done.replay_id()).unwrap();
+        assert_eq!(found.state, ReplayState::Done);
+        // Outcomes come with the time of their callback, which may be long ago.
+        store.0.confirm(&claim(3, 0, at(0), 1000, 60_000)).unwrap();
+        let again = store.look_up(&done.replay_id()).unwrap();
+        assert_eq!(found, again);
     }
 
     #[derive(Clone, Debug)]

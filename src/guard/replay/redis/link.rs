@@ -31,7 +31,7 @@ use tokio::{
 
 use super::{
     connect::{Address, Endpoint, Live, with_client},
-    fault::{Fault, Remedy},
+    fault::{Fault, RedisFault, Remedy},
     sentinel::Sentinel,
 };
 
@@ -41,6 +41,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// How long it is tried alone. A balancer may have given it a server that hangs, and gives the next one
 /// another. Less than half of the time that a guard has.
 const HEAD_START: Duration = Duration::from_millis(200);
+
+/// How long an answer is waited for over a connection that has worked, and may have been dropped since. Over
+/// one that was just made it is waited for until there is no time left.
+const PROMPT_ANSWER: Duration = Duration::from_millis(100);
 
 const SHORTEST_PAUSE: Duration = Duration::from_millis(25);
 /// Well below the time that a guard has: whatever a callback waits for, it sees an attempt.
@@ -162,15 +166,34 @@ impl Link {
         }
     }
 
-    /// Asks the server something. It is the link's only user, or one that can do without an answer.
+    /// Asks the server something, and asks again over another connection if this one is silent: it may have
+    /// been idle for long, and was dropped on the way.
     pub(super) async fn ask(
         self: &Arc<Self>,
         question: Cmd,
         deadline: Instant,
     ) -> Result<Value, Fault> {
-        let live = self.acquire(deadline, false).await?;
         let question = Arc::new(question);
-        let answer = timeout_at(deadline, live.query(&question, false)).await;
+        match self.ask_once(&question, deadline).await {
+            Err(fault) if fault.kind == RedisFault::Silent && Instant::now() < deadline => {
+                self.ask_once(&question, deadline).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn ask_once(
+        self: &Arc<Self>,
+        question: &Arc<Cmd>,
+        deadline: Instant,
+    ) -> Result<Value, Fault> {
+        let live = self.acquire(deadline, false).await?;
+        let until = if live.has_worked() {
+            deadline.min(Instant::now() + PROMPT_ANSWER)
+        } else {
+            deadline
+        };
+        let answer = timeout_at(until, live.query(question, false)).await;
         let answer = answer.unwrap_or_else(|_| Err(Fault::silent()));
         if let Err(fault) = &answer {
             self.replace(&live, fault);

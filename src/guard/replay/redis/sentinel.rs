@@ -59,7 +59,7 @@ impl Sentinel {
     }
 
     pub(super) async fn connect(&self) -> Result<Live, Fault> {
-        let (votes, failure) = self.ask_all(ASK_LIMIT).await;
+        let (votes, failure) = self.ask_all().await;
         let attempts = votes.named().into_iter();
         let attempts = attempts.map(|address| self.connect_to(address));
         first_success(attempts, HEAD_START, failure).await
@@ -77,15 +77,15 @@ impl Sentinel {
 
     /// Whether most Sentinels name another master than this.
     pub(super) async fn is_replaced(&self, server: &Address) -> bool {
-        let (votes, _) = self.ask_all(CHECK_INTERVAL).await;
+        let (votes, _) = self.ask_all().await;
         votes
             .of_most(self.sentinels.len())
             .is_some_and(|named| named != server)
     }
 
     /// What the Sentinels say, or why one says nothing.
-    async fn ask_all(&self, limit: Duration) -> (Votes, Fault) {
-        let deadline = Instant::now() + limit;
+    async fn ask_all(&self) -> (Votes, Fault) {
+        let deadline = Instant::now() + ASK_LIMIT;
         let asked = self.sentinels.iter();
         let mut answers: FuturesUnordered<_> =
             asked.map(|sentinel| self.ask(sentinel, deadline)).collect();
