@@ -81,8 +81,8 @@ use crate::{PublicKey, verify::names::KEY_URL};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effort {
-    /// 512 KiB hashed, and no search for a damaged signature: about a millisecond. For a server's own log,
-    /// where strangers may ask for it.
+    /// 1 MiB hashed, and no search for a damaged signature: a few milliseconds. For a server's own log, where
+    /// strangers may ask for it.
     Small,
     /// 8 MiB hashed: under 50 ms. A damaged signature of more than 512 bits, which is searched up to 1024,
     /// takes up to 100 ms. For people who wait for the answer.
@@ -92,7 +92,7 @@ pub enum Effort {
 impl Effort {
     fn bytes(self) -> usize {
         match self {
-            Self::Small => 512 * 1024,
+            Self::Small => 1024 * 1024,
             Self::Full => 8 * 1024 * 1024,
         }
     }

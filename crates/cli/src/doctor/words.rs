@@ -235,6 +235,9 @@ pub(crate) fn evidence(lang: Lang, evidence: &Evidence) -> String {
         Evidence::BodyBase64 => "请求体是 OSS 所发内容的 base64".to_owned(),
         Evidence::BodyCompressed => "请求体是压缩过的".to_owned(),
         Evidence::JsonEndsEarly => "请求体是不完整的 JSON".to_owned(),
+        Evidence::ReplacedCharacters => {
+            "请求体含有 U+FFFD，即解码器用来代替无法识别的字节的字符".to_owned()
+        }
         Evidence::KeyUrl => {
             "请求像回调一样指明了公钥：它的 Authorization 被换掉了，或是用另一把密钥签的".to_owned()
         }
@@ -827,6 +830,7 @@ mod tests {
             Evidence::BodyCompressed,
             Evidence::BodyIntact,
             Evidence::JsonEndsEarly,
+            Evidence::ReplacedCharacters,
             Evidence::KeyUrl,
             Evidence::ContentLength {
                 declared: 1,
