@@ -21,7 +21,7 @@ use super::{
     added::without_added,
     bodies,
     bodies::Visitor,
-    compare::{Causes, Target, first_two, name_body_changes, name_changes},
+    compare::{Causes, Target, name_body_changes, name_changes},
     named,
     order::Pieces,
     paths, queries,
@@ -57,7 +57,7 @@ const MAX_PREPENDED: usize = 32;
 /// A text that was found, and the changes that lead from it to the received one.
 pub(super) struct Hit {
     pub(super) message: Message,
-    pub(super) causes: Causes,
+    pub(super) causes: Vec<Cause>,
 }
 
 /// A body with what was done to it.
@@ -496,7 +496,7 @@ impl<'a> Search<'a> {
             if let Some((cause, body)) = lengths(self, &head, self.digest) {
                 self.hit = Some(Hit {
                     message: Message::new(path, query, body),
-                    causes: [Some(cause), None],
+                    causes: vec![cause],
                 });
                 return ControlFlow::Break(());
             }
@@ -577,11 +577,12 @@ impl<'a> Search<'a> {
             path: &self.received.path,
             query: self.received.query.as_deref(),
         };
-        let causes = name_changes(Target { path, query }, received);
+        let mut causes = name_changes(Target { path, query }, received);
         let body_causes = name_body_changes(body_causes, body, &self.received.body);
+        causes.extend(body_causes.into_iter().flatten());
         self.hit = Some(Hit {
             message: Message::new(path, query, body.to_vec()),
-            causes: first_two(causes.into_iter().chain(body_causes.into_iter().flatten())),
+            causes,
         });
     }
 
