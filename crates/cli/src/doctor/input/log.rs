@@ -244,10 +244,11 @@ impl Name {
     fn value(&self, text: &str, next: usize) -> Option<Vec<u8>> {
         let (separator, start, closed) = self.separator(text)?;
         let rest = &text[start..];
-        // Rust's `{:?}` of bytes.
-        let rest = match rest.strip_prefix("b\"") {
-            Some(_) if self.part == Part::Body => &rest[1..],
-            _ => rest,
+        // Rust's `{:?}` of bytes, and Python's.
+        let is_literal = rest.starts_with("b\"") || rest.starts_with("b'");
+        let rest = match is_literal && self.part == Part::Body {
+            true => &rest[1..],
+            false => rest,
         };
         match rest.chars().next() {
             Some('[') => {

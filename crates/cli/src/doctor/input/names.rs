@@ -71,7 +71,7 @@ pub(super) fn part(name: &str) -> Option<Part> {
         "uri" | "url" | "path" | "target" | "requesturi" | "requesturl" | "requestpath"
         | "requesttarget" | "originalurl" | "originaluri" | "rawpath" | "fullpath" => Part::Target,
         "args" | "query" | "querystring" | "rawquery" | "rawquerystring" => Part::Query,
-        "body" | "requestbody" | "rawbody" | "payload" => Part::Body,
+        "body" | "requestbody" | "rawbody" | "bodyraw" | "payload" => Part::Body,
         _ => return None,
     })
 }
