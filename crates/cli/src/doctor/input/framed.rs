@@ -8,14 +8,17 @@
 //!    it, unless the declared length says so.
 //! 4. A request with `\r\n` spelled out is the literal of a string. Pieces of it in lines of one shape
 //!    belong together: `send: b'..'`.
-//! 5. What has no body by these rules, and declares one, has none here.
+//! 5. The fields of HTTP/2 that make the request line (`:path: /cb`) are one.
+//! 6. What has no body by these rules, and declares one, has none here.
 
 use bytes::Bytes;
 
 use super::{Capture, header_line, raw, request_line};
 
 pub(super) fn read(text: &[u8]) -> Option<Capture> {
-    let capture = literal(text).or_else(|| prefixed(text))?;
+    let capture = literal(text)
+        .or_else(|| prefixed(text))
+        .or_else(|| pseudo_headers(text))?;
     let declares_one = capture.declared_len().is_some_and(|declared| declared > 0);
     let is_empty = capture.body.as_ref().is_none_or(Bytes::is_empty);
     Some(Capture {
@@ -105,6 +108,38 @@ fn without_line_end(body: Bytes, declared: Option<u64>) -> Bytes {
     }
     let end = body.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n'));
     body.slice(..end.map_or(0, |last| last + 1))
+}
+
+/// The header fields of HTTP/2 or HTTP/3, one a line.
+fn pseudo_headers(text: &[u8]) -> Option<Capture> {
+    let text = std::str::from_utf8(text).ok()?;
+    let field = |line: &'_ str, name: &str| {
+        let value = line.trim().strip_prefix(name)?.trim();
+        (!value.contains(char::is_whitespace)).then(|| value.to_owned())
+    };
+    let start = text
+        .lines()
+        .find(|line| line.trim_start().starts_with(':'))?;
+    let start = text.find(start)?;
+    let lines = || {
+        text[start..]
+            .lines()
+            .take_while(|line| !line.trim().is_empty())
+    };
+    let path = lines().find_map(|line| field(line, ":path:"))?;
+    let method = lines().find_map(|line| field(line, ":method:"))?;
+    let mut http = format!("{method} {path} HTTP/2\r\n");
+    let is_plain = |line: &&str| !line.trim_start().starts_with(':');
+    let mut rest = text[start..]
+        .split_inclusive('\n')
+        .skip_while(|line| !is_plain(line));
+    rest.by_ref()
+        .take_while(|line| !line.trim().is_empty())
+        .filter(is_plain)
+        .for_each(|line| http.push_str(line.trim_start()));
+    http.push_str("\r\n");
+    rest.for_each(|line| http.push_str(line));
+    raw::read(http.as_bytes())
 }
 
 /// A string with its line ends spelled out.
@@ -243,6 +278,19 @@ mod tests {
         assert_found(lines.join("\n").strip_suffix("\\r\\n").unwrap());
         let escaped = read(br#""POST / HTTP/1.1\r\nHost: h\r\n\r\n{\"o\":\"\xe5\x9b\xbe\"}" 403"#);
         assert_eq!(escaped.unwrap().body.unwrap(), "{\"o\":\"图\"}");
+    }
+
+    #[test]
+    fn the_fields_of_http_2() {
+        let text = HTTP.replace(
+            "POST /cb?id=1 HTTP/1.1",
+            ":method: POST\n:path: /cb?id=1\n:scheme: https\n:authority: h",
+        );
+        assert_found(&text);
+        assert_found(&format!(
+            "Request Headers\n{}",
+            text.replace("\n\n", "\n\r\n")
+        ));
     }
 
     #[test]

@@ -212,7 +212,8 @@ impl<'a> Around<'a> {
             self.target = Some(target);
         }
         let is_base64 = |name| object.get(name).and_then(Value::as_bool) == Some(true);
-        self.is_base64 |= is_base64("isBase64Encoded");
+        self.is_base64 |=
+            is_base64("isBase64Encoded") || text(object, "encoding") == Some("base64");
         self
     }
 
@@ -363,6 +364,9 @@ mod tests {
             assert_eq!(capture.headers["authorization"], "s", "{text}");
             assert_eq!(capture.body.as_deref(), Some(b"b=2".as_slice()), "{text}");
         }
+        let encoded =
+            r#"{"path":"/cb","headers":{"Authorization":"s"},"encoding":"base64","body":"Yj0y"}"#;
+        assert_eq!(read(encoded).unwrap().body.unwrap(), "b=2");
         let parsed = r#"{"rawPath":"/cb","queryParameters":{"a":"1"},"headers":{"Authorization":"s"},"body":"b=2"}"#;
         assert!(read(parsed).unwrap().is_query_parsed);
     }
