@@ -32,6 +32,8 @@ fn prefixed(text: &[u8]) -> Option<Capture> {
     let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
     lines.iter().enumerate().find_map(|(index, line)| {
         let (prefix, method, target) = request_line_in(line)?;
+        // OkHttp's logger has an arrow in front of the request line alone.
+        let prefix = prefix.strip_suffix(b"--> ").unwrap_or(prefix);
         let rest = &lines[index + 1..];
         let first = rest.first()?;
         let behind_prefix = behind(prefix, first).filter(|line| is_header(line));
@@ -256,6 +258,8 @@ mod tests {
         assert_found(&format!("2026/11/27 10:00:00 {HTTP}\n"));
         assert_found(&HTTP.replace("POST /cb?id=1 HTTP", "--> POST http://h/cb?id=1 http"));
         assert_found(&HTTP.replace(" HTTP/1.1", ""));
+        let okhttp = with_prefixes("I/OkHttp: ").replace("POST", "--> POST");
+        assert_found(&format!("{okhttp}I/OkHttp: --> END POST (7-byte body)\n"));
         let indented = HTTP.replace('\n', "\n    ");
         assert_found(&format!(
             "10.0.0.1:53422: {indented}\n\n << 403 Forbidden 2b\n"
