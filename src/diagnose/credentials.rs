@@ -216,14 +216,13 @@ fn foreign(text: &str, key: &PublicKey) -> (Cause, Option<Evidence>) {
     (cause, Some(length(bytes.len())))
 }
 
-/// Whether a text begins with a word, has signs that no spelling of a signature has, and between them less than
-/// half of what a signature of that many bytes would be.
+/// Whether a text begins with a word, has signs that no spelling of a signature has, or one more word, and
+/// between them less than half of what a signature of that many bytes would be.
 fn is_nothing_like_a_signature(text: &str, expected: usize) -> bool {
-    let is_sign = |c: char| c.is_ascii_whitespace() || ":#&;|@".contains(c);
     let is_letter = |c: char| c.is_ascii_alphanumeric() || "+/-_=".contains(c);
     let longest = text.split(|c| !is_letter(c)).map(str::len).max();
     text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.contains(is_sign)
+        && (text.contains([':', '#', '&', ';', '|', '@']) || text.split_whitespace().count() == 2)
         && longest.unwrap_or_default() < expected * 4 / 3 / 2
 }
 

@@ -52,13 +52,25 @@ pub(super) fn repair(text: &str, key: &PublicKey) -> Option<([u8; 16], Evidence)
         })
 }
 
-/// How a text was altered, if it was a whole signature before, of any key.
+/// How a text was altered, if it was a whole signature before, of any key. Blanks in it may have been any
+/// characters, unless it is whole without them.
 pub(super) fn altered_signature(text: &str) -> Option<Evidence> {
     if text.len() > MAX_LEN {
         return None;
     }
+    let has_blanks = text.trim().contains([' ', '\t']);
+    let is_certain = |evidence: &Evidence| {
+        !has_blanks
+            || matches!(
+                evidence,
+                Evidence::AuthorizationSpaced
+                    | Evidence::AuthorizationRepeated
+                    | Evidence::AuthorizationPrefixed
+            )
+    };
     let mut candidates = candidates(text).into_iter();
-    let found = candidates.find(|(_, bytes)| SIGNATURE_LENGTHS.contains(&bytes.len()));
+    let found = candidates
+        .find(|(evidence, bytes)| is_certain(evidence) && SIGNATURE_LENGTHS.contains(&bytes.len()));
     found.map(|(evidence, _)| evidence)
 }
 

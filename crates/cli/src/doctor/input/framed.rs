@@ -5,7 +5,7 @@
 //! 2. Each further line loses what stands before the request line, digits of a time or a counter being alike;
 //!    or, if the first header has no such prefix, that header's indentation.
 //! 3. The body ends with the last line that has the prefix. The line end that the tool added is no part of
-//!    it, unless the declared length says so.
+//!    it, unless the declared length says so. Without a prefix it has the declared length, or is none.
 //! 4. A request with `\r\n` spelled out is the literal of a string. Pieces of it in lines of one shape
 //!    belong together: `send: b'..'`.
 //! 5. The fields of HTTP/2 that make the request line (`:path: /cb`) are one.
@@ -54,7 +54,10 @@ fn prefixed(text: &[u8]) -> Option<Capture> {
         let body = capture.body.clone();
         let declared = capture.declared_len();
         Some(Capture {
-            body: body.map(|body| without_line_end(body, declared)),
+            body: match prefix {
+                [] => body.and_then(|body| of_declared_length(body, declared)),
+                _ => body.map(|body| without_line_end(body, declared)),
+            },
             ..capture
         })
     })
@@ -142,6 +145,17 @@ fn pseudo_headers(text: &[u8]) -> Option<Capture> {
     http.push_str("\r\n");
     rest.for_each(|line| http.push_str(line));
     raw::read(http.as_bytes())
+}
+
+/// A body whose lines are like any others of the log: it ends where a line ends at its declared length, if
+/// there is one.
+fn of_declared_length(body: Bytes, declared: Option<u64>) -> Option<Bytes> {
+    let Some(declared) = declared else {
+        return Some(without_line_end(body, None));
+    };
+    let end = usize::try_from(declared).ok()?;
+    let ends_a_line = matches!(body.get(end), None | Some(b'\r' | b'\n'));
+    (ends_a_line && end <= body.len()).then(|| body.slice(..end))
 }
 
 /// A string with its line ends spelled out.
@@ -301,6 +315,9 @@ mod tests {
     fn a_body_that_is_not_there_is_none() {
         let head = HTTP.strip_suffix("a=1&b=2").unwrap();
         assert_eq!(read(head.as_bytes()).unwrap().body, None);
+        let debug =
+            format!("10:00 http proxy header:\n\"{head}\"\n10:00 [debug] http cleanup add\n");
+        assert_eq!(read(debug.as_bytes()).unwrap().body, None);
         assert!(read(b"we POST /cb to it\n").is_none());
         assert!(read(b"> POST it\n> Host: h\n").is_none());
     }
