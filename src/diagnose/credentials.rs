@@ -273,9 +273,10 @@ fn other_scheme(text: &str) -> Option<(Cause, Evidence)> {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     let rest = rest.trim();
-    // A signature that lost its `+` is no word with parameters.
+    // A signature that lost its `+`, or was folded, is no word with parameters.
     let signature = lenient_bytes(&text.replace([' ', '\t'], "+"));
-    if signature.is_some_and(|bytes| SIGNATURE_LENGTHS.contains(&bytes.len())) {
+    let is_folded = altered_signature(text) == Some(Evidence::AuthorizationSpaced);
+    if is_folded || signature.is_some_and(|bytes| SIGNATURE_LENGTHS.contains(&bytes.len())) {
         return None;
     }
     let has_parameters = rest.contains("=\"") || rest.split(',').all(|part| part.contains('='));
