@@ -56,6 +56,39 @@ pub(super) fn changed(
     })
 }
 
+/// The likeliest of them, for those who combine them with other changes: a mark or a line end that came or
+/// went, a parameter that came, and the end of a document that is missing.
+pub(super) fn likely(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> {
+    match body.strip_prefix(BOM) {
+        Some(plain) => visitor.body(Cause::BodyBom, plain)?,
+        None => visitor.body(Cause::BodyBom, &[BOM, body].concat())?,
+    }
+    let trimmed = body.trim_ascii();
+    if trimmed.len() < body.len() {
+        visitor.body(Cause::BodyNewline, trimmed)?;
+        visitor.body(Cause::BodyNewline, body.trim_ascii_end())?;
+    }
+    for end in [b"\n".as_slice(), b"\r\n"] {
+        match body.strip_suffix(end) {
+            Some(shorter) => visitor.body(Cause::BodyNewline, shorter)?,
+            None => visitor.body(Cause::BodyNewline, &[body, end].concat())?,
+        }
+    }
+    let is_separator = |byte: &u8| *byte == b'&';
+    if let Some(last) = body.iter().rposition(is_separator) {
+        visitor.body(Cause::BodyAppended, &body[..last])?;
+    }
+    if let Some(first) = body.iter().position(is_separator) {
+        visitor.body(Cause::BodyAppended, &body[first + 1..])?;
+    }
+    if body.starts_with(b"{") && !body.ends_with(b"}") {
+        for end in [b"}".as_slice(), b"\"}"] {
+            visitor.body(Cause::BodyTruncated, &[body, end].concat())?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
 /// Line ends and white space: around the body, or everywhere.
 fn newlines(body: &[u8], visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
     let mut visit = |candidate: &[u8]| match candidate == body {
@@ -114,19 +147,7 @@ fn newlines(body: &[u8], visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Con
 /// Texts that were escaped for HTML or for a string, by a filter that takes them for something else.
 fn escaped(body: &[u8], visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> ControlFlow<()> {
     if body.contains(&b'&') {
-        let mut plain = body.to_vec();
-        for (escape, character) in [
-            ("&quot;", "\""),
-            ("&#34;", "\""),
-            ("&#39;", "'"),
-            ("&#x27;", "'"),
-            ("&lt;", "<"),
-            ("&gt;", ">"),
-            ("&#x2F;", "/"),
-            ("&amp;", "&"),
-        ] {
-            plain = replace(&plain, escape.as_bytes(), character.as_bytes());
-        }
+        let plain = without_references(body);
         if plain != body {
             visit(&plain)?;
         }
@@ -134,8 +155,70 @@ fn escaped(body: &[u8], visit: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Cont
     if body.contains(&b'\\') {
         visit(&replace(body, b"\\\"", b"\""))?;
         visit(&replace(body, b"\\/", b"/"))?;
+        visit(&without_backslashes(body))?;
     }
     ControlFlow::Continue(())
+}
+
+/// With the characters that the references of HTML stand for: `&quot;`, `&#39;`, `&#x56FE;`.
+fn without_references(body: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while let Some((byte, after)) = rest.split_first() {
+        let name = after
+            .iter()
+            .take(MAX_REFERENCE)
+            .position(|byte| *byte == b';');
+        let name = name.and_then(|end| std::str::from_utf8(&after[..end]).ok());
+        match name.filter(|_| *byte == b'&').and_then(referred) {
+            Some((character, length)) => {
+                plain.extend(character.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = &after[length + 1..];
+            }
+            None => {
+                plain.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    plain
+}
+
+/// What a reference stands for, and how long its name is.
+fn referred(name: &str) -> Option<(char, usize)> {
+    let character = match name {
+        "quot" => '"',
+        "apos" => '\'',
+        "lt" => '<',
+        "gt" => '>',
+        "amp" => '&',
+        _ => {
+            let number = name.strip_prefix('#')?;
+            let number = match number.strip_prefix(['x', 'X']) {
+                Some(digits) => u32::from_str_radix(digits, 16),
+                None => number.parse(),
+            };
+            char::from_u32(number.ok()?)?
+        }
+    };
+    Some((character, name.len()))
+}
+
+/// The longest name of a reference, with its `;`: `#x10FFFF;`.
+const MAX_REFERENCE: usize = 9;
+
+/// Without the backslashes that a string's quotes need, as PHP's `addslashes` puts them in.
+fn without_backslashes(body: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(body.len());
+    let mut bytes = body.iter();
+    while let Some(byte) = bytes.next() {
+        let byte = match byte {
+            b'\\' => bytes.next().unwrap_or(byte),
+            other => other,
+        };
+        plain.push(*byte);
+    }
+    plain
 }
 
 fn replace(body: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {

@@ -18,6 +18,7 @@ pub(super) enum Conversion {
     From(&'static Encoding),
     /// It was this and became UTF-8, or it was UTF-8 and was taken for this.
     To(&'static Encoding),
+    FromUtf32(fn([u8; 4]) -> u32),
     FromLatin1,
     ToLatin1,
     Composed,
@@ -28,7 +29,8 @@ impl Conversion {
     fn all() -> impl Iterator<Item = Self> {
         let wide = [UTF_16LE, UTF_16BE].into_iter().map(Self::From);
         let encodings = ENCODINGS.into_iter();
-        wide.chain(encodings.clone().map(Self::From))
+        wide.chain([u32::from_le_bytes as fn(_) -> _, u32::from_be_bytes].map(Self::FromUtf32))
+            .chain(encodings.clone().map(Self::From))
             .chain(encodings.map(Self::To))
             .chain([
                 Self::FromLatin1,
@@ -53,6 +55,15 @@ impl Conversion {
             Self::To(encoding) => {
                 let (other, _, unmappable) = encoding.encode(text.ok()?);
                 (!unmappable).then(|| other.into_owned())
+            }
+            Self::FromUtf32(number) => {
+                let units = bytes.chunks_exact(4);
+                let text = match units.remainder() {
+                    [] => units.map(|unit| char::from_u32(number(unit.try_into().ok()?))),
+                    _ => return None,
+                };
+                let text = text.collect::<Option<String>>()?;
+                Some(text.trim_start_matches('\u{feff}').as_bytes().to_vec())
             }
             Self::FromLatin1 => {
                 let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
@@ -110,6 +121,13 @@ mod tests {
         let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert!(leads_back(text, &wide));
         assert!(leads_back(text, &[b"\xff\xfe".to_vec(), wide].concat()));
+        for number in [u32::to_le_bytes, u32::to_be_bytes] {
+            let wide: Vec<u8> = text.chars().flat_map(|c| number(c.into())).collect();
+            assert!(leads_back(text, &wide));
+            assert!(!leads_back(text, &wide[1..]));
+            let mark = number(0xfeff);
+            assert!(leads_back(text, &[mark.as_slice(), &wide].concat()));
+        }
     }
 
     #[test]

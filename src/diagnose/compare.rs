@@ -1,7 +1,7 @@
 //! What the difference between a target that was signed and the one that arrived is called.
 //!
 //! 1. A change is named by comparing the two, not by the way in which it was found.
-//! 2. At most two names are given: one for each of the two halves that changed, or two for one half.
+//! 2. At most two names are given to the path, to the query and to the body each.
 //! 3. Both halves are compared as written first, and then with what encoders are free to choose taken
 //!    out: escapes, repeated slashes, the slash at the end.
 //! 4. A body that a serializer might have written keeps a byte order mark or a line end for its cause, if

@@ -9,14 +9,16 @@
 //!    token, Basic, any other word with parameters, a MAC of a known length.
 //! 4. A text that lost what a signature needs, so that it cannot be repaired, is said to be altered only
 //!    if its form shows it.
-//! 5. What is left was made by another key.
+//! 5. What is left was made by another key, and so was a signature that was altered and would be whole if it
+//!    had not been.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use super::{
     CapturedRequest, Cause, Effort, Evidence,
     header_repair::{
-        hexadecimal, is_searched, lenient_bytes, open_canonical, repair, repair_one_character,
+        altered_signature, hexadecimal, is_searched, lenient_bytes, open_canonical, repair,
+        repair_one_character,
     },
 };
 use crate::{PublicKey, verify::names::KEY_URL};
@@ -41,7 +43,7 @@ const PLACEHOLDERS: [&str; 7] = ["-", "(null)", "nil", "None", "null", "NULL", "
 const MAC_LENGTHS: [usize; 6] = [16, 20, 28, 32, 48, 64];
 
 /// The lengths of RSA signatures.
-const SIGNATURE_LENGTHS: [usize; 5] = [64, 128, 256, 384, 512];
+pub(super) const SIGNATURE_LENGTHS: [usize; 5] = [64, 128, 256, 384, 512];
 
 /// A signature that the key made.
 pub(super) struct Credentials {
@@ -179,12 +181,19 @@ fn foreign(text: &str, key: &PublicKey) -> (Cause, Option<Evidence>) {
     }
     let expected = key.bits().div_ceil(8);
     let length = |received| Evidence::AuthorizationLength { expected, received };
-    // With the name of the hash in front: `sha256=7f..`.
-    let digits = text.rsplit('=').next().unwrap_or(text);
+    // With the name of the hash in front: `sha256=7f..`, `HMAC 7f..`.
+    let digits = text.rsplit(['=', ' ', ':']).next().unwrap_or(text);
     if let Some(mac) = hexadecimal(digits).filter(|mac| MAC_LENGTHS.contains(&mac.len())) {
         return (Cause::Hmac, Some(length(mac.len())));
     }
     let Some(bytes) = lenient_bytes(text) else {
+        // A signature that would be whole if it had not been altered, and that the key did not make.
+        if let Some(evidence) = altered_signature(text) {
+            return (Cause::WrongKey, Some(evidence));
+        }
+        if is_nothing_like_a_signature(text, expected) {
+            return (Cause::OtherCredentials, Some(Evidence::Scheme("other")));
+        }
         return (Cause::HeaderAltered, Some(Evidence::AuthorizationNotBase64));
     };
     // One case of letters alone: of 86 letters and digits that is no chance.
@@ -205,6 +214,16 @@ fn foreign(text: &str, key: &PublicKey) -> (Cause, Option<Evidence>) {
         _ => Cause::HeaderAltered,
     };
     (cause, Some(length(bytes.len())))
+}
+
+/// Whether a text begins with a word, has signs that no spelling of a signature has, or one more word, and
+/// between them less than half of what a signature of that many bytes would be.
+fn is_nothing_like_a_signature(text: &str, expected: usize) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "+/-_=".contains(c);
+    let longest = text.split(|c| !is_letter(c)).map(str::len).max();
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && (text.contains([':', '#', '&', ';', '|', '@']) || text.split_whitespace().count() == 2)
+        && longest.unwrap_or_default() < expected * 4 / 3 / 2
 }
 
 fn other_scheme(text: &str) -> Option<(Cause, Evidence)> {
@@ -244,7 +263,7 @@ fn other_scheme(text: &str) -> Option<(Cause, Evidence)> {
         "TC3-HMAC-SHA256",
     ];
     if let Some(known) = known.into_iter().find(|known| is(known)) {
-        return has_parameter.then_some((Cause::OtherCredentials, Evidence::Scheme(known)));
+        return Some((Cause::OtherCredentials, Evidence::Scheme(known)));
     }
     // Another scheme: a word, and after a blank what only parameters have.
     let (word, rest) = text.split_once([' ', '\t'])?;
@@ -254,9 +273,10 @@ fn other_scheme(text: &str) -> Option<(Cause, Evidence)> {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     let rest = rest.trim();
-    // A signature that lost its `+` is no word with parameters.
+    // A signature that lost its `+`, or was folded, is no word with parameters.
     let signature = lenient_bytes(&text.replace([' ', '\t'], "+"));
-    if signature.is_some_and(|bytes| SIGNATURE_LENGTHS.contains(&bytes.len())) {
+    let is_folded = altered_signature(text) == Some(Evidence::AuthorizationSpaced);
+    if is_folded || signature.is_some_and(|bytes| SIGNATURE_LENGTHS.contains(&bytes.len())) {
         return None;
     }
     let has_parameters = rest.contains("=\"") || rest.split(',').all(|part| part.contains('='));

@@ -20,13 +20,15 @@ const VARIED: &[u8] = b"/:$,@=*~!'();[]{}|^`<>\"\\&?#%";
 const MAX_VARIED: usize = 8;
 
 /// What each of the known encoders leaves bare beside letters and digits, and its space.
-const KNOWN: [(&[u8], &str); 11] = [
+const KNOWN: [(&[u8], &str); 12] = [
     // The service.
     (b"-_.", "%20"),
     // JavaScript: encodeURIComponent, and qs on top of it.
     (b"-_.!~*'()", "%20"),
     // WHATWG forms, URLSearchParams, Java's URLEncoder.
     (b"*-._", "+"),
+    // A template's own text, and values in quotes, which the service does not encode.
+    (b"-_.!~*'();/?:@$,[]|\"{}<>\\^`", "%20"),
     // Python: quote, quote_plus and urlencode.
     (b"-_.~/", "%20"),
     (b"-_.~", "+"),
@@ -136,18 +138,23 @@ pub(super) fn readings(text: &[u8]) -> Vec<Reading> {
     for pairs in renamed(&plain) {
         add(None, pairs);
     }
-    // A whole text that was decoded: `&` and `=` of a value look like those between pairs.
-    let last = parts.len().min(MAX_JOINED);
-    for from in 0..last {
-        for to in from + 2..=last {
-            let joined = parts[from..to].join(&b'&');
-            let parts: Vec<&[u8]> = parts[..from]
-                .iter()
-                .copied()
-                .chain([joined.as_slice()])
-                .chain(parts[to..].iter().copied())
-                .collect();
-            add(None, decode_pairs(&parts, true));
+    // A whole text that was decoded: `&` and `=` of a value look like those between pairs. If it has a
+    // space, its plus is one.
+    let plus_is_space = !text.contains(&b' ');
+    if parts.len() <= MAX_JOINED {
+        for choice in 1..1_usize << (parts.len() - 1) {
+            let mut joined: Vec<Vec<u8>> = Vec::new();
+            for (index, part) in parts.iter().enumerate() {
+                match joined.last_mut() {
+                    Some(last) if choice >> (index - 1) & 1 == 1 => {
+                        last.push(b'&');
+                        last.extend_from_slice(part);
+                    }
+                    _ => joined.push(part.to_vec()),
+                }
+            }
+            let joined: Vec<&[u8]> = joined.iter().map(Vec::as_slice).collect();
+            add(None, decode_pairs(&joined, plus_is_space));
         }
     }
     found
@@ -199,8 +206,8 @@ fn without_index(name: &[u8]) -> Option<&[u8]> {
     (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then(|| &name[..open])
 }
 
-/// The most parts that are looked at as one.
-const MAX_JOINED: usize = 8;
+/// Texts of more parts are not put together: 64 choices.
+const MAX_JOINED: usize = 7;
 
 /// Texts whose values were converted as a whole: a container that takes UTF-8 for Latin-1.
 fn in_other_charsets(plain: &[Pair]) -> Vec<Reading> {

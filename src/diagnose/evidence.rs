@@ -64,6 +64,8 @@ pub enum Evidence {
     },
     /// The body is JSON that ends early.
     JsonEndsEarly,
+    /// The body has U+FFFD, which a decoder puts in the place of bytes that are no text to it.
+    ReplacedCharacters,
     /// The request has the headers of a callback from OSS, whatever its `Authorization` is.
     KeyUrl,
     /// The method is not POST.
@@ -125,6 +127,9 @@ impl fmt::Display for Evidence {
                 write!(f, "{received} of {declared} declared bytes arrived")
             }
             Self::JsonEndsEarly => f.write_str("the body is JSON that ends early"),
+            Self::ReplacedCharacters => f.write_str(
+                "the body has U+FFFD, which a decoder writes for bytes that are no text to it",
+            ),
             Self::KeyUrl => f.write_str(
                 "the request names a public key, as callbacks do: its Authorization was replaced, or made with another key",
             ),
@@ -197,8 +202,11 @@ pub(super) fn collect(request: &CapturedRequest) -> Vec<Evidence> {
 ///    of a parser that got no body.
 /// 4. The encoding that is declared is not the one of the body, or the body is compressed: it was decoded
 ///    or encoded on the way, in a way that the search could not undo.
-/// 5. Fewer bytes arrived than declared, and they look like the beginning of a body: it was cut short.
-///    One or two missing bytes are no proof, as the search would have found them.
+/// 5. The body is known to differ, and has U+FFFD: it was read in another charset, and what that did not
+///    know is lost.
+/// 6. Fewer bytes arrived than declared, and they look like the beginning of a body: it was cut short.
+///    One or two missing bytes are no proof, as the search would have found them. JSON that ends early is,
+///    unless a declared length says that this is all.
 pub(super) fn cause_without_message(
     request: &CapturedRequest,
 ) -> Option<(Cause, Option<Evidence>)> {
@@ -225,16 +233,24 @@ pub(super) fn cause_without_message(
     if is_encoded {
         return Some((Cause::ContentDecoded, None));
     }
+    if is_known_to_differ && body.windows(3).any(|bytes| bytes == REPLACEMENT) {
+        return Some((Cause::BodyCharset, Some(Evidence::ReplacedCharacters)));
+    }
     let lacks = declared.and_then(|declared| declared.checked_sub(body.len()));
     let ends_early = json_ends_early(body);
     let evidence = ends_early.then_some(Evidence::JsonEndsEarly);
     match lacks {
         Some(1 | 2) => None,
         Some(3..) if ends_early || is_start_of_form(body) => Some((Cause::BodyTruncated, evidence)),
-        _ if ends_early && intact == Some(false) => Some((Cause::BodyTruncated, evidence)),
+        _ if ends_early && (intact == Some(false) || declared.is_none()) => {
+            Some((Cause::BodyTruncated, evidence))
+        }
         _ => None,
     }
 }
+
+/// U+FFFD in UTF-8.
+const REPLACEMENT: &[u8] = b"\xef\xbf\xbd";
 
 /// How serializers of several languages write nothing.
 const NOTHING: [&[u8]; 10] = [
@@ -264,7 +280,8 @@ fn json_ends_early(body: &[u8]) -> bool {
                 .any(|closer| is_json(&[body, closer].concat()).is_ok()))
 }
 
-/// Whether this begins like a form: a name, `=`, and no byte that a form would escape before it.
+/// Whether this begins like a form: a name and `=`, and no byte that a form would escape. One that is no
+/// UTF-8 or has blanks was written again by something, and may be shorter for that.
 fn is_start_of_form(body: &[u8]) -> bool {
     let Some(at) = body.iter().position(|byte| *byte == b'=') else {
         return false;
@@ -272,5 +289,9 @@ fn is_start_of_form(body: &[u8]) -> bool {
     let name = |byte: &u8| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':' | b'%')
     };
-    at > 0 && body[..at].iter().all(name)
+    // The last character may be cut, too.
+    let is_text =
+        std::str::from_utf8(body).map_or_else(|error| error.error_len().is_none(), |_| true);
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
+    at > 0 && body[..at].iter().all(name) && is_text && !body.iter().any(is_blank)
 }

@@ -10,7 +10,7 @@ use base64::{
 };
 use percent_encoding::percent_decode_str;
 
-use super::Evidence;
+use super::{Evidence, credentials::SIGNATURE_LENGTHS};
 use crate::{PublicKey, verify::Signature};
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -50,6 +50,28 @@ pub(super) fn repair(text: &str, key: &PublicKey) -> Option<([u8; 16], Evidence)
             let digest = key.open_bytes(&candidate)?;
             Some((digest, evidence))
         })
+}
+
+/// How a text was altered, if it was a whole signature before, of any key. Blanks in it may have been any
+/// characters, unless it is whole without them.
+pub(super) fn altered_signature(text: &str) -> Option<Evidence> {
+    if text.len() > MAX_LEN {
+        return None;
+    }
+    let has_blanks = text.trim().contains([' ', '\t']);
+    let is_certain = |evidence: &Evidence| {
+        !has_blanks
+            || matches!(
+                evidence,
+                Evidence::AuthorizationSpaced
+                    | Evidence::AuthorizationRepeated
+                    | Evidence::AuthorizationPrefixed
+            )
+    };
+    let mut candidates = candidates(text).into_iter();
+    let found = candidates
+        .find(|(evidence, bytes)| is_certain(evidence) && SIGNATURE_LENGTHS.contains(&bytes.len()));
+    found.map(|(evidence, _)| evidence)
 }
 
 /// Whether [`repair_one_character`] searches in signatures of this key.

@@ -218,6 +218,16 @@ impl Layout {
         Self::in_line(", ", ":", ""),
     ];
 
+    /// A line for each member, as serializers write it for people: two and four spaces.
+    pub(super) const INDENTED: [Self; 2] = [Self::indented("  "), Self::indented("    ")];
+
+    const fn indented(indent: &'static str) -> Self {
+        Self {
+            indent: Some((indent, "\n")),
+            ..Self::in_line(",", ": ", "")
+        }
+    }
+
     /// Each spacing with each choice of escapes that the document can tell apart.
     pub(super) fn all(json: &Json) -> Vec<Self> {
         let slashes: &[bool] = match json.any_text(&|text| text.contains('/')) {

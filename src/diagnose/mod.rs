@@ -81,8 +81,8 @@ use crate::{PublicKey, verify::names::KEY_URL};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effort {
-    /// 512 KiB hashed, and no search for a damaged signature: about a millisecond. For a server's own log,
-    /// where strangers may ask for it.
+    /// 1 MiB hashed, and no search for a damaged signature: a few milliseconds. For a server's own log, where
+    /// strangers may ask for it.
     Small,
     /// 8 MiB hashed: under 50 ms. A damaged signature of more than 512 bits, which is searched up to 1024,
     /// takes up to 100 ms. For people who wait for the answer.
@@ -92,7 +92,7 @@ pub enum Effort {
 impl Effort {
     fn bytes(self) -> usize {
         match self {
-            Self::Small => 512 * 1024,
+            Self::Small => 1024 * 1024,
             Self::Full => 8 * 1024 * 1024,
         }
     }
@@ -102,8 +102,7 @@ impl Effort {
 #[derive(Clone)]
 pub struct Diagnosis {
     verdict: Verdict,
-    cause: Option<Cause>,
-    also: Option<Cause>,
+    changes: Vec<Cause>,
     evidence: Vec<Evidence>,
     received: Message,
     signed: Option<Message>,
@@ -151,9 +150,8 @@ impl Diagnosis {
         }
         Self {
             verdict: Verdict::NotFromKey,
-            cause: Some(cause),
-            also: None,
-            remedy: Some(Remedy::of(cause, &evidence, &received, None)),
+            changes: vec![cause],
+            remedy: Remedy::of_all(&[cause], &evidence, &received, None),
             evidence,
             received,
             signed: None,
@@ -180,8 +178,7 @@ impl Diagnosis {
         let tried = search.into_tried();
         let mut diagnosis = Self {
             verdict: Verdict::ChangedUnknown,
-            cause: None,
-            also: None,
+            changes: Vec::new(),
             evidence,
             received,
             signed: None,
@@ -193,10 +190,12 @@ impl Diagnosis {
         if diagnosis.verdict != Verdict::Genuine {
             diagnosis.evidence.extend(evidence::collect(request));
         }
-        diagnosis.remedy = diagnosis.cause.map(|cause| {
-            let signed = diagnosis.signed.as_ref();
-            Remedy::of(cause, &diagnosis.evidence, &diagnosis.received, signed)
-        });
+        diagnosis.remedy = Remedy::of_all(
+            &diagnosis.changes,
+            &diagnosis.evidence,
+            &diagnosis.received,
+            diagnosis.signed.as_ref(),
+        );
         diagnosis
     }
 
@@ -213,26 +212,19 @@ impl Diagnosis {
             let partly = evidence::cause_without_message(request);
             self.evidence
                 .extend(partly.and_then(|(_, evidence)| evidence));
-            let mut causes = body_causes.into_iter().flatten().chain(altered);
-            match partly {
+            self.changes = match partly {
                 Some((cause, _)) if body_causes == [None; 2] => {
                     self.verdict = Verdict::Changed;
-                    self.cause = Some(cause);
-                    self.also = altered;
+                    Some(cause).into_iter().chain(altered).collect()
                 }
-                _ => {
-                    self.cause = causes.next();
-                    self.also = causes.next();
-                }
-            }
+                _ => body_causes.into_iter().flatten().chain(altered).collect(),
+            };
             return;
         };
-        let mut causes = hit.causes.into_iter().flatten().chain(altered);
-        self.cause = causes.next();
-        self.also = causes.next();
-        self.verdict = match self.cause {
-            Some(_) => Verdict::Changed,
-            None => Verdict::Genuine,
+        self.changes = hit.causes.into_iter().chain(altered).collect();
+        self.verdict = match self.changes[..] {
+            [_, ..] => Verdict::Changed,
+            [] => Verdict::Genuine,
         };
         if wrapped::is_base64_of(&self.received.body, &hit.message.body) {
             self.evidence.push(Evidence::BodyBase64);
@@ -249,13 +241,20 @@ impl Diagnosis {
     /// The one primary cause, if the verdict has one.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
-        self.cause
+        self.changes.first().copied()
     }
 
     /// A second change that was found together with the first.
     #[must_use]
     pub fn also(&self) -> Option<Cause> {
-        self.also
+        self.changes.get(1).copied()
+    }
+
+    /// Every change that was found, the primary cause first. Those of the path come before those of the
+    /// query, and these before those of the body.
+    #[must_use]
+    pub fn changes(&self) -> &[Cause] {
+        &self.changes
     }
 
     /// What else speaks for the cause, or points at who made the change.
@@ -276,7 +275,7 @@ impl Diagnosis {
         self.signed.as_ref()
     }
 
-    /// What to change.
+    /// What to change: for each of the [`changes`](Self::changes), if there are several.
     #[must_use]
     pub fn remedy(&self) -> Option<&Remedy> {
         self.remedy.as_ref()
@@ -347,8 +346,7 @@ impl fmt::Debug for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Diagnosis")
             .field("verdict", &self.verdict)
-            .field("cause", &self.cause)
-            .field("also", &self.also)
+            .field("changes", &self.changes)
             .field("evidence", &self.evidence)
             .field("received", &self.received)
             .field("signed", &self.signed)

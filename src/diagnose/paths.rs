@@ -216,6 +216,28 @@ pub(super) fn prefixed(
     ControlFlow::Continue(())
 }
 
+/// The likeliest of all of these, for those who combine them with other changes: a slash at the end, a prefix
+/// that came, one that went, or both.
+pub(super) fn likely(
+    request: &CapturedRequest,
+    path: &str,
+    visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    match path.strip_suffix('/') {
+        Some(without) if !without.is_empty() => visit(without)?,
+        _ => visit(&format!("{path}/"))?,
+    }
+    let segments = path.match_indices('/').skip(1).take(LIKELY_SEGMENTS);
+    segments
+        .map(|(at, _)| &path[at..])
+        .try_for_each(&mut *visit)?;
+    prefixed(request, path, LIKELIEST_WORDS, visit)?;
+    replaced(request, path, LIKELIEST_WORDS, visit)
+}
+
+/// Segments in front of a path that were added together with other changes.
+const LIKELY_SEGMENTS: usize = 3;
+
 /// Two of the likeliest words in front: `/api/v1`.
 pub(super) fn versioned(
     path: &str,
@@ -299,18 +321,9 @@ pub(super) fn guessed(
     path: &str,
     visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
+    replaced(request, path, usize::MAX, visit)?;
     let words = words(request);
-    let rests: Vec<&str> = path
-        .match_indices('/')
-        .skip(1)
-        .take(MAX_PLACES)
-        .map(|(at, _)| &path[at..])
-        .collect();
-    for rest in &rests {
-        for word in &words {
-            visit(&format!("/{word}{rest}"))?;
-        }
-    }
+    let rest = path.match_indices('/').nth(1).map(|(at, _)| &path[at..]);
     let own = path.split('/').filter(|segment| !segment.is_empty());
     let outer: Vec<&str> = own
         .take(MAX_PLACES)
@@ -321,11 +334,28 @@ pub(super) fn guessed(
             joined(&format!("/{first}/{second}"), path, visit)?;
         }
     }
-    for rest in rests.iter().take(1) {
+    if let Some(rest) = rest {
         for first in &outer {
             for second in &words {
                 visit(&format!("/{first}/{second}{rest}"))?;
             }
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// A word in the place of the first segments, of which the likeliest `most` are tried: a gateway takes its own
+/// prefix away and puts that of the application there.
+pub(super) fn replaced(
+    request: &CapturedRequest,
+    path: &str,
+    most: usize,
+    visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let words = words(request);
+    for (at, _) in path.match_indices('/').skip(1).take(MAX_PLACES) {
+        for word in words.iter().take(most) {
+            visit(&format!("/{word}{}", &path[at..]))?;
         }
     }
     ControlFlow::Continue(())

@@ -97,6 +97,75 @@ pub(super) fn changed(
     Style::all(&decoded, &mut |style| as_text(style.write(&decoded)))
 }
 
+/// The likeliest of them, for those who combine them with other changes: parameters that were added, another
+/// order, and another encoding, alone or with that order.
+pub(super) fn likely(
+    query: Option<&str>,
+    visit: &mut dyn FnMut(Option<&str>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let Some(query) = query else {
+        return visit(Some(""));
+    };
+    let parts: Vec<&str> = query.split('&').collect();
+    for added in 1..parts.len().min(LIKELY_ADDED + 1) {
+        visit(Some(&parts[..parts.len() - added].join("&")))?;
+        visit(Some(&parts[added..].join("&")))?;
+    }
+    visit(None)?;
+    visit(Some(""))?;
+    for upper in [true, false] {
+        visit(Some(&with_hex_case(query, upper)))?;
+    }
+    let plain = pairs(query.as_bytes());
+    let mut as_text = |text: Vec<u8>| match String::from_utf8(text) {
+        Ok(query) => visit(Some(&query)),
+        Err(_) => ControlFlow::Continue(()),
+    };
+    for style in Style::distinct(&plain, LIKELY_STYLES) {
+        as_text(style.write(&plain))?;
+    }
+    for (_, pairs) in readings(query.as_bytes()) {
+        as_text(
+            Style::distinct(&pairs, 1)
+                .first()
+                .map_or_else(Vec::new, |style| style.write(&pairs)),
+        )?;
+    }
+    visit(Some(&without_empty_values(query)))?;
+    visit(Some(&with_empty_values(query)))?;
+    visit(Some(&query.replace("%25", "%")))?;
+    visit(Some(&query.replace("&amp;", "&")))?;
+    if parts.len() <= LIKELY_REORDERED {
+        permutations(&parts, &mut |parts| visit(Some(&parts.join("&"))))?;
+    }
+    if parts.len() <= LIKELY_REORDERED_AND_WRITTEN {
+        for style in Style::distinct(&plain, 2) {
+            permutations(
+                &plain,
+                &mut |pairs| match String::from_utf8(style.write(pairs)) {
+                    Ok(query) => visit(Some(&query)),
+                    Err(_) => ControlFlow::Continue(()),
+                },
+            )?;
+        }
+    }
+    // One parameter from among the others.
+    for at in 1..parts.len().saturating_sub(1).min(MAX_PARTS) {
+        visit(Some(&[&parts[..at], &parts[at + 1..]].concat().join("&")))?;
+    }
+    ControlFlow::Continue(())
+}
+
+/// Parameters that are taken from an end.
+const LIKELY_ADDED: usize = 3;
+
+/// The styles of known encoders that differ most.
+const LIKELY_STYLES: usize = 6;
+
+/// Parameters that are put in each order: 24 orders; and in another encoding as well: 6 orders.
+const LIKELY_REORDERED: usize = 4;
+const LIKELY_REORDERED_AND_WRITTEN: usize = 3;
+
 /// A parameter that occurred several times, whose values were joined by commas.
 fn joined(
     parts: &[&str],

@@ -9,6 +9,7 @@
 //! 4. Rust is printed only if it compiles as it stands.
 //! 5. Where the Rust half is a call, the proxy half is another way, not a second step: both together put
 //!    a prefix in front of a path that has it. Each says what else it needs.
+//! 6. Several changes have a remedy each, one below the other. Behind a call, words are comments.
 
 use super::{Cause, Evidence, Message};
 
@@ -33,7 +34,41 @@ impl Remedy {
         self.proxy.as_deref()
     }
 
-    pub(super) fn of(
+    /// The remedies of several causes, each once.
+    pub(super) fn of_all(
+        causes: &[Cause],
+        evidence: &[Evidence],
+        received: &Message,
+        signed: Option<&Message>,
+    ) -> Option<Self> {
+        let mut remedies: Vec<Self> = Vec::new();
+        for cause in causes {
+            let remedy = Self::of(*cause, evidence, received, signed);
+            if !remedies.contains(&remedy) {
+                remedies.push(remedy);
+            }
+        }
+        remedies.into_iter().reduce(Self::and)
+    }
+
+    fn and(self, other: Self) -> Self {
+        let rust = match self.rust.starts_with(CALL) {
+            true => other.rust.lines().fold(self.rust, |text, line| {
+                let comment = line.trim_start_matches(['/', ' ']);
+                format!("{text}\n// {comment}")
+            }),
+            false => format!("{}\n{}", self.rust, other.rust),
+        };
+        let mut proxies = self.proxy.into_iter().chain(other.proxy);
+        Self {
+            rust,
+            proxy: proxies
+                .next()
+                .map(|first| proxies.fold(first, |text, more| format!("{text}\n{more}"))),
+        }
+    }
+
+    fn of(
         cause: Cause,
         evidence: &[Evidence],
         received: &Message,
@@ -111,6 +146,9 @@ impl Remedy {
         }
     }
 }
+
+/// How Rust begins that can be pasted.
+const CALL: &str = "OssCallbackLayer::builder().";
 
 const PASS_THE_HEADER: &str = "proxy_set_header Authorization $http_authorization;";
 

@@ -5,7 +5,7 @@
 //! 2. The cheap and likely come first: those in the order that arrived and in the order of the service's
 //!    documentation, in either format, and then those in every order.
 
-use std::ops::ControlFlow;
+use std::{cell::Cell, ops::ControlFlow};
 
 use super::{
     Cause,
@@ -55,6 +55,10 @@ fn step_through(body: &[u8], step: Step, visitor: &mut dyn Visitor) -> ControlFl
         return forms(&pairs, Cause::BodyConverted, step, visitor);
     }
     if text.contains(&b'=') {
+        // Separators for a page of HTML, as `http_build_query` may be told to write them.
+        let plain = as_text.filter(|text| text.contains("&amp;"));
+        let plain = plain.map(|text| text.replace("&amp;", "&").into_bytes());
+        let text = plain.as_deref().unwrap_or(text);
         let pairs = pairs(text);
         forms_of_form(text, &pairs, step, visitor)?;
         return json_of_form(&pairs, step, visitor);
@@ -75,6 +79,9 @@ pub(super) fn likely(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> 
         return ControlFlow::Continue(());
     }
     let text = body.trim_ascii();
+    if let Some(pairs) = multipart(body) {
+        return likely_forms(&pairs, Cause::BodyConverted, visitor);
+    }
     let json = std::str::from_utf8(text).ok().and_then(Json::parse);
     if let Some(json) = json {
         likely_json(&json, Cause::BodyReserialized, visitor)?;
@@ -96,45 +103,85 @@ pub(super) fn likely(body: &[u8], visitor: &mut dyn Visitor) -> ControlFlow<()> 
         return ControlFlow::Continue(());
     };
     let with_numbers = other_types(&object).into_iter().take(1);
-    with_numbers
-        .chain([object])
-        .try_for_each(|json| likely_json(&json, Cause::BodyConverted, visitor))
+    let mut objects = with_numbers.chain([object]);
+    objects.try_for_each(|json| likely_json(&json, Cause::BodyConverted, visitor))
 }
 
 fn likely_json(json: &Json, cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
-    let mut documents = vec![json.clone()];
-    if let Json::Object(members) = json {
-        documents.extend(documented(members).map(Json::Object));
-    }
-    documents.iter().try_for_each(|json| {
-        let mut common = Layout::COMMON.iter().take(2);
-        common.try_for_each(|layout| visitor.body(cause, &layout.write(json)))
-    })
+    let mut common = Layout::COMMON.iter().take(2).chain(&Layout::INDENTED);
+    common.try_for_each(|layout| visitor.body(cause, &layout.write(json)))?;
+    let inner = with_inner_order(json);
+    let Json::Object(members) = &inner else {
+        return ControlFlow::Continue(());
+    };
+    let own_order = (inner != *json).then(|| members.clone());
+    documented(members)
+        .iter()
+        .chain(&own_order)
+        .try_for_each(|members| {
+            let mut common = Layout::COMMON.iter().take(2);
+            common.try_for_each(|layout| visitor.body(cause, &layout.write_object(members)))
+        })
+}
+
+/// The document with the members of the objects in it in the order of the documentation.
+fn with_inner_order(json: &Json) -> Json {
+    let Json::Object(members) = json else {
+        return json.clone();
+    };
+    let members = members.iter().map(|(name, value)| {
+        let value = match value {
+            Json::Object(inner) => {
+                let first = documented(inner).into_iter().next();
+                Json::Object(first.unwrap_or_else(|| inner.clone()))
+            }
+            other => other.clone(),
+        };
+        (name.clone(), value)
+    });
+    Json::Object(members.collect())
 }
 
 fn likely_forms(pairs: &[Pair], cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
-    let styles = Style::distinct(pairs, MAX_PERMUTED_STYLES);
-    let orders = [Some(pairs.to_vec()), documented(pairs)];
-    let mut orders = orders.iter().flatten();
-    orders.try_for_each(|pairs| {
-        let mut styles = styles.iter();
-        styles.try_for_each(|style| visitor.body(cause, &style.write(pairs)))
-    })
+    let styles = Style::distinct(pairs, LIKELY_STYLES);
+    let plain = [pairs.to_vec()];
+    plain
+        .iter()
+        .chain(&documented(pairs))
+        .try_for_each(|pairs| {
+            let mut styles = styles.iter();
+            styles.try_for_each(|style| visitor.body(cause, &style.write(pairs)))
+        })
 }
 
-/// The order of the documentation, if it is another one.
-fn documented<T: Clone + Named>(parts: &[T]) -> Option<Vec<T>> {
-    let mut first = None;
-    let _ = canonical(parts, &mut |order| {
-        first = Some(order.to_vec());
-        ControlFlow::Break(())
-    });
+/// The styles of likely forms.
+const LIKELY_STYLES: usize = 4;
+
+/// The orders of the documentation that are others: own names behind the known ones, and between the last of
+/// them.
+fn documented<T: Clone + Named>(parts: &[T]) -> Vec<Vec<T>> {
     let names = |parts: &[T]| -> Vec<Vec<u8>> {
         let names = parts.iter().map(|part| part.name().to_vec());
         names.collect()
     };
-    first.filter(|first| names(first) != names(parts))
+    let mut visited = 0;
+    let mut orders: Vec<Vec<T>> = Vec::new();
+    let _ = canonical(parts, &mut |order| {
+        visited += 1;
+        let is_another = names(order) != names(parts);
+        if is_another && orders.iter().all(|known| names(known) != names(order)) {
+            orders.push(order.to_vec());
+        }
+        match visited < MAX_DOCUMENTED {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    });
+    orders
 }
+
+/// The places of own names that are likely.
+const MAX_DOCUMENTED: usize = 3;
 
 /// JSON that was written again.
 fn json_of_json(json: &Json, step: Step, visitor: &mut dyn Visitor) -> ControlFlow<()> {
@@ -152,6 +199,9 @@ fn json_of_json(json: &Json, step: Step, visitor: &mut dyn Visitor) -> ControlFl
     for other in &others {
         common_layouts(other, cause, visitor)?;
         likely_orders(other, &Layout::COMMON[..2], cause, visitor)?;
+    }
+    for other in in_other_quotes(json) {
+        common_layouts(&other, cause, visitor)?;
     }
     for other in other_charsets(json) {
         common_layouts(&other, Cause::BodyCharset, visitor)?;
@@ -173,7 +223,7 @@ fn layouts(json: &Json, cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<
 }
 
 fn common_layouts(json: &Json, cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
-    let mut common = Layout::COMMON.iter();
+    let mut common = Layout::COMMON.iter().chain(&Layout::INDENTED);
     common.try_for_each(|layout| visitor.body(cause, &layout.write(json)))
 }
 
@@ -236,18 +286,57 @@ fn json_that_was_printed(json: &Json, step: Step, visitor: &mut dyn Visitor) -> 
     let mut documents = other_types(json);
     documents.insert(0, json.clone());
     documents.iter().try_for_each(|json| match step {
-        Step::Likely => common_layouts(json, cause, visitor),
+        Step::Likely => layouts(json, cause, visitor),
         Step::EveryOrder => orders(json, &Layout::COMMON[..1], cause, visitor),
     })
 }
 
+fn is_number(text: &str) -> bool {
+    text.parse::<f64>().is_ok_and(f64::is_finite)
+        && text.starts_with(|c: char| c != '+' && c != '.')
+}
+
+fn is_word(text: &str) -> bool {
+    matches!(text, "true" | "false")
+}
+
+/// Documents in which some numbers have quotes, and others none: the service writes `size` without them and
+/// what it knows of a picture with them.
+fn in_other_quotes(json: &Json) -> Vec<Json> {
+    let quotable = |value: &Json| match value {
+        Json::Text(text) | Json::Bare(text) if is_number(text) => Some(text.clone()),
+        _ => None,
+    };
+    let numbers = Cell::new(0_u32);
+    json.with_values(&|_, value| {
+        numbers.set(numbers.get() + u32::from(quotable(value).is_some()));
+        value.clone()
+    });
+    if !(2..=MAX_QUOTED).contains(&numbers.get()) {
+        return Vec::new();
+    }
+    let choices = (0..1_u32 << numbers.get()).map(|choice| {
+        let left = Cell::new(choice);
+        json.with_values(&|_, value| match quotable(value) {
+            Some(text) => {
+                let has_quotes = left.get() & 1 == 1;
+                left.set(left.get() >> 1);
+                match has_quotes {
+                    true => Json::Text(text),
+                    false => Json::Bare(text),
+                }
+            }
+            None => value.clone(),
+        })
+    });
+    choices.filter(|other| other != json).collect()
+}
+
+/// Numbers that have quotes in each combination: 16 of them.
+const MAX_QUOTED: u32 = 4;
+
 /// Documents whose numbers had quotes, or whose texts had none, or whose empty values were `null`.
 fn other_types(json: &Json) -> Vec<Json> {
-    let is_number = |text: &str| {
-        text.parse::<f64>().is_ok_and(f64::is_finite)
-            && text.starts_with(|c: char| c != '+' && c != '.')
-    };
-    let is_word = |text: &str| matches!(text, "true" | "false");
     let unquoted = |is_one: &dyn Fn(&str) -> bool| {
         json.with_values(&|name, value| match value {
             Json::Text(text) if (is_number(text) || is_word(text)) && is_one(name) => {
@@ -363,14 +452,24 @@ fn forms_of_form(
         })
         .collect();
     canonical(&parts, &mut |parts| visitor.body(cause, &joined(parts)))?;
-    for (cause, pairs) in readings(text) {
-        known_styles(&pairs, cause.unwrap_or(Cause::BodyReserialized), visitor)?;
+    let readings = readings(text);
+    for (cause, pairs) in &readings {
+        known_styles(pairs, cause.unwrap_or(Cause::BodyReserialized), visitor)?;
     }
     let styles = Style::distinct(plain, MAX_STYLES);
     canonical(plain, &mut |pairs| {
         let mut styles = styles.iter();
         styles.try_for_each(|style| visitor.body(cause, &style.write(pairs)))
     })?;
+    for (cause, pairs) in &readings {
+        let cause = cause.unwrap_or(Cause::BodyReserialized);
+        let styles = Style::distinct(pairs, MAX_PERMUTED_STYLES);
+        for pairs in documented(pairs) {
+            styles
+                .iter()
+                .try_for_each(|style| visitor.body(cause, &style.write(&pairs)))?;
+        }
+    }
     // An empty value that lost its `=`, or got one.
     let with_values = |change: fn(Option<Vec<u8>>) -> Option<Vec<u8>>| -> Vec<Pair> {
         let pairs = plain.iter().map(|pair| Pair {
@@ -461,7 +560,13 @@ fn form_pieces(parts: Vec<Vec<u8>>) -> Pieces {
 }
 
 fn every_order(pairs: &[Pair], cause: Cause, visitor: &mut dyn Visitor) -> ControlFlow<()> {
-    let styles = Style::distinct(pairs, MAX_PERMUTED_STYLES);
+    // The fewer the orders, the more the styles.
+    let most = match pairs.len() {
+        ..=5 => usize::MAX,
+        6 => MAX_STYLES,
+        _ => MAX_PERMUTED_STYLES,
+    };
+    let styles = Style::distinct(pairs, most);
     styles.iter().try_for_each(|style| {
         let parts = pairs
             .iter()
@@ -590,6 +695,9 @@ fn json_of_form(pairs: &[Pair], step: Step, visitor: &mut dyn Visitor) -> Contro
         for json in &documents {
             layouts(json, cause, visitor)?;
         }
+        for json in in_other_quotes(&documents[0]) {
+            common_layouts(&json, cause, visitor)?;
+        }
         for json in &documents {
             likely_orders(json, &Layout::COMMON[..2], cause, visitor)?;
         }
@@ -604,8 +712,8 @@ fn with_parsed_texts(flat: &Json) -> Option<Json> {
     };
     let members = members.iter().map(|(name, value)| match value {
         Json::Text(text) if text.starts_with(['{', '[']) => {
-            let parsed = Json::parse(text).unwrap_or_else(|| value.clone());
-            (name.clone(), parsed)
+            let parsed = Json::parse(text).or_else(|| printed::parse(text));
+            (name.clone(), parsed.unwrap_or_else(|| value.clone()))
         }
         other => (name.clone(), other.clone()),
     });

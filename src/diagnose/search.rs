@@ -7,6 +7,8 @@
 //! 3. `Content-Length`, where it contradicts the body that arrived, says how long the original was.
 //! 4. What is hashed is counted, and the count is bounded. Candidates are made one by one and dropped,
 //!    so that what is not hashed costs nothing either.
+//! 5. No step takes all of the budget from those behind it: each has a share. What is left in the end is
+//!    for those that were cut short.
 
 use std::ops::ControlFlow;
 
@@ -19,7 +21,7 @@ use super::{
     added::without_added,
     bodies,
     bodies::Visitor,
-    compare::{Causes, Target, first_two, name_body_changes, name_changes},
+    compare::{Causes, Target, name_body_changes, name_changes},
     named,
     order::Pieces,
     paths, queries,
@@ -35,14 +37,15 @@ const STEP: usize = 192;
 
 /// The targets and bodies that take part in pairs: the likelier ones.
 const PAIRED_TARGETS: usize = 80;
-const PAIRED_QUERIES: usize = 16;
+const PAIRED_QUERIES: usize = 40;
 const PAIRED_PATHS: usize = 16;
-
-/// A query of so few parameters takes part in pairs in this many orders.
-const REORDERED_IN_PAIRS: usize = 3;
-const REORDERED_QUERIES: usize = 5;
-const PAIRED_BODIES: usize = 32;
+const PAIRED_BODIES: usize = 40;
 const PAIRED_WORDS: usize = 60;
+
+/// Those that take part in changes of path, query and body at once.
+const TRIPLED_PATHS: usize = 40;
+const TRIPLED_QUERIES: usize = 12;
+const TRIPLED_BODIES: usize = 10;
 
 /// The memory of the bodies that take part in pairs.
 const PAIRED_BYTES: usize = 1024 * 1024;
@@ -54,7 +57,7 @@ const MAX_PREPENDED: usize = 32;
 /// A text that was found, and the changes that lead from it to the received one.
 pub(super) struct Hit {
     pub(super) message: Message,
-    pub(super) causes: Causes,
+    pub(super) causes: Vec<Cause>,
 }
 
 /// A body with what was done to it.
@@ -70,10 +73,62 @@ struct Aim {
     query: Option<String>,
 }
 
+/// One step of the search, named after what it changes.
+#[derive(Clone, Copy)]
+enum Step {
+    Target,
+    PairInTarget,
+    TargetAndBody,
+    PathQueryAndBody,
+    GuessedPath,
+    Body,
+    WrittenBody,
+    OrderedBody,
+    LongerBody,
+    PairInBody,
+}
+
+/// The parts of the budget of which each step may take some.
+const SHARES: usize = 16;
+
+/// The steps and their shares if nothing is known of the body.
+const EVERYTHING: [(Step, usize); 10] = [
+    (Step::Target, 5),
+    (Step::Body, 3),
+    (Step::WrittenBody, 6),
+    (Step::PairInTarget, 4),
+    (Step::TargetAndBody, 4),
+    (Step::LongerBody, 2),
+    (Step::OrderedBody, 6),
+    (Step::PairInBody, 3),
+    (Step::GuessedPath, 3),
+    (Step::PathQueryAndBody, 3),
+];
+
+/// If the body is likely to be as it was sent.
+const TARGETS_FIRST: [(Step, usize); 8] = [
+    (Step::Target, 8),
+    (Step::PairInTarget, 8),
+    (Step::GuessedPath, 6),
+    (Step::Body, 3),
+    (Step::WrittenBody, 6),
+    (Step::LongerBody, 2),
+    (Step::OrderedBody, 6),
+    (Step::TargetAndBody, 6),
+];
+
+/// If the body is known.
+const TARGETS: [(Step, usize); 3] = [
+    (Step::Target, 8),
+    (Step::PairInTarget, 8),
+    (Step::GuessedPath, 8),
+];
+
 pub(super) struct Search<'a> {
     request: &'a CapturedRequest,
     received: &'a Message,
     digest: [u8; 16],
+    budget: usize,
     left: usize,
     exhausted: bool,
     tried: Vec<&'static str>,
@@ -94,6 +149,7 @@ impl<'a> Search<'a> {
             request,
             received,
             digest,
+            budget: bytes,
             left: bytes,
             exhausted: false,
             tried: Vec::new(),
@@ -125,43 +181,60 @@ impl<'a> Search<'a> {
         let received = self.received;
         let body = received.body.as_ref();
         self.check(&received.path, received.query.as_deref(), body, [None; 2])?;
-        let plain = [Changed {
+        let plain = vec![Changed {
             causes: [None; 2],
             body: body.to_vec(),
         }];
         match self.request.content_md5() {
             // The body is as it was sent: nothing is won by guessing at it, unless all else fails.
-            Some(true) => {
-                self.targets(&plain)?;
-                self.pairs_of_targets(&plain)?;
-                self.guesses(&plain)?;
-                self.bodies()?;
-                self.pairs_with_bodies()
-            }
+            Some(true) => self.steps(&plain, &TARGETS_FIRST),
             // The original body is known by its digest, whatever became of the target.
             Some(false) => match self.body_by_md5() {
                 Some(original) => {
                     self.body_causes = original.causes;
                     let (path, query) = (&received.path, received.query.as_deref());
                     self.check(path, query, &original.body, original.causes)?;
-                    let original = [original];
-                    self.targets(&original)?;
-                    self.pairs_of_targets(&original)?;
-                    self.guesses(&original)
+                    self.steps(&[original], &TARGETS)
                 }
-                None => self.unknown_body(&plain),
+                None => self.steps(&plain, &EVERYTHING),
             },
-            None => self.unknown_body(&plain),
+            None => self.steps(&plain, &EVERYTHING),
         }
     }
 
-    fn unknown_body(&mut self, plain: &[Changed]) -> ControlFlow<()> {
-        self.targets(plain)?;
-        self.bodies()?;
-        self.pairs_of_targets(plain)?;
-        self.pairs_with_bodies()?;
-        self.pairs_of_bodies()?;
-        self.guesses(plain)
+    /// Each step within its share, and then those that were cut short with what is left.
+    fn steps(&mut self, bodies: &[Changed], steps: &[(Step, usize)]) -> ControlFlow<()> {
+        let mut cut_short = Vec::new();
+        for (step, share) in steps {
+            let reserve = self.left.saturating_sub(self.budget / SHARES * share);
+            self.left -= reserve;
+            let flow = self.take(*step, bodies);
+            self.left += reserve;
+            if self.hit.is_some() {
+                return flow;
+            }
+            if flow.is_break() {
+                cut_short.push(*step);
+            }
+        }
+        self.exhausted = false;
+        let mut cut_short = cut_short.into_iter();
+        cut_short.try_for_each(|step| self.take(step, bodies))
+    }
+
+    fn take(&mut self, step: Step, bodies: &[Changed]) -> ControlFlow<()> {
+        match step {
+            Step::Target => self.targets(bodies),
+            Step::PairInTarget => self.pairs_of_targets(bodies),
+            Step::TargetAndBody => self.pairs_with_bodies(),
+            Step::PathQueryAndBody => self.three_changes(),
+            Step::GuessedPath => self.guesses(bodies),
+            Step::Body => self.bodies(),
+            Step::WrittenBody => self.written_bodies(),
+            Step::OrderedBody => self.ordered_bodies(),
+            Step::LongerBody => self.longer_bodies(),
+            Step::PairInBody => self.pairs_of_bodies(),
+        }
     }
 
     /// Every single change of the target, with each of these bodies.
@@ -193,6 +266,31 @@ impl<'a> Search<'a> {
     fn pairs_of_targets(&mut self, bodies: &[Changed]) -> ControlFlow<()> {
         let (request, received) = (self.request, self.received);
         let (path, query) = (received.path.as_str(), received.query.as_deref());
+        self.tried
+            .push("pairs of a changed path and a changed query");
+        let mut queries = Vec::new();
+        let _ = named::targets(request, path, query, &mut |_, query| {
+            add(
+                &mut queries,
+                query.map(ToOwned::to_owned),
+                PAIRED_QUERIES / 4,
+            )
+        });
+        let _ = queries::likely(query, &mut |query| {
+            add(&mut queries, query.map(ToOwned::to_owned), PAIRED_QUERIES)
+        });
+        let mut with_queries = |path: &str| {
+            queries
+                .iter()
+                .try_for_each(|query| self.check_each(path, query.as_deref(), bodies))
+        };
+        paths::likely(request, path, &mut with_queries)?;
+        paths::spelled(path, &mut with_queries)?;
+        paths::shortened(path, &mut with_queries)?;
+        paths::prefixed(request, path, PAIRED_WORDS, &mut with_queries)?;
+        named::targets(request, path, query, &mut |path, query| {
+            queries::likely(query, &mut |query| self.check_each(path, query, bodies))
+        })?;
         self.tried.push("pairs of changes of the path");
         let mut others = Vec::new();
         let mut collect = |path: &str| add(&mut others, path.to_owned(), PAIRED_PATHS);
@@ -203,33 +301,7 @@ impl<'a> Search<'a> {
             paths::spelled(other, &mut with_query)?;
             paths::prefixed(request, other, PAIRED_WORDS, &mut with_query)?;
         }
-        self.tried
-            .push("pairs of a changed path and a changed query");
-        let mut queries = Vec::new();
-        let _ = named::targets(request, path, query, &mut |_, query| {
-            add(
-                &mut queries,
-                query.map(ToOwned::to_owned),
-                PAIRED_QUERIES / 2,
-            )
-        });
-        let _ = queries::changed(query, &mut |query| {
-            add(&mut queries, query.map(ToOwned::to_owned), PAIRED_QUERIES)
-        });
-        if let Some(query) = query.filter(|query| query.split('&').count() <= REORDERED_IN_PAIRS) {
-            let most = queries.len() + REORDERED_QUERIES;
-            let _ = queries::reordered(query, &mut |query| {
-                add(&mut queries, query.map(ToOwned::to_owned), most)
-            });
-        }
-        let mut with_queries = |path: &str| {
-            queries
-                .iter()
-                .try_for_each(|query| self.check_each(path, query.as_deref(), bodies))
-        };
-        paths::spelled(path, &mut with_queries)?;
-        paths::shortened(path, &mut with_queries)?;
-        paths::prefixed(request, path, PAIRED_WORDS, &mut with_queries)
+        ControlFlow::Continue(())
     }
 
     /// Longer prefixes, and others in the place of the first segments.
@@ -246,24 +318,35 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Every change of the body, with the target as it arrived.
+    /// The changes of the body that do not write it again, with the target as it arrived.
     fn bodies(&mut self) -> ControlFlow<()> {
-        let (request, received) = (self.request, self.received);
-        let (path, query) = (received.path.as_str(), received.query.as_deref());
-        let body = received.body.as_ref();
+        let (request, body) = (self.request, self.received.body.as_ref());
         self.tried
             .push("line ends, byte order mark, length and charset of the body");
         bodies::changed(request, body, &mut self.at_target())?;
+        likely(body, &mut self.at_target())?;
         wrapped::unwrapped(body, &mut self.at_target())?;
-        self.lengths()?;
+        self.lengths()
+    }
+
+    fn written_bodies(&mut self) -> ControlFlow<()> {
         self.tried
             .push("forms and JSON that were parsed and written again");
-        rewritten(body, &mut self.at_target())?;
+        rewritten(self.received.body.as_ref(), &mut self.at_target())
+    }
+
+    fn longer_bodies(&mut self) -> ControlFlow<()> {
+        let received = self.received;
+        let (path, query) = (received.path.as_str(), received.query.as_deref());
         self.tried
             .push("parameters and members that were added to the body");
-        without_added(body, &mut |causes, body| {
+        without_added(&received.body, &mut |causes, body| {
             self.check(path, query, body, causes)
-        })?;
+        })
+    }
+
+    fn ordered_bodies(&mut self) -> ControlFlow<()> {
+        let body = self.received.body.as_ref();
         self.tried
             .push("every order of parameters and members of the body");
         reordered(body, &mut self.at_target())?;
@@ -282,30 +365,7 @@ impl<'a> Search<'a> {
         let (path, query) = (received.path.as_str(), received.query.as_deref());
         self.tried
             .push("pairs of a changed target and a changed body");
-        let mut changed = Vec::new();
-        let mut left = PAIRED_BYTES;
-        let length = self.contradicted_len();
-        let mut collect = |cause, body: &[u8]| {
-            if length.is_some_and(|length| length != body.len()) {
-                return ControlFlow::Continue(());
-            }
-            match left.checked_sub(body.len()) {
-                Some(rest) if changed.len() < PAIRED_BODIES => left = rest,
-                _ => return ControlFlow::Break(()),
-            }
-            if changed.iter().all(|known: &Changed| known.body != body) {
-                changed.push(Changed {
-                    causes: [Some(cause), None],
-                    body: body.to_vec(),
-                });
-            }
-            ControlFlow::Continue(())
-        };
-        let body = received.body.as_ref();
-        // Some of each kind.
-        let _ = likely(body, &mut collect).is_continue()
-            && wrapped::unwrapped(body, &mut collect).is_continue()
-            && bodies::changed(request, body, &mut collect).is_continue();
+        let changed = self.likely_bodies(PAIRED_BODIES);
         let mut aims: Vec<Aim> = Vec::new();
         let mut aim = |path: &str, query: Option<&str>| {
             aims.push(Aim {
@@ -317,20 +377,70 @@ impl<'a> Search<'a> {
                 false => ControlFlow::Break(()),
             }
         };
-        // Half a list of words is enough: these are pairs of two likely changes.
+        // Some of each kind.
         let _ = named::targets(request, path, query, &mut aim).is_continue()
-            && paths::spelled(path, &mut |path| aim(path, query)).is_continue()
-            && queries::changed(query, &mut |query| match query.is_some() {
-                true => aim(path, query),
-                false => ControlFlow::Continue(()),
-            })
-            .is_continue();
+            && queries::likely(query, &mut |query| aim(path, query)).is_continue()
+            && paths::spelled(path, &mut |path| aim(path, query)).is_continue();
         for Aim { path, query } in &aims {
             self.check_each(path, query.as_deref(), &changed)?;
         }
         let mut with_query = |path: &str| self.check_each(path, query, &changed);
+        paths::likely(request, path, &mut with_query)?;
         paths::shortened(path, &mut with_query)?;
         paths::prefixed(request, path, usize::MAX, &mut with_query)
+    }
+
+    /// A likely change of each: path, query and body.
+    fn three_changes(&mut self) -> ControlFlow<()> {
+        let (request, received) = (self.request, self.received);
+        let (path, query) = (received.path.as_str(), received.query.as_deref());
+        self.tried.push("changes of path, query and body at once");
+        let changed = self.likely_bodies(TRIPLED_BODIES);
+        let mut queries = Vec::new();
+        let _ = queries::likely(query, &mut |query| {
+            add(&mut queries, query.map(ToOwned::to_owned), TRIPLED_QUERIES)
+        });
+        let mut paths = Vec::new();
+        let mut collect = |path: &str| add(&mut paths, path.to_owned(), TRIPLED_PATHS);
+        let _ = paths::likely(request, path, &mut collect);
+        paths.iter().try_for_each(|path| {
+            queries
+                .iter()
+                .try_for_each(|query| self.check_each(path, query.as_deref(), &changed))
+        })
+    }
+
+    /// The likeliest bodies, some of each kind. Where the length of the original is known, of that length.
+    fn likely_bodies(&self, most: usize) -> Vec<Changed> {
+        let (request, body) = (self.request, self.received.body.as_ref());
+        let length = self.contradicted_len();
+        let mut found: Vec<Changed> = Vec::new();
+        let mut left = PAIRED_BYTES;
+        let mut take = |kind_most: usize, cause, body: &[u8]| {
+            if length.is_some_and(|length| length != body.len()) {
+                return ControlFlow::Continue(());
+            }
+            match left.checked_sub(body.len()) {
+                Some(rest) if found.len() < kind_most => left = rest,
+                _ => return ControlFlow::Break(()),
+            }
+            if found.iter().all(|known: &Changed| known.body != body) {
+                found.push(Changed {
+                    causes: [Some(cause), None],
+                    body: body.to_vec(),
+                });
+            }
+            ControlFlow::Continue(())
+        };
+        let _ = bodies::likely(body, &mut |cause, body: &[u8]| take(most, cause, body));
+        let _ = likely(body, &mut |cause, body: &[u8]| {
+            take(most * 3 / 4, cause, body)
+        });
+        let _ = wrapped::unwrapped(body, &mut |cause, body: &[u8]| take(most, cause, body));
+        let _ = bodies::changed(request, body, &mut |cause, body: &[u8]| {
+            take(most, cause, body)
+        });
+        found
     }
 
     /// Two changes of the body.
@@ -352,12 +462,16 @@ impl<'a> Search<'a> {
             .try_into()
             .ok()?;
         let (request, body) = (self.request, self.received.body.as_ref());
+        // The target has to be searched for, too.
+        let reserve = self.budget / 2;
+        self.left = self.left.saturating_sub(reserve);
         let mut by_md5 = ByMd5 {
             search: self,
             sent,
             found: None,
         };
         let _ = bodies::changed(request, body, &mut by_md5).is_continue()
+            && likely(body, &mut by_md5).is_continue()
             && wrapped::unwrapped(body, &mut by_md5).is_continue()
             && by_md5.lengths().is_continue()
             && rewritten(body, &mut by_md5).is_continue()
@@ -368,7 +482,10 @@ impl<'a> Search<'a> {
                 by_md5.check(causes, body)
             })
             .is_continue();
-        by_md5.found
+        let found = by_md5.found;
+        self.left += reserve;
+        self.exhausted = false;
+        found
     }
 
     /// Bytes that were appended, put in front or cut off, with the target as it arrived.
@@ -379,7 +496,7 @@ impl<'a> Search<'a> {
             if let Some((cause, body)) = lengths(self, &head, self.digest) {
                 self.hit = Some(Hit {
                     message: Message::new(path, query, body),
-                    causes: [Some(cause), None],
+                    causes: vec![cause],
                 });
                 return ControlFlow::Break(());
             }
@@ -444,7 +561,9 @@ impl<'a> Search<'a> {
             }
             let md5 = Md5::new().chain_update(&buffer).chain_update(body);
             if md5.finalize().as_slice() == self.digest {
-                self.found(path, query, body, body_causes);
+                // Without its `?` an empty query is none, unless one arrived.
+                let is_none = reading.empty_query_is_dropped && self.received.query.is_none();
+                self.found(path, query.filter(|_| !is_none), body, body_causes);
                 flow = ControlFlow::Break(());
                 break;
             }
@@ -458,11 +577,12 @@ impl<'a> Search<'a> {
             path: &self.received.path,
             query: self.received.query.as_deref(),
         };
-        let causes = name_changes(Target { path, query }, received);
+        let mut causes = name_changes(Target { path, query }, received);
         let body_causes = name_body_changes(body_causes, body, &self.received.body);
+        causes.extend(body_causes.into_iter().flatten());
         self.hit = Some(Hit {
             message: Message::new(path, query, body.to_vec()),
-            causes: first_two(causes.into_iter().chain(body_causes.into_iter().flatten())),
+            causes,
         });
     }
 
@@ -690,6 +810,19 @@ fn lengths(search: &mut Search<'_>, head: &[u8], digest: [u8; 16]) -> Option<(Ca
             two.update([second]);
             if two.finalize().as_slice() == digest {
                 return Some((Cause::BodyTruncated, [body, &[first, second]].concat()));
+            }
+        }
+    }
+    // The first byte, by something that looked at it and did not put it back.
+    if missing == 1 {
+        for first in 0..=u8::MAX {
+            search
+                .spend(body.len() + STEP)
+                .is_continue()
+                .then_some(())?;
+            let state = start.clone().chain_update([first]).chain_update(body);
+            if state.finalize().as_slice() == digest {
+                return Some((Cause::BodyTruncated, [&[first], body].concat()));
             }
         }
     }

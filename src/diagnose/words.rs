@@ -12,6 +12,7 @@ pub(super) const WORDS: &[&str] = &[
     "apps",
     "oss",
     "callback",
+    "cb",
     "callbacks",
     "prod",
     "Prod",

@@ -145,8 +145,8 @@ mod on {
                 let path = Path(signed.path());
                 format!("would verify as {path}, as it was received: remove {setting}")
             }
-            (Some(signed), Some(cause), _) => {
-                would_verify(received, signed, [Some(cause), diagnosis.also()], setting)
+            (Some(signed), Some(_), _) => {
+                would_verify(received, signed, diagnosis.changes(), setting)
             }
             (None, Some(cause), _) => format!("{cause}: {}", leave_bodies(cause)),
             _ => "no usual change of the path, the query or the body explains it".to_owned(),
@@ -161,7 +161,7 @@ mod on {
     fn would_verify(
         received: &Message,
         signed: &Message,
-        causes: [Option<Cause>; 2],
+        causes: &[Cause],
         setting: Option<&str>,
     ) -> String {
         let path = Path(signed.path());
@@ -182,10 +182,7 @@ mod on {
             fixes.push(fix_of_path(received, signed, setting));
         }
         if other_body {
-            let cause = causes
-                .into_iter()
-                .flatten()
-                .find(|cause| is_of_body(*cause));
+            let cause = causes.iter().copied().find(|cause| is_of_body(*cause));
             fixes.push(leave_bodies(cause.unwrap_or(Cause::BodyReserialized)).into());
         }
         format!("would verify as {path}{with}: {}", fixes.join(", and "))

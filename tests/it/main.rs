@@ -23,6 +23,8 @@ mod canary;
 #[cfg(feature = "diagnose")]
 mod diagnose;
 #[cfg(feature = "diagnose")]
+mod diagnose_combined;
+#[cfg(feature = "diagnose")]
 mod diagnose_unknown;
 #[cfg(feature = "upload")]
 mod direct_upload;

@@ -119,18 +119,18 @@ pub(crate) const PASTE: Text = text(
 pub(crate) fn headline(
     lang: Lang,
     verdict: Verdict,
-    cause: Option<Cause>,
-    also: Option<Cause>,
+    changes: &[Cause],
     refused: Option<&Refusal>,
 ) -> String {
+    let cause = changes.first().copied();
     let cause_text = cause
         .map(|known| cause_sentence(lang, known))
         .unwrap_or_default();
-    let also = also.map(|also| {
-        let also = cause_sentence(lang, also);
+    let others = changes.iter().skip(1).map(|also| {
+        let also = cause_sentence(lang, *also);
         say!(lang, "; also, {also}", "；并且，{also}")
     });
-    let also = also.unwrap_or_default();
+    let also: String = others.collect();
     match (verdict, refused) {
         (Verdict::Genuine, None) => say!(
             lang,
@@ -235,6 +235,9 @@ pub(crate) fn evidence(lang: Lang, evidence: &Evidence) -> String {
         Evidence::BodyBase64 => "请求体是 OSS 所发内容的 base64".to_owned(),
         Evidence::BodyCompressed => "请求体是压缩过的".to_owned(),
         Evidence::JsonEndsEarly => "请求体是不完整的 JSON".to_owned(),
+        Evidence::ReplacedCharacters => {
+            "请求体含有 U+FFFD，即解码器用来代替无法识别的字节的字符".to_owned()
+        }
         Evidence::KeyUrl => {
             "请求像回调一样指明了公钥：它的 Authorization 被换掉了，或是用另一把密钥签的".to_owned()
         }
@@ -327,17 +330,32 @@ pub(crate) const MADE_BY_V1: Text = text(
 );
 
 /// The Rust half of a remedy. Code is the same in both languages.
-pub(crate) fn rust_remedy(
-    lang: Lang,
-    cause: Cause,
-    evidence: &[Evidence],
-    library: &str,
-) -> String {
+pub(crate) fn rust_remedy(lang: Lang, diagnosis: &Diagnosis, library: &str) -> String {
     if lang == Lang::En {
         return library.to_owned();
     }
+    let mut parts: Vec<String> = Vec::new();
+    for cause in diagnosis.changes() {
+        let part = rust_remedy_of(*cause, diagnosis.evidence(), library);
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    let behind_a_call = parts
+        .first()
+        .is_some_and(|first| first.starts_with("OssCallbackLayer::"));
+    if behind_a_call {
+        for part in parts.iter_mut().skip(1) {
+            *part = format!("// {}", part.replace('\n', "\n// "));
+        }
+    }
+    parts.join("\n")
+}
+
+/// What the library says of one cause.
+fn rust_remedy_of(cause: Cause, evidence: &[Evidence], library: &str) -> String {
     let has = |one: Evidence| evidence.contains(&one);
-    if library.starts_with("OssCallbackLayer::builder().path_prefix(") {
+    if is_of_target(cause) && library.starts_with("OssCallbackLayer::builder().path_prefix(") {
         let call = library.lines().next().unwrap_or_default();
         return format!(
             "{call}\n\
@@ -346,18 +364,7 @@ pub(crate) fn rust_remedy(
         );
     }
     match cause {
-        Cause::PathPrefixAdded
-        | Cause::PathPrefixRemoved
-        | Cause::PathRewritten
-        | Cause::TrailingSlash
-        | Cause::SlashesMerged
-        | Cause::PathDecoded
-        | Cause::PathReencoded
-        | Cause::QueryAdded
-        | Cause::QueryLost
-        | Cause::QueryReencoded
-        | Cause::QueryReordered
-            if !library.starts_with("OssCallbackLayer") =>
+        _ if is_of_target(cause) && !library.starts_with("OssCallbackLayer") =>
         {
             "让验证层前面的一切把请求目标按 OSS 发出的原样传下去：没有任何设置能找回查询串。\n\
              如果做不到，就把原始目标记在只有你的代理能写的地方（绝不能是客户端能发送的请求头），\n\
@@ -408,8 +415,29 @@ pub(crate) fn rust_remedy(
         Cause::Hmac | Cause::OtherCredentials => {
             "给 OSS 回调一条单独的路由，由 OssCallbackLayer 保护，并放在其他认证之前。".to_owned()
         }
-        _ => library.to_owned(),
+        // A call, without what is said below it.
+        _ => {
+            let code = library.lines().take_while(|line| !line.starts_with("//"));
+            code.collect::<Vec<_>>().join("\n")
+        }
     }
+}
+
+fn is_of_target(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::PathPrefixAdded
+            | Cause::PathPrefixRemoved
+            | Cause::PathRewritten
+            | Cause::TrailingSlash
+            | Cause::SlashesMerged
+            | Cause::PathDecoded
+            | Cause::PathReencoded
+            | Cause::QueryAdded
+            | Cause::QueryLost
+            | Cause::QueryReencoded
+            | Cause::QueryReordered
+    )
 }
 
 /// The label of the nginx half, and that of one that takes the place of the Rust half.
@@ -417,16 +445,26 @@ pub(crate) const NGINX: Text = text("nginx", "nginx");
 pub(crate) const OR_NGINX: Text = text("or nginx", "或者 nginx");
 
 /// The nginx half of a remedy. Its comments are English in the library.
-pub(crate) fn proxy_remedy(
-    lang: Lang,
-    cause: Cause,
-    diagnosis: &Diagnosis,
-    library: &str,
-) -> String {
+pub(crate) fn proxy_remedy(lang: Lang, diagnosis: &Diagnosis, library: &str) -> String {
     if lang == Lang::En {
         return library.to_owned();
     }
-    let comment = match cause {
+    let mut lines: Vec<String> = Vec::new();
+    for cause in diagnosis.changes() {
+        let comment = proxy_comment(*cause, diagnosis);
+        if !lines.contains(&comment) {
+            lines.push(comment);
+        }
+    }
+    let code = library
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    lines.extend(code.map(ToOwned::to_owned));
+    lines.join("\n")
+}
+
+fn proxy_comment(cause: Cause, diagnosis: &Diagnosis) -> String {
+    match cause {
         Cause::AuthorizationMissing | Cause::HeaderAltered => {
             "# 原样传递 Authorization 头。".to_owned()
         }
@@ -440,14 +478,7 @@ pub(crate) fn proxy_remedy(
         | Cause::BodyTruncated
         | Cause::ContentDecoded => "# 原样传递请求体。".to_owned(),
         _ => target_comment(diagnosis),
-    };
-    let code = library
-        .lines()
-        .filter(|line| !line.trim_start().starts_with('#'));
-    std::iter::once(comment.as_str())
-        .chain(code)
-        .collect::<Vec<_>>()
-        .join("\n")
+    }
 }
 
 fn target_comment(diagnosis: &Diagnosis) -> String {
@@ -654,6 +685,7 @@ pub(crate) fn step(lang: Lang, step: &'static str) -> &'static str {
         "line ends, byte order mark, length and charset of the body" => {
             "请求体的换行、BOM、长度与字符编码"
         }
+        "changes of path, query and body at once" => "路径、查询串与请求体同时改动",
         "capitals of the path" => "路径中的大写字母",
         "parameters and members that were added to the body" => "请求体中被添加的参数与成员",
         "every order of parameters and members of the body" => "请求体参数与成员的任意顺序",
@@ -781,9 +813,41 @@ mod tests {
                 "{}",
                 cause.code()
             );
-            let library = "# English words here.\ndirective on;";
-            let proxy = proxy_remedy(Lang::Zh, *cause, &diagnosis, library);
-            assert!(is_chinese(&proxy) && !proxy.contains("English"), "{proxy}");
+            assert!(is_chinese(&proxy_comment(*cause, &diagnosis)));
+        }
+        let library = "# English words here.\ndirective on;";
+        let proxy = proxy_remedy(Lang::Zh, &diagnosis, library);
+        assert!(is_chinese(&proxy) && !proxy.contains("English"), "{proxy}");
+        assert!(proxy.ends_with("\ndirective on;"), "{proxy}");
+    }
+
+    /// Several changes have all of their remedies, and Rust that can be pasted stays so.
+    #[test]
+    fn every_change_has_its_remedy_in_either_language() {
+        let signer = CallbackSigner::new();
+        let (parts, _) = signer.form("/api/cb", "size=7").into_parts();
+        let request = CapturedRequest::new("/cb", parts.headers, "size=7\n").unwrap();
+        let diagnosis = diagnose(&request, &signer.public_key());
+        let remedy = diagnosis.remedy().unwrap();
+        for (lang, body) in [
+            (Lang::En, "Put OssCallbackLayer outside"),
+            (Lang::Zh, "请求体"),
+        ] {
+            let rust = rust_remedy(lang, &diagnosis, remedy.rust());
+            let (call, comments) = rust.split_once('\n').unwrap();
+            assert_eq!(call, "OssCallbackLayer::builder().path_prefix(\"/api\")");
+            assert!(
+                comments.lines().all(|line| line.starts_with("// ")),
+                "{rust}"
+            );
+            assert!(comments.contains(body), "{rust}");
+            let proxy = proxy_remedy(lang, &diagnosis, remedy.proxy().unwrap());
+            for directive in [
+                "proxy_pass http://app$request_uri;",
+                "proxy_set_body $request_body;",
+            ] {
+                assert!(proxy.contains(directive), "{proxy}");
+            }
         }
     }
 
@@ -791,12 +855,12 @@ mod tests {
     #[test]
     fn every_remedy_is_code_or_translated() {
         for cause in Cause::ALL {
-            let remedy = rust_remedy(Lang::Zh, *cause, &[], "OssCallbackLayer::builder()");
+            let remedy = rust_remedy_of(*cause, &[], "OssCallbackLayer::builder()");
             assert!(
                 is_chinese(&remedy) || remedy.starts_with("OssCallbackLayer"),
                 "{remedy}"
             );
-            let words = rust_remedy(Lang::Zh, *cause, &[], "English words.");
+            let words = rust_remedy_of(*cause, &[], "English words.");
             assert!(is_chinese(&words), "{words}");
         }
     }
@@ -827,6 +891,7 @@ mod tests {
             Evidence::BodyCompressed,
             Evidence::BodyIntact,
             Evidence::JsonEndsEarly,
+            Evidence::ReplacedCharacters,
             Evidence::KeyUrl,
             Evidence::ContentLength {
                 declared: 1,

@@ -3,6 +3,7 @@
 //!
 //! 1. A command begins a line, behind a prompt perhaps, and ends where the shell ends it. Of several, the
 //!    last with an `Authorization` counts; without one it is no request of OSS.
+//!    One for `cmd.exe`, with carets, is read as well.
 //! 2. Words are what the shell makes of them: quotes of all three kinds, and lines that a backslash
 //!    continues. What only the shell knows, `$NAME` and `$(..)`, makes a command useless.
 //! 3. The request is the one that curl sends: data joins with `&`, makes a POST and has a type, and dots
@@ -15,8 +16,9 @@ use bytes::Bytes;
 use super::{Capture, header_line};
 
 pub(super) fn read(text: &[u8]) -> Option<Capture> {
+    let posix = from_cmd(text);
     let mut best = None;
-    let mut rest = text;
+    let mut rest = posix.as_deref().unwrap_or(text);
     while !rest.is_empty() {
         if let Some(command) = command(rest) {
             let mut words = Words(command);
@@ -39,6 +41,47 @@ pub(super) fn read(text: &[u8]) -> Option<Capture> {
         rest = after_line(rest);
     }
     best
+}
+
+/// A command for `cmd.exe` as a POSIX shell would have it: a caret escapes what is behind it, a line end
+/// among others, but in quotes that have none themselves.
+fn from_cmd(text: &[u8]) -> Option<Vec<u8>> {
+    let carets = [b"^\"".as_slice(), b" ^\n", b" ^\r\n"];
+    let has = |wanted: &[u8]| text.windows(wanted.len()).any(|window| window == wanted);
+    if !has(b"curl") || !carets.into_iter().any(has) {
+        return None;
+    }
+    let mut posix = Vec::with_capacity(text.len());
+    let mut in_quotes = false;
+    let mut rest = text;
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        let mut byte = *byte;
+        if byte == b'^' && !in_quotes {
+            rest = match after {
+                [b'\r', b'\n', rest @ ..] | [b'\n', rest @ ..] => {
+                    posix.push(b' ');
+                    rest
+                }
+                [escaped, rest @ ..] => {
+                    byte = *escaped;
+                    rest
+                }
+                [] => return Some(posix),
+            };
+            if byte == b'^' && !after.starts_with(b"^") {
+                continue;
+            }
+        } else if byte == b'"' {
+            in_quotes = !in_quotes;
+        }
+        // Signs of a POSIX shell that are none of this one.
+        if matches!(byte, b'$' | b'`') {
+            posix.push(b'\\');
+        }
+        posix.push(byte);
+    }
+    Some(posix)
 }
 
 /// With the body of the command, if this is what curl showed of that very request.
@@ -517,6 +560,19 @@ mod tests {
 
     fn body(capture: &Capture) -> &[u8] {
         capture.body.as_deref().unwrap()
+    }
+
+    #[test]
+    fn a_command_for_windows_is_the_same() {
+        for text in [
+            "curl ^\"http://h/cb?a=^%^E5^&b=2^\" ^\r\n  -H ^\"Authorization: s==^\" ^\r\n  --data-raw ^\"{^\\^\"a^\\^\":1,^\\^\"b^\\^\":^\\^\"$x^\\^\"}^\"",
+            "curl \"http://h/cb?a=%E5&b=2\" ^\n  -H \"Authorization: s==\" ^\n  --data-raw \"{\\\"a\\\":1,\\\"b\\\":\\\"$x\\\"}\"",
+        ] {
+            let capture = read(text.as_bytes()).unwrap();
+            assert_eq!(capture.target, "/cb?a=%E5&b=2", "{text}");
+            assert_eq!(capture.headers["authorization"], "s==", "{text}");
+            assert_eq!(capture.body.unwrap(), r#"{"a":1,"b":"$x"}"#, "{text}");
+        }
     }
 
     #[test]

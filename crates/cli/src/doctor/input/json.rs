@@ -5,9 +5,10 @@
 //!    it ended; a `ready` line gives the key.
 //! 3. Any other object counts that has `headers`, or has them among its own fields as access logs do.
 //!    Method, target and body may stand beside them, or in an object around it.
+//!    A whole request in base64 (`raw`) comes before them.
 //! 4. Headers that were logged as a string are read as [log text](super::log).
 //! 5. Of several, the last that failed counts, then the last with an `Authorization`, then the last.
-//! 6. A body that was parsed into an object is none: its bytes are lost. A query that was parsed is
+//! 6. A body that was parsed into an object is none, unless it is a buffer: its bytes are lost. A query that was parsed is
 //!    [marked](Capture::is_query_parsed).
 //! 7. Without a request that has a signature, the texts that the documents wrap (a container's `log`, a
 //!    logger's `message` or `msg`) are read as if they stood alone: in any form.
@@ -19,7 +20,7 @@ use serde_json::{Map, Value};
 use super::{
     Capture, Failure, Record, log,
     names::{Part, is_of_access_log, part},
-    request_line,
+    raw, request_line,
 };
 
 pub(super) fn read(text: &str) -> Option<Capture> {
@@ -42,7 +43,11 @@ pub(super) fn read(text: &str) -> Option<Capture> {
         Some((1.., _)) => found.into_best(),
         _ if found.wrapped.is_empty() => found.into_best(),
         // What is wrapped is shorter than what wraps it, so this ends.
-        _ => super::find(found.wrapped.as_bytes()).or_else(|| found.into_best()),
+        // The last line end is the log's.
+        _ => {
+            let wrapped = found.wrapped.strip_suffix('\n').unwrap_or_default();
+            super::find(wrapped.as_bytes()).or_else(|| found.into_best())
+        }
     }
 }
 
@@ -64,6 +69,8 @@ struct Around<'a> {
     is_of_access_log: bool,
     query: Option<&'a str>,
     body: Option<&'a str>,
+    /// The numbers of a body that was logged as a buffer of Node.
+    buffer: Option<&'a [Value]>,
     is_base64: bool,
     /// Whether the query's parameters are there.
     has_parameters: bool,
@@ -98,8 +105,10 @@ impl Found {
             });
             return self.add(rank, capture);
         }
-        for name in ["log", "message", "msg"] {
-            if let Some(wrapped) = text(object, name) {
+        for name in ["log", "message", "msg", "body"] {
+            // A document with headers in the place of a body is an event in an event.
+            let is_wrapped = |text: &&str| name != "body" || text.contains("\"headers\"");
+            if let Some(wrapped) = text(object, name).filter(is_wrapped) {
                 self.wrapped.push_str(wrapped);
                 if !wrapped.ends_with('\n') {
                     self.wrapped.push('\n');
@@ -107,9 +116,10 @@ impl Found {
             }
         }
         let around = around.with(object);
-        let has_headers = object
-            .get("headers")
-            .is_some_and(|headers| !headers.is_null())
+        if let Some(capture) = raw_in_base64(object) {
+            return self.add(1, capture);
+        }
+        let has_headers = headers(object).is_some_and(|headers| !headers.is_null())
             || object
                 .keys()
                 .any(|name| part(name) == Some(Part::Header("authorization")));
@@ -155,9 +165,18 @@ impl<'a> Around<'a> {
         for (name, value) in object {
             let Some(value) = value.as_str() else {
                 let is_query = part(name) == Some(Part::Query)
-                    || ["queryStringParameters", "multiValueQueryStringParameters"]
-                        .contains(&name.as_str());
+                    || [
+                        "queryStringParameters",
+                        "multiValueQueryStringParameters",
+                        "queryParameters",
+                    ]
+                    .contains(&name.as_str());
                 self.has_parameters |= is_query && !is_empty(value);
+                if part(name) == Some(Part::Body)
+                    && let Some(bytes) = buffer(value)
+                {
+                    self.buffer = Some(bytes);
+                }
                 continue;
             };
             match part(name) {
@@ -184,17 +203,25 @@ impl<'a> Around<'a> {
         if own_target.is_some() {
             (self.target, self.is_of_access_log) = (own_target, is_own_of_access_log);
         }
-        // HAR has it so.
-        let post_data = object.get("postData").and_then(Value::as_object);
-        if let Some(body) = post_data.and_then(|data| text(data, "text")) {
-            self.body = Some(body);
+        // HAR, Postman's collections, and webhook.site have it so.
+        let inner = |outer, name| text(object.get(outer)?.as_object()?, name);
+        let content = || text(object, "content").filter(|_| object.contains_key("headers"));
+        let body = inner("postData", "text").or_else(|| inner("body", "raw"));
+        self.body = body.or(self.body).or_else(content);
+        if let Some(target) = inner("url", "raw") {
+            self.target = Some(target);
         }
         let is_base64 = |name| object.get(name).and_then(Value::as_bool) == Some(true);
-        self.is_base64 |= is_base64("isBase64Encoded");
+        self.is_base64 |=
+            is_base64("isBase64Encoded") || text(object, "encoding") == Some("base64");
         self
     }
 
     fn body(&self) -> Option<Bytes> {
+        if let Some(buffer) = self.buffer {
+            let bytes = buffer.iter().map(|byte| u8::try_from(byte.as_u64()?).ok());
+            return bytes.collect();
+        }
         let text = self.body?;
         if self.is_base64 {
             return BASE64_STANDARD.decode(text).ok().map(Bytes::from);
@@ -204,6 +231,13 @@ impl<'a> Around<'a> {
     }
 }
 
+/// The numbers in `{"type":"Buffer","data":[..]}`.
+fn buffer(value: &Value) -> Option<&[Value]> {
+    let object = value.as_object()?;
+    let data = object.get("data")?.as_array()?;
+    (text(object, "type") == Some("Buffer")).then_some(data)
+}
+
 /// Whether a value holds nothing, as `null` and `{}` do.
 fn is_empty(value: &Value) -> bool {
     match value {
@@ -211,6 +245,20 @@ fn is_empty(value: &Value) -> bool {
         Value::Array(values) => values.is_empty(),
         _ => true,
     }
+}
+
+/// The headers of an object, the list of those as they arrived before a map of them. Postman's collections
+/// have them under `header`.
+fn headers(object: &Map<String, Value>) -> Option<&Value> {
+    let names = ["rawHeaders", "headers", "header"];
+    let mut values = names.into_iter().filter_map(|name| object.get(name));
+    values.find(|value| !is_empty(value) || value.is_string())
+}
+
+/// The whole request as bytes, as the inspector of a tunnel has it.
+fn raw_in_base64(object: &Map<String, Value>) -> Option<Capture> {
+    let http = BASE64_STANDARD.decode(text(object, "raw")?).ok()?;
+    raw::read(&http).filter(|capture| capture.headers.contains_key("authorization"))
 }
 
 fn of_headers(object: &Map<String, Value>, around: Around<'_>) -> Capture {
@@ -230,7 +278,7 @@ fn of_headers(object: &Map<String, Value>, around: Around<'_>) -> Capture {
         is_of_access_log: around.is_of_access_log,
         ..Capture::default()
     };
-    match object.get("headers") {
+    match headers(object) {
         Some(Value::Object(headers)) => {
             for (name, value) in headers {
                 add(&mut capture, name, value);
@@ -291,6 +339,37 @@ fn add_list(capture: &mut Capture, headers: &[Value]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What tools of other kinds call the parts.
+    #[test]
+    fn the_parts_by_the_names_of_other_tools() {
+        let http = BASE64_STANDARD.encode("POST /cb?a=1 HTTP/1.1\r\nAuthorization: s\r\n\r\nb=2");
+        let event =
+            r#"{"method":"POST","path":"/cb?a=1","headers":{"authorization":"s"},"body":"b=2"}"#;
+        for text in [
+            r#"{"method":"POST","url":"/cb?a=1","rawHeaders":["Authorization","s"],"headers":{"authorization":"t"},"body":"b=2"}"#.to_owned(),
+            r#"{"method":"POST","url":"/cb?a=1","headers":{"authorization":"s"},"body":{"type":"Buffer","data":[98,61,50]}}"#.to_owned(),
+            r#"{"method":"POST","url":"http://h/cb?a=1","headers":{"authorization":["s"]},"content":"b=2"}"#.to_owned(),
+            r#"{"method":"POST","url":"http://h/cb?a=1","headers":{"authorization":"s"},"bodyRaw":"b=2","body":{"b":"2"}}"#.to_owned(),
+            r#"{"item":[{"request":{"method":"POST","header":[{"key":"Authorization","value":"s"}],"body":{"mode":"raw","raw":"b=2"},"url":{"raw":"http://h/cb?a=1","path":["cb"]}}}]}"#.to_owned(),
+            format!(r#"{{"requests":[{{"uri":"/api/1","request":{{"method":"POST","headers":{{"Authorization":["s"]}},"uri":"/cb?a=1","raw":"{http}"}}}}]}}"#),
+            serde_json::json!({"Action": "Invoke", "body": event}).to_string(),
+            r#"{"log":"POST /cb?a=1 HTTP/1.1\n"}
+{"log":"Authorization: s\n"}
+{"log":"\n"}
+{"log":"b=2\n"}"#.to_owned(),
+        ] {
+            let capture = read(&text).unwrap_or_else(|| panic!("{text}"));
+            assert!(capture.target.ends_with("/cb?a=1"), "{text}");
+            assert_eq!(capture.headers["authorization"], "s", "{text}");
+            assert_eq!(capture.body.as_deref(), Some(b"b=2".as_slice()), "{text}");
+        }
+        let encoded =
+            r#"{"path":"/cb","headers":{"Authorization":"s"},"encoding":"base64","body":"Yj0y"}"#;
+        assert_eq!(read(encoded).unwrap().body.unwrap(), "b=2");
+        let parsed = r#"{"rawPath":"/cb","queryParameters":{"a":"1"},"headers":{"Authorization":"s"},"body":"b=2"}"#;
+        assert!(read(parsed).unwrap().is_query_parsed);
+    }
 
     #[test]
     fn a_callback_record_gives_the_last_attempt_and_how_it_ended() {

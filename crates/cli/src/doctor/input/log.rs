@@ -9,6 +9,7 @@
 //! 3. A bare body ends with its line. One with a blank in it, or with another name behind it, may be
 //!    more than the body, and one like `Body(..)`, `0xc000` or `{}` is a program's name for it: those
 //!    are none. JSON is known by its beginning.
+//!    One in a later line than the rest counts if it has the declared length.
 //! 4. Escapes in quotes are undone, nginx's `\x22` among them. Bytes that a log shows so are kept.
 //! 5. The request is looked for in one line that holds both target and signature, the last such line
 //!    first; then in what follows a request line; then in the whole text. A request line may lack its
@@ -34,6 +35,10 @@ pub(super) fn read(text: &str) -> Option<Capture> {
         .rev()
         .filter(|line| line.len() > 40)
         .find_map(excerpt);
+    let by_line = by_line.map(|capture| match capture.body {
+        None => with_body_behind(capture, text),
+        Some(_) => capture,
+    });
     by_line
         .or_else(|| {
             let mut sections = sections(text);
@@ -41,6 +46,25 @@ pub(super) fn read(text: &str) -> Option<Capture> {
             sections.into_iter().find_map(excerpt)
         })
         .or_else(|| excerpt(text))
+}
+
+/// With the body of a later line, if that has the declared length: a middleware writes the headers, and the
+/// application the body.
+fn with_body_behind(capture: Capture, text: &str) -> Capture {
+    let lines = text
+        .lines()
+        .skip_while(|line| !line.contains(&capture.target));
+    let bodies = lines.skip(1).filter_map(|line| {
+        let names = names(line);
+        let name = names.into_iter().find(|name| name.part == Part::Body)?;
+        name.value(line, line.len()).map(Bytes::from)
+    });
+    let declared = capture.declared_len();
+    let mut bodies = bodies.filter(|body| declared == u64::try_from(body.len()).ok());
+    Capture {
+        body: bodies.next(),
+        ..capture
+    }
 }
 
 /// The text from each request line to the next.
@@ -222,6 +246,11 @@ impl Name {
         let rest = &text[self.end..];
         let closed = self.quote.filter(|quote| rest.starts_with(*quote));
         let rest = &rest[closed.map_or(0, char::len_utf8)..];
+        // PHP's `print_r`: `[Host] => h`.
+        let rest = match rest.strip_prefix("] =>") {
+            Some(_) if text[..self.start].ends_with('[') => &rest[1..],
+            _ => rest,
+        };
         let rest = rest.trim_start_matches([' ', '\t']);
         let (separator, rest) = match rest.as_bytes() {
             [b'=', b'>', ..] => ('=', &rest[2..]),
@@ -244,10 +273,11 @@ impl Name {
     fn value(&self, text: &str, next: usize) -> Option<Vec<u8>> {
         let (separator, start, closed) = self.separator(text)?;
         let rest = &text[start..];
-        // Rust's `{:?}` of bytes.
-        let rest = match rest.strip_prefix("b\"") {
-            Some(_) if self.part == Part::Body => &rest[1..],
-            _ => rest,
+        // Rust's `{:?}` of bytes, and Python's.
+        let is_literal = rest.starts_with("b\"") || rest.starts_with("b'");
+        let rest = match is_literal && self.part == Part::Body {
+            true => &rest[1..],
+            false => rest,
         };
         match rest.chars().next() {
             Some('[') => {
@@ -386,6 +416,35 @@ mod tests {
             1,
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_body_in_a_later_line_counts_by_its_length() {
+        let headers = r#"DEBUG request{method=POST uri=/cb?a=1 headers={"authorization": "s", "content-length": "3"}}: started"#;
+        let body = |body: &str| {
+            read(&format!(
+                "{headers}\nDEBUG other\nDEBUG app: body=b\"{body}\"\n"
+            ))
+            .unwrap()
+            .body
+        };
+        assert_eq!(body("b=2").as_deref(), Some(b"b=2".as_slice()));
+        assert_eq!(body("{}"), None);
+    }
+
+    #[test]
+    fn what_print_r_of_php_writes() {
+        let text = "Array\n(\n    [REQUEST_URI] => /cb?a=1\n    [HTTP_AUTHORIZATION] => s==\n)\nbody: b=2\n";
+        let capture = read(text).unwrap();
+        assert_eq!(capture.target, "/cb?a=1");
+        assert_eq!(capture.headers["authorization"], "s==");
+        assert_eq!(capture.body.as_deref(), Some(b"b=2".as_slice()));
+    }
+
+    #[test]
+    fn the_literal_of_bytes_in_python_is_what_it_stands_for() {
+        let text = "INFO POST /cb headers={'Authorization': 's'} body=b'b=\\xe5\\x9b\\xbe'";
+        assert_eq!(read(text).unwrap().body.unwrap(), "b=图");
     }
 
     #[test]

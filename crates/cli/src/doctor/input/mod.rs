@@ -2,7 +2,7 @@
 //!
 //! 1. The form is recognised by its content, never by a file's name: [raw] HTTP, `curl -v` output
 //!    ([curl]), a curl command ([curl_command]), [json] (the local OSS's log, structured application logs,
-//!    HAR), or any [log] text that holds the headers.
+//!    HAR), any [log] text that holds the headers, or raw HTTP that a tool [framed].
 //! 2. A form only finds the parts. What they mean is the library's to say.
 //! 3. A body that the capture does not hold is [`None`]: it is asked for, and never taken for an empty
 //!    one, which would be a diagnosis.
@@ -14,6 +14,7 @@
 
 mod curl;
 mod curl_command;
+mod framed;
 mod json;
 mod log;
 mod names;
@@ -98,12 +99,20 @@ pub(crate) fn read(input: &[u8]) -> Result<Capture, Unusable> {
 fn find(text: &[u8]) -> Option<Capture> {
     let verbose = curl::read(text).map(|capture| curl_command::with_body(capture, text));
     let http = verbose.or_else(|| raw::read(text));
-    http.or_else(|| curl_command::read(text)).or_else(|| {
+    let other = || {
         // Only raw HTTP carries bytes that are not text.
         let text = String::from_utf8_lossy(text);
         let text = without_colours(&text);
         json::read(&text).or_else(|| log::read(&text))
-    })
+    };
+    let found = http.or_else(|| curl_command::read(text)).or_else(other);
+    match &found {
+        Some(capture) if capture.body.is_some() => found,
+        // The parts were found, and what stands behind them was not.
+        _ => framed::read(text)
+            .filter(|framed| framed.body.is_some())
+            .or(found),
+    }
 }
 
 /// Log text without the escape sequences that colour it in a terminal.
@@ -323,6 +332,9 @@ mod tests {
             "\ncurl h/a -H Authorization:x",
             ",uri=)",
             "uri=/",
+            "POST /a\n",
+            "> POST /a\n> a: b\n",
+            "x POST /a HTTP/1.1\\r\\n",
         ] {
             let input = match piece {
                 "uri=/" => piece.to_owned() + &")".repeat(oss_callback::MAX_TARGET_LEN - 1),

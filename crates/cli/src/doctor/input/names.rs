@@ -58,7 +58,7 @@ pub(super) fn part(name: &str) -> Option<Part> {
         return None;
     }
     let name = name.to_ascii_lowercase().replace('_', "-");
-    let plain = ["http-", "req-header-", "header-"]
+    let plain = ["http-", "req-header-", "header-", "request-"]
         .iter()
         .find_map(|prefix| name.strip_prefix(prefix))
         .unwrap_or(&name);
@@ -71,7 +71,7 @@ pub(super) fn part(name: &str) -> Option<Part> {
         "uri" | "url" | "path" | "target" | "requesturi" | "requesturl" | "requestpath"
         | "requesttarget" | "originalurl" | "originaluri" | "rawpath" | "fullpath" => Part::Target,
         "args" | "query" | "querystring" | "rawquery" | "rawquerystring" => Part::Query,
-        "body" | "requestbody" | "rawbody" | "payload" => Part::Body,
+        "body" | "requestbody" | "rawbody" | "bodyraw" | "payload" => Part::Body,
         _ => return None,
     })
 }
@@ -93,6 +93,7 @@ mod tests {
             "authorization",
             "http_authorization",
             "HTTP_AUTHORIZATION",
+            "request_Authorization",
         ] {
             assert_eq!(part(name), Some(Part::Header("authorization")));
         }

@@ -88,15 +88,32 @@ fn body(rest: &[u8], fenced: bool, declared: Option<usize>) -> Bytes {
     Bytes::copy_from_slice(body)
 }
 
-/// Whether an answer or a request begins here.
+/// Whether an answer, a request, or what a tool shows behind one begins here.
 fn begins_a_message(rest: &[u8]) -> bool {
     let rest = rest.trim_ascii_start();
     let line = Lines(rest).next().unwrap_or_default();
-    rest.starts_with(b"HTTP/1.")
+    let follows = |text: &[u8]| rest.starts_with(text);
+    follows(b"HTTP/1.")
+        || SHOWN_BEHIND.iter().any(|text| follows(text))
+        || is_packet(line)
         || std::str::from_utf8(line)
             .ok()
             .and_then(request_line)
             .is_some()
+}
+
+/// What tools write in a line of its own behind a request: OkHttp's logger, files of requests for editors.
+const SHOWN_BEHIND: [&[u8]; 3] = [b"--> END ", b"<-- ", b"###"];
+
+/// Whether this is the line of tcpdump above the next packet: `10:00:00.000001 IP ..`.
+fn is_packet(line: &[u8]) -> bool {
+    let mut words = line.split(|byte| *byte == b' ');
+    let time = words.next().unwrap_or_default();
+    let is_time = time.len() >= 8
+        && time
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.'));
+    is_time && matches!(words.next(), Some(b"IP" | b"IP6"))
 }
 
 /// The body that these chunks make, if they are chunks to the last byte.
@@ -210,6 +227,9 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
             "\r\nHTTP/1.0 403 Forbidden\r\n\r\n",
             "POST /other HTTP/1.1\r\nHost: h\r\n\r\nb=2",
+            "\n10:00:00.000001 IP 192.0.2.2.80 > 192.0.2.1.5: Flags [.]\nE..",
+            "\n--> END POST (3-byte body)\n<-- 403 Forbidden",
+            "\n\n###\n",
         ] {
             assert_eq!(read(next), "a=1", "{next}");
         }

@@ -21,6 +21,8 @@ struct Report<'a> {
     cause: Option<&'static str>,
     /// A second change that came with the first.
     also: Option<&'static str>,
+    /// Every change that was found, with these two.
+    changes: Vec<&'static str>,
     /// The verdict and the cause in a sentence.
     message: String,
     evidence: Vec<String>,
@@ -92,13 +94,12 @@ pub(crate) fn render(examination: &Examination) -> String {
         verdict: diagnosis.verdict().code(),
         cause: diagnosis.cause().map(|cause| cause.code()),
         also: diagnosis.also().map(|cause| cause.code()),
-        message: words::headline(
-            Lang::En,
-            diagnosis.verdict(),
-            diagnosis.cause(),
-            diagnosis.also(),
-            refusal,
-        ),
+        changes: diagnosis
+            .changes()
+            .iter()
+            .map(|cause| cause.code())
+            .collect(),
+        message: words::headline(Lang::En, diagnosis.verdict(), diagnosis.changes(), refusal),
         evidence: evidence(examination),
         note: examination.note.map(|note| words::note(Lang::En, note)),
         signed: diagnosis.signed().map(Sent::of),
@@ -133,6 +134,7 @@ pub(crate) fn render_unusable(unusable: &Unusable) -> String {
         verdict: "unusable",
         cause: None,
         also: None,
+        changes: Vec::new(),
         evidence: vec![message.clone()],
         message,
         note: None,

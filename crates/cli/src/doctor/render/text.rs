@@ -68,8 +68,7 @@ impl Page {
         let line = words::headline(
             self.lang,
             diagnosis.verdict(),
-            diagnosis.cause(),
-            diagnosis.also(),
+            diagnosis.changes(),
             examination.refusal.as_ref(),
         );
         let line = match examination.is_accepted() {
@@ -219,15 +218,12 @@ impl Page {
 
     fn remedy(&mut self, examination: &Examination) {
         let diagnosis = &examination.diagnosis;
-        let (Some(cause), Some(remedy)) = (diagnosis.cause(), diagnosis.remedy()) else {
+        let Some(remedy) = diagnosis.remedy() else {
             return;
         };
         self.heading(words::REMEDY);
         self.line(2, "Rust");
-        self.block(
-            4,
-            &words::rust_remedy(self.lang, cause, diagnosis.evidence(), remedy.rust()),
-        );
+        self.block(4, &words::rust_remedy(self.lang, diagnosis, remedy.rust()));
         if let Some(proxy) = remedy.proxy() {
             let is_another_way = remedy.rust().starts_with("OssCallbackLayer::");
             let label = match is_another_way {
@@ -235,7 +231,7 @@ impl Page {
                 false => words::NGINX,
             };
             self.line(2, label.get(self.lang));
-            self.block(4, &words::proxy_remedy(self.lang, cause, diagnosis, proxy));
+            self.block(4, &words::proxy_remedy(self.lang, diagnosis, proxy));
         }
     }
 
