@@ -34,7 +34,7 @@ struct Cli {
 enum Command {
     /// Says why a callback does not verify, and what to set.
     ///
-    /// It shows what OSS signed beside what arrived, who probably changed it, and the line that mends it.
+    /// It shows what OSS signed beside what arrived, who probably changed it, and the line that fixes it.
     /// The signature of a callback opens to a hash of what OSS signed, so a suspicion that fits is
     /// certain. The request is sent nowhere; only a key that is not built in is fetched, from the
     /// allowlisted host, or from this machine if --key says so.

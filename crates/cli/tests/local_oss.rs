@@ -180,6 +180,7 @@ fn what_is_wrong_is_said_in_one_line() {
     let no_key = directory.path().join("none.pem");
     for (args, says) in [
         (vec!["--port", port.as_str()], port.as_str()),
+        (vec!["--port", port.as_str()], "--port names another"),
         (vec!["--port", "70000"], "70000"),
         (vec!["--callback-timeout", "soon"], "5s"),
         (vec!["--fault", "explode"], "corrupt-signature"),

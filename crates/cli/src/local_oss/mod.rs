@@ -6,6 +6,8 @@ mod print;
 
 use std::{error::Error, io};
 
+use oss_callback_local::StartError;
+
 pub(crate) use self::args::Args;
 use crate::output;
 
@@ -19,7 +21,12 @@ pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
 
 async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
     let stop = stop_signal()?;
-    let oss = args.builder()?.start().await?;
+    let oss = args.builder()?.start().await.map_err(|error| match error {
+        StartError::Listen { .. } => {
+            format!("{error}: --port names another port, and 0 one that is free").into()
+        }
+        other => Box::<dyn Error>::from(other),
+    })?;
     // Subscribed before the ready line is printed: its reader may upload immediately.
     let mut events = oss.events();
     let ready = if args.json {
