@@ -7,7 +7,7 @@ use super::{CapturedRequest, Cause, charsets::converted, order::Pieces};
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Longer bodies are not converted to other charsets.
-const MAX_CONVERTED_LEN: usize = 64 * 1024;
+const MAX_CONVERTED_LEN: usize = 16 * 1024;
 
 /// Is shown bodies with what was done to them, and breaks to see no more.
 pub(super) trait Visitor {

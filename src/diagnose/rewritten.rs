@@ -596,7 +596,7 @@ fn known_styles(pairs: &[Pair], cause: Cause, visitor: &mut dyn Visitor) -> Cont
 }
 
 /// The styles in which likely orders are written, and those in which every order is.
-const MAX_STYLES: usize = 6;
+const MAX_STYLES: usize = 7;
 const MAX_PERMUTED_STYLES: usize = 3;
 
 /// A form in every style and order.

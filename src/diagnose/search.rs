@@ -436,10 +436,12 @@ impl<'a> Search<'a> {
         let _ = likely(body, &mut |cause, body: &[u8]| {
             take(most * 3 / 4, cause, body)
         });
-        let _ = wrapped::unwrapped(body, &mut |cause, body: &[u8]| take(most, cause, body));
-        let _ = bodies::changed(request, body, &mut |cause, body: &[u8]| {
-            take(most, cause, body)
-        });
+        if body.len() <= MAX_TWICE_LEN {
+            let _ = wrapped::unwrapped(body, &mut |cause, body: &[u8]| take(most, cause, body));
+            let _ = bodies::changed(request, body, &mut |cause, body: &[u8]| {
+                take(most, cause, body)
+            });
+        }
         found
     }
 

@@ -481,17 +481,8 @@ async fn what_nginx_breaks_is_named_and_mended() {
             );
             application.follow(Rule::AsReceived);
         }
-        let mut mended = mend::mended(lines, remedy);
-        if row.also.is_some_and(|also| !is_of_target(also)) {
-            // One remedy is for one cause. The next diagnosis has that of the second.
-            let half = start(&mended);
-            let status = row.callback().send(half.address).await;
-            assert_ne!(status, 200, "{name}");
-            let rest = application.diagnosis().unwrap();
-            assert_eq!(rest.cause().map(|cause| cause.code()), row.also, "{name}");
-            let lines: Vec<&str> = mended.iter().map(String::as_str).collect();
-            mended = mend::mended(&lines, rest.remedy().unwrap());
-        }
+        // One remedy mends every change that was found.
+        let mended = mend::mended(lines, remedy);
         pasted += 1;
         let mended = start(&mended);
         let status = row.callback().send(mended.address).await;
