@@ -48,6 +48,7 @@ fn requests() -> Vec<(&'static str, CapturedRequest)> {
     let pairs: String = (0..6_000).map(|n| format!("n{n}=%2F&")).collect();
     let json: String = (0..6_000).map(|n| format!("\"n{n}\":\"/é\",")).collect();
     let json = format!("{{{json}\"n\":1}}");
+    let numbers = format!("{{\"a\":[{}1]}}", "1, ".repeat(21_000));
     let gzip_like = [b"\x1f\x8b\x08".as_slice(), &vec![0; MEBIBYTE - 3]].concat();
     vec![
         ("form, intact", intact),
@@ -82,6 +83,10 @@ fn requests() -> Vec<(&'static str, CapturedRequest)> {
         ("1 MiB of gzip", changed("/cb", &gzip_like, no_md5)),
         ("64 KiB of pairs", changed("/cb", pairs.as_bytes(), no_md5)),
         ("64 KiB of json", changed("/cb", json.as_bytes(), no_md5)),
+        (
+            "64 KiB of numbers",
+            changed("/cb", numbers.as_bytes(), no_md5),
+        ),
         (
             "64 KiB of slashes",
             changed(&"/".repeat(65_000), b"x=1", no_md5),

@@ -134,7 +134,7 @@
 //! With the feature `diagnose`, a callback that was altered on the way is diagnosed before it is warned
 //! of: `changed` is the code of the [cause](diagnose::Cause), and `diagnosis` says what would have
 //! verified and what to set, ``would verify as /api/cb: set path_prefix("/api")``. That search takes one to
-//! three milliseconds of the thread that answers, at most once a minute for each layer, and only if the
+//! five milliseconds of the thread that answers, at most once a minute for each layer, and only if the
 //! warning is going to be written. Bodies of more than 4 KiB are not searched.
 //!
 //! `uploader_sees` is what OSS answers the upload with. An answer is judged as it leaves the handler and

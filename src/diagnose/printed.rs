@@ -5,7 +5,7 @@
 //! 2. A bare value goes up to a comma with white space or a quote behind it, or to a bracket. What is a word of JSON or a number stays
 //!    one.
 
-use super::json_text::Json;
+use super::json_text::{Json, is_long};
 
 /// Deeper documents are not read.
 const MAX_DEPTH: usize = 8;
@@ -13,7 +13,7 @@ const MAX_DEPTH: usize = 8;
 /// The document that was printed, unless it is JSON.
 pub(super) fn parse(text: &str) -> Option<Json> {
     let text = text.trim();
-    if !text.starts_with('{') || Json::parse(text).is_some() {
+    if !text.starts_with('{') || is_long(text) || Json::parse(text).is_some() {
         return None;
     }
     let mut rest = text;

@@ -47,6 +47,9 @@ const TRIPLED_PATHS: usize = 40;
 const TRIPLED_QUERIES: usize = 12;
 const TRIPLED_BODIES: usize = 10;
 
+/// A longer target, or a body with its target, is changed once: to make a candidate costs as well.
+const MAX_PAIRED_LEN: usize = 16 * 1024;
+
 /// The memory of the bodies that take part in pairs.
 const PAIRED_BYTES: usize = 1024 * 1024;
 
@@ -223,6 +226,16 @@ impl<'a> Search<'a> {
     }
 
     fn take(&mut self, step: Step, bodies: &[Changed]) -> ControlFlow<()> {
+        let Message { path, query, body } = self.received;
+        let target = path.len() + query.as_ref().map_or(0, String::len);
+        let is_long = match step {
+            Step::PairInTarget => target > MAX_PAIRED_LEN,
+            Step::TargetAndBody | Step::PathQueryAndBody => target + body.len() > MAX_PAIRED_LEN,
+            _ => false,
+        };
+        if is_long {
+            return ControlFlow::Continue(());
+        }
         match step {
             Step::Target => self.targets(bodies),
             Step::PairInTarget => self.pairs_of_targets(bodies),
