@@ -3,7 +3,7 @@
 //! 1. The body that did not match is kept until the request is refused. Only if a warning of it is
 //!    about to be written is anything looked for, at most once a minute for each layer.
 //! 2. The search is the [small](crate::diagnose::Effort::Small) one, and runs where the request is
-//!    answered: one to three milliseconds. What it costs grows with the body, so one that is longer than a
+//!    answered: one to five milliseconds. What it costs grows with the body, so one that is longer than a
 //!    callback's ever is gets none. Where the layer was told what was signed, there may be two
 //!    searches: of what it was told, and of what arrived, as the setting itself may be the fault.
 //! 3. The path that OSS called is written [as every path](crate::log::Path) is. A query and a body are
