@@ -390,8 +390,8 @@ async fn a_body_that_changed_behind_a_right_setting_is_not_blamed_on_the_setting
 async fn what_is_not_found_and_what_cannot_be_shown_is_said_in_words() {
     let cases = [
         (
-            "/cb".to_owned(),
-            "/cbX".to_owned(),
+            "/zq7".to_owned(),
+            "/zq7X".to_owned(),
             "no usual change of the path, the query or the body explains it",
         ),
         (
