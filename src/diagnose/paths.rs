@@ -36,15 +36,19 @@ const NOT_IN_PATHS: &AsciiSet = &CONTROLS
     .add(b'{')
     .add(b'}');
 
+fn last_slash(path: &str, visit: &mut dyn FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
+    match path.strip_suffix('/') {
+        Some(without) if !without.is_empty() => visit(without),
+        _ => visit(&format!("{path}/")),
+    }
+}
+
 /// Changes of spelling: the slash at the end, repeated slashes, escapes, charset.
 pub(super) fn spelled(
     path: &str,
     visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    match path.strip_suffix('/') {
-        Some(without) if !without.is_empty() => visit(without)?,
-        _ => visit(&format!("{path}/"))?,
-    }
+    last_slash(path, visit)?;
     slashes(path, visit)?;
     escapes(path, visit)?;
     dots(path, visit)
@@ -223,10 +227,7 @@ pub(super) fn likely(
     path: &str,
     visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    match path.strip_suffix('/') {
-        Some(without) if !without.is_empty() => visit(without)?,
-        _ => visit(&format!("{path}/"))?,
-    }
+    last_slash(path, visit)?;
     let segments = path.match_indices('/').skip(1).take(LIKELY_SEGMENTS);
     segments
         .map(|(at, _)| &path[at..])
