@@ -2,8 +2,8 @@
 //!
 //! 1. Python's `{'a': 1}`, Ruby's `{"a"=>1}`, JavaScript's `{ a: 'b' }` and Java's `{a=b}` are read by one
 //!    grammar: names and values with either quotes or bare, a separator, a comma.
-//! 2. A bare value goes up to a comma with white space or a quote behind it, or to a bracket. What is a word of JSON or a number stays
-//!    one.
+//! 2. A bare value goes up to a comma with white space or a quote behind it, or to a bracket. What is a word of
+//!    JSON or a number stays one.
 
 use super::json_text::{Json, is_long};
 

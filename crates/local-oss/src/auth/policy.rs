@@ -3,8 +3,8 @@
 //! 1. The base64 text of the policy is what is signed, with V1 or V4.
 //! 2. Every condition must hold; there must be at least one. A condition on a field that the form
 //!    lacks does not hold: a client that drops the callback breaks the condition on it.
-//! 3. V4 repeats version, credential, date and, if there is one, the token in conditions. The date is the credential's day, not more
-//!    than 15 minutes ahead, and counts for seven days at most.
+//! 3. V4 repeats version, credential, date and, if there is one, the token in conditions. The date is on the
+//!    credential's day, not more than 15 minutes ahead, and counts for seven days at most.
 //! 4. `content-length-range` is judged when the size is known, and stops the upload as soon as it
 //!    is too large.
 
