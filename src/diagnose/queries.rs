@@ -75,10 +75,7 @@ pub(super) fn changed(
         visit(Some(&parts.join("&")))?;
     }
     let decoded = pairs(query.as_bytes());
-    let mut as_text = |text: Vec<u8>| match String::from_utf8(text) {
-        Ok(query) => visit(Some(&query)),
-        Err(_) => ControlFlow::Continue(()),
-    };
+    let mut as_text = |text| if_text(text, visit);
     for style in Style::known(&decoded) {
         as_text(style.write(&decoded))?;
     }
@@ -117,19 +114,14 @@ pub(super) fn likely(
         visit(Some(&with_hex_case(query, upper)))?;
     }
     let plain = pairs(query.as_bytes());
-    let mut as_text = |text: Vec<u8>| match String::from_utf8(text) {
-        Ok(query) => visit(Some(&query)),
-        Err(_) => ControlFlow::Continue(()),
-    };
+    let mut as_text = |text| if_text(text, visit);
     for style in Style::distinct(&plain, LIKELY_STYLES) {
         as_text(style.write(&plain))?;
     }
     for (_, pairs) in readings(query.as_bytes()) {
-        as_text(
-            Style::distinct(&pairs, 1)
-                .first()
-                .map_or_else(Vec::new, |style| style.write(&pairs)),
-        )?;
+        for style in Style::distinct(&pairs, 1) {
+            as_text(style.write(&pairs))?;
+        }
     }
     visit(Some(&without_empty_values(query)))?;
     visit(Some(&with_empty_values(query)))?;
@@ -140,13 +132,7 @@ pub(super) fn likely(
     }
     if parts.len() <= LIKELY_REORDERED_AND_WRITTEN {
         for style in Style::distinct(&plain, 2) {
-            permutations(
-                &plain,
-                &mut |pairs| match String::from_utf8(style.write(pairs)) {
-                    Ok(query) => visit(Some(&query)),
-                    Err(_) => ControlFlow::Continue(()),
-                },
-            )?;
+            permutations(&plain, &mut |pairs| if_text(style.write(pairs), visit))?;
         }
     }
     // One parameter from among the others.
@@ -154,6 +140,17 @@ pub(super) fn likely(
         visit(Some(&[&parts[..at], &parts[at + 1..]].concat().join("&")))?;
     }
     ControlFlow::Continue(())
+}
+
+/// A query is text.
+fn if_text(
+    query: Vec<u8>,
+    visit: &mut dyn FnMut(Option<&str>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    match String::from_utf8(query) {
+        Ok(query) => visit(Some(&query)),
+        Err(_) => ControlFlow::Continue(()),
+    }
 }
 
 /// Parameters that are taken from an end.
@@ -229,10 +226,7 @@ pub(super) fn reordered(
     permutations(&parts, &mut |parts| visit(Some(&parts.join("&"))))?;
     let decoded = pairs(query.as_bytes());
     for style in Style::distinct(&decoded, STYLES_IN_EACH_ORDER) {
-        let mut as_text = |pairs: &[_]| match String::from_utf8(style.write(pairs)) {
-            Ok(query) => visit(Some(&query)),
-            Err(_) => ControlFlow::Continue(()),
-        };
+        let mut as_text = |pairs: &[_]| if_text(style.write(pairs), visit);
         canonical(&decoded, &mut as_text)?;
         permutations(&decoded, &mut as_text)?;
     }

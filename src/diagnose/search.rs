@@ -184,7 +184,7 @@ impl<'a> Search<'a> {
         let received = self.received;
         let body = received.body.as_ref();
         self.check(&received.path, received.query.as_deref(), body, [None; 2])?;
-        let plain = vec![Changed {
+        let plain = [Changed {
             causes: [None; 2],
             body: body.to_vec(),
         }];

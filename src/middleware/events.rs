@@ -420,16 +420,16 @@ fn look_at(rejection: &Rejection) -> Option<&'static str> {
 /// Whether a guard admitted the ticket, and the handler cannot read what the application put into it.
 #[cfg(feature = "ticket")]
 fn is_of_handler(rejection: &Rejection) -> bool {
-    rejection
-        .source()
-        .is_some_and(|source| source.is::<OtherTicketType>())
+    is_caused_by::<OtherTicketType>(rejection)
 }
 
 /// Whether a guard did not find a variable that it compares, or could not read it.
 fn lacks_variable(rejection: &Rejection) -> bool {
-    rejection
-        .source()
-        .is_some_and(|source| source.is::<VarProblem>())
+    is_caused_by::<VarProblem>(rejection)
+}
+
+fn is_caused_by<T: Error + 'static>(rejection: &Rejection) -> bool {
+    rejection.source().is_some_and(|source| source.is::<T>())
 }
 
 /// What tells one refusal from another: the kind, and what it says beyond that.

@@ -229,7 +229,7 @@ impl BodyTemplate {
 fn misses_a_variable(rejection: &Rejection) -> bool {
     let cause = std::error::Error::source(rejection);
     let cause = cause.and_then(|cause| cause.downcast_ref::<VarsError>());
-    cause.is_some_and(VarsError::misses_a_variable)
+    cause.is_some_and(|cause| cause.missing().is_some())
 }
 
 /// A name without what people spell in more than one way: `x:user_id` and `userId`.

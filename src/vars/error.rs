@@ -129,21 +129,10 @@ impl VarsError {
         }
     }
 
-    /// Whether a type misses the field of this name.
-    pub(super) fn is_missing(&self, name: &str) -> bool {
-        matches!(self, Self::Type(error) if matches!(error.reason, Reason::Missing(field) if field == name))
-    }
-
-    /// Whether a type misses any field.
-    #[cfg(feature = "upload")]
-    pub(crate) fn misses_a_variable(&self) -> bool {
-        matches!(self, Self::Type(error) if matches!(error.reason, Reason::Missing(_)))
-    }
-
-    /// The field that a type misses at the top.
-    pub(super) fn missing(&self) -> Option<&'static str> {
+    /// The field that a type misses.
+    pub(crate) fn missing(&self) -> Option<&'static str> {
         match self {
-            Self::Type(error) if error.path.is_empty() => match error.reason {
+            Self::Type(error) => match error.reason {
                 Reason::Missing(field) => Some(field),
                 _ => None,
             },
@@ -151,10 +140,11 @@ impl VarsError {
         }
     }
 
-    /// Says that there is a custom variable of the name that is missing.
+    /// Says that there is a custom variable of the name that is missing, if nothing leads to the place where
+    /// it is missing: nested values have no custom variables.
     pub(super) fn missing_is_custom(mut self) -> Self {
         if let Self::Type(error) = &mut self {
-            error.is_custom = true;
+            error.is_custom = error.path.is_empty();
         }
         self
     }

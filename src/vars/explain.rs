@@ -271,7 +271,7 @@ fn is_asked_for<T: DeserializeOwned>(vars: &Vars, leaf: &Leaf<'_>, depth: usize)
                 let complaint = error
                     .shown()
                     .and_then(|(found, path)| locate(other, found, path));
-                error.is_missing(name)
+                error.missing() == Some(name)
                     || complaint.is_some_and(|other| other.ordinal != leaf.ordinal)
             }
         }
