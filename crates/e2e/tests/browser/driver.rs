@@ -9,11 +9,18 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
 /// What a wait ends with at the latest.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a start ends with at the latest: the first one after an installation reads the whole browser from
+/// the disk. The driver itself gives a browser up after 60 s, and says so.
+const START_PATIENCE: Duration = Duration::from_secs(90);
+
+/// How many drivers are tried: a browser may hang while it starts, and another one does not.
+const STARTS: usize = 3;
 
 /// Chromium with one window. It is closed when this is dropped.
 pub(crate) struct Browser {
@@ -48,6 +55,17 @@ fn axe_path() -> std::path::PathBuf {
 impl Browser {
     /// Starts one whose user prefers this language.
     pub(crate) async fn start(language: &str) -> Self {
+        let mut reasons = Vec::new();
+        while reasons.len() < STARTS {
+            match Self::try_start(language).await {
+                Ok(browser) => return browser,
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        panic!("no browser starts: {reasons:#?}");
+    }
+
+    async fn try_start(language: &str) -> Result<Self, String> {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -93,10 +111,15 @@ impl Browser {
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
         }}});
-        let session = browser.command(Method::POST, "", Some(capabilities)).await;
+        let request = browser
+            .client
+            .post(&browser.session)
+            .timeout(START_PATIENCE)
+            .json(&capabilities);
+        let session = answer(request).await?;
         let id = session["sessionId"].as_str().unwrap();
         browser.session = format!("{}/{id}", browser.session);
-        browser
+        Ok(browser)
     }
 
     pub(crate) async fn open(&self, url: &str) {
@@ -242,15 +265,20 @@ impl Browser {
             Some(body) => request.json(body),
             None => request,
         };
-        let answer: Value = request.send().await.unwrap().json().await.unwrap();
-        let value = &answer["value"];
-        assert!(
-            value.get("error").is_none(),
-            "{path}: {} {}",
-            value["error"],
-            value["message"]
-        );
-        value.clone()
+        answer(request)
+            .await
+            .unwrap_or_else(|reason| panic!("{path}: {reason}"))
+    }
+}
+
+/// What the driver answers, or why it does not.
+async fn answer(request: RequestBuilder) -> Result<Value, String> {
+    let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
+    let mut answer: Value = answer.json().await.map_err(|error| format!("{error:?}"))?;
+    let value = answer["value"].take();
+    match value.get("error") {
+        None => Ok(value),
+        Some(error) => Err(format!("{error} {}", value["message"])),
     }
 }
 
