@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// the disk. The driver itself gives a browser up after 60 s, and says so.
 const START_PATIENCE: Duration = Duration::from_secs(90);
 
+/// How long a driver is waited for that closes its browser. It is killed then.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How many drivers are tried: a browser may hang while it starts, and another one does not.
 const STARTS: usize = 3;
 
@@ -300,7 +303,7 @@ impl Browser {
         let url = self.session.trim_start_matches("http://");
         let (address, path) = url.split_at(url.find('/').unwrap_or(url.len()));
         let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(CLOSE_PATIENCE))?;
         write!(
             stream,
             "DELETE {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
