@@ -25,6 +25,7 @@ mod flight;
 #[cfg(feature = "reqwest")]
 mod https;
 mod key_url;
+mod local_oss;
 mod snapshot;
 mod status;
 
@@ -58,6 +59,7 @@ use self::{
 pub(crate) use self::{
     flight::Flight,
     key_url::{AllowedKeyUrl, named_url},
+    local_oss::LocalOssKey,
 };
 use crate::{ConfigError, PublicKey, Rejection, RejectionKind, verify};
 
@@ -271,7 +273,7 @@ impl KeyStore {
     fn allow(&self, header: &[u8]) -> Result<AllowedKeyUrl, Rejection> {
         let url = decode_header(header)?;
         let allowed = self.0.policy.admit(&url);
-        allowed.ok_or_else(|| RejectionKind::KeyUrlNotAllowed.into())
+        allowed.ok_or_else(|| local_oss::not_allowed(&url))
     }
 
     fn look_up(&self, allowed: AllowedKeyUrl) -> Result<KeyLookup, Rejection> {

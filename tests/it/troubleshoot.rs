@@ -1,6 +1,6 @@
 //! The troubleshooting guide says what the log says.
 //!
-//! 1. Every log line that `docs/troubleshooting.md` quotes is provoked here, and compared whole.
+//! 1. Every log line that `docs/guide/troubleshoot.md` quotes is provoked here, and compared whole.
 //! 2. Every line that is provoked here is quoted.
 //! 3. A heading in code is a part of such a line.
 //! 4. Every status of a refusal, and everything that the log says the uploader sees, is in the table of
@@ -238,6 +238,12 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
         DEBUG,
         refused(OssCallbackLayer::builder(), callback("/oss/callback")).await
     );
+    provoke!(INFO, {
+        // https://local-oss.invalid/0.pem
+        let url = "aHR0cHM6Ly9sb2NhbC1vc3MuaW52YWxpZC8wLnBlbQ==";
+        let request = with_header(callback("/oss/callback"), "x-oss-pub-key-url", url);
+        refused(signed(), request).await;
+    });
     provoke!(INFO, {
         let request = with_header(callback("/oss/callback"), "x-oss-signature-version", "2.0");
         refused(signed(), request).await;
