@@ -19,6 +19,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 pub(crate) use self::cause::Cause;
 use self::wire::WireForm;
+#[cfg(all(feature = "ticket", any(feature = "axum", feature = "warp")))]
+pub(crate) use self::wire::error_response;
 pub use self::{
     config_error::ConfigError,
     kind::{ObjectMismatch, RejectionKind, Replay, SignatureMismatch, TargetProblem},
@@ -177,19 +179,10 @@ impl Rejection {
 
     /// The same without the rejection in its extensions.
     pub(crate) fn to_bare_response<B: From<Bytes>>(&self) -> Response<B> {
-        let wire = WireForm::of(&self.kind);
-        let body = wire.body();
-        let length = body.len();
-        let mut response = Response::new(B::from(body));
-        *response.status_mut() = wire.status;
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        let mut response = WireForm::of(&self.kind).to_response();
         if self.kind == RejectionKind::MethodNotAllowed {
-            headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            let allow = HeaderValue::from_static("POST");
+            response.headers_mut().insert(header::ALLOW, allow);
         }
         response
     }

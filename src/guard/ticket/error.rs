@@ -5,9 +5,11 @@ use std::fmt;
 #[cfg(any(feature = "axum", feature = "warp"))]
 use bytes::Bytes;
 #[cfg(any(feature = "axum", feature = "warp"))]
-use http::Response;
+use http::{Response, StatusCode};
 
 use super::{MAX_LIFE, MAX_TICKET_LEN};
+#[cfg(any(feature = "axum", feature = "warp"))]
+use crate::rejection::error_response;
 use crate::{ConfigError, Rejection};
 
 /// Why a ticket was not issued.
@@ -15,8 +17,8 @@ use crate::{ConfigError, Rejection};
 /// Every variant is a mistake of the application, except [`Random`](Self::Random): what it asked for
 /// is something that no guard would admit. The texts name the claim and the fix, and quote nothing.
 ///
-/// In handlers it works with `?`. Under axum and warp it is a response, 500 with a body that says no more
-/// than that; the cause is logged. In handlers that return [`Rejection`] it becomes
+/// In handlers it works with `?`. Under axum and warp it is a response: 500 `TicketNotIssued`, with a body
+/// that says no more than that; the cause is logged. In handlers that return [`Rejection`] it becomes
 /// [`Rejection::internal`].
 ///
 /// ```
@@ -99,7 +101,11 @@ impl TicketError {
     #[cfg(any(feature = "axum", feature = "warp"))]
     pub(crate) fn into_logged_response<B: From<Bytes>>(self) -> Response<B> {
         self.log();
-        Rejection::from(self).to_response()
+        error_response(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "TicketNotIssued",
+            "the upload ticket could not be issued",
+        )
     }
 
     /// What a user asks for may be the cause, the name of an object say, so it is rate-limited.
