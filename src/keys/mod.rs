@@ -204,6 +204,7 @@ impl KeyStore {
     }
 
     /// All keys, and the URLs that could not be fetched, for health checks.
+    #[must_use]
     pub fn status(&self) -> Vec<KeyStatus> {
         self.lock().cache.status(Instant::now())
     }

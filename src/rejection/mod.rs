@@ -48,11 +48,13 @@ pub struct Rejection {
 impl Rejection {
     /// Refuses a callback for a reason of the application's own, from a guard or from a handler:
     /// 403. The phrase reaches the wire, so it is a constant.
+    #[must_use]
     pub fn refused(reason: &'static str) -> Self {
         RejectionKind::Refused(reason).into()
     }
 
     /// A guard cannot decide, as something that it depends on is down: 503.
+    #[must_use]
     pub fn guard_unavailable() -> Self {
         RejectionKind::GuardUnavailable.into()
     }
@@ -93,6 +95,7 @@ impl Rejection {
     }
 
     /// The callback was seen before: 409. For guards that keep their own record of callbacks.
+    #[must_use]
     pub fn replayed(replay: Replay) -> Self {
         RejectionKind::Replayed(replay).into()
     }
@@ -117,16 +120,19 @@ impl Rejection {
     }
 
     /// The reason.
+    #[must_use]
     pub fn kind(&self) -> &RejectionKind {
         &self.kind
     }
 
     /// The status that the default response carries.
+    #[must_use]
     pub fn status(&self) -> StatusCode {
         WireForm::of(&self.kind).status
     }
 
     /// The name of the kind, as the default response spells it.
+    #[must_use]
     pub fn code(&self) -> &'static str {
         WireForm::of(&self.kind).code
     }
@@ -154,6 +160,7 @@ impl Rejection {
     /// let layer = OssCallbackLayer::builder().on_rejection(envelope).build()?;
     /// # Ok::<(), oss_callback::ConfigError>(())
     /// ```
+    #[must_use]
     pub fn message(&self) -> &'static str {
         WireForm::of(&self.kind).message
     }
@@ -171,6 +178,7 @@ impl Rejection {
     ///     r#"{"Status":"error","code":"Refused","message":"not ours"}"#,
     /// );
     /// ```
+    #[must_use]
     pub fn to_response<B: From<Bytes>>(&self) -> Response<B> {
         let mut response = self.to_bare_response();
         response.extensions_mut().insert(self.clone());

@@ -94,6 +94,7 @@ impl PublicKey {
     }
 
     /// The length of the modulus in bits.
+    #[must_use]
     pub fn bits(&self) -> usize {
         self.0.bits()
     }

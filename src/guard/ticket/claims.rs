@@ -181,6 +181,7 @@ impl TicketClaims {
     ///
     /// This and the three below are for code that says the limits of a ticket once more where the
     /// upload is authorized, as the conditions of a post policy say.
+    #[must_use]
     pub fn granted_objects(&self) -> TicketObjects<'_> {
         match (&self.claims.object, &self.claims.object_prefix) {
             (Some(key), _) => TicketObjects::One(key),
@@ -190,16 +191,19 @@ impl TicketClaims {
     }
 
     /// The bucket that it is for; `None` for any.
+    #[must_use]
     pub fn granted_bucket(&self) -> Option<&str> {
         self.claims.bucket.as_deref()
     }
 
     /// The largest size in bytes that it is for; `None` for any.
+    #[must_use]
     pub fn granted_size(&self) -> Option<u64> {
         self.claims.max_size
     }
 
     /// The media types that it is for, as they were given; `None` for any, declared or not.
+    #[must_use]
     pub fn granted_content_types(&self) -> Option<&[String]> {
         self.claims.content_types.as_deref()
     }
