@@ -1,6 +1,8 @@
 //! Why an upload cannot be authorized.
 
 use std::fmt;
+#[cfg(any(feature = "axum", feature = "warp"))]
+use std::mem::discriminant;
 
 #[cfg(any(feature = "axum", feature = "warp"))]
 use bytes::Bytes;
@@ -8,9 +10,9 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 
 use super::{ParamsError, TemplateError};
-#[cfg(any(feature = "axum", feature = "warp"))]
-use crate::rejection::error_response;
 use crate::{ConfigError, Rejection, TicketError, log::Causes, rejection::Cause};
+#[cfg(any(feature = "axum", feature = "warp"))]
+use crate::{log::handler_failed, rejection::error_response};
 
 /// An upload that cannot be authorized, or a configuration that could authorize none.
 ///
@@ -152,31 +154,12 @@ impl UploadError {
                 "not a key of an object",
             );
         }
-        self.log();
+        handler_failed!("an upload was not authorized", discriminant(&self), &self);
         error_response(
             StatusCode::INTERNAL_SERVER_ERROR,
             "UploadNotAuthorized",
             "the upload could not be authorized",
         )
-    }
-
-    /// What a user asks for may be the cause, so it is rate-limited.
-    #[cfg(any(feature = "axum", feature = "warp"))]
-    fn log(&self) {
-        #[cfg(feature = "tracing")]
-        if tracing::enabled!(target: "oss_callback", tracing::Level::ERROR) {
-            use std::{mem::discriminant, sync::LazyLock, time::Duration};
-
-            use crate::log::{RateLimit, event};
-
-            static LIMIT: LazyLock<RateLimit> =
-                LazyLock::new(|| RateLimit::one_in(Duration::from_secs(60)));
-            if let Some(left_out) = LIMIT.pass("UploadError", discriminant(self)) {
-                event!(error, "an upload was not authorized", {
-                    left_out: left_out.if_any(),
-                }, Causes(self));
-            }
-        }
     }
 }
 

@@ -43,7 +43,6 @@ impl ReplayId {
     /// The id of every callback with this ticket; `jti` is the ticket's id, which
     /// [`Ticket::id`](crate::Ticket::id) tells.
     #[cfg(feature = "ticket")]
-    #[must_use]
     pub fn of_ticket(jti: &str) -> Self {
         let hash = labelled("oss-callback ticket").chain_update(jti);
         Self(hash.finalize().into())
@@ -76,7 +75,6 @@ impl ReplayId {
     }
 
     /// The hash itself.
-    #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

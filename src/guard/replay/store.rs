@@ -148,7 +148,6 @@ pub struct ReplayClaim {
 
 impl ReplayClaim {
     /// A claim, as the guard makes one; for tests of a store. Its message is what its id is of.
-    #[must_use]
     pub fn new(
         id: [u8; 32],
         owner: [u8; 16],
@@ -182,45 +181,38 @@ impl ReplayClaim {
     }
 
     /// What is reserved: the bytes of a [`ReplayId`].
-    #[must_use]
     pub fn id(&self) -> &[u8; 32] {
         self.id.as_bytes()
     }
 
     /// The [id of the signed message](ReplayId::of_message) that makes the claim. Where a ticket is
     /// remembered, two messages can claim one id.
-    #[must_use]
     pub fn message(&self) -> &[u8; 32] {
         self.message.as_bytes()
     }
 
     /// Who reserves it. Every claim has another owner.
-    #[must_use]
     pub fn owner(&self) -> &[u8; 16] {
         &self.owner
     }
 
     /// When the guards of this callback began to run, by the clock of the layer.
-    #[must_use]
     pub fn now(&self) -> SystemTime {
         self.now
     }
 
     /// How long a reservation lasts that is not confirmed or held.
-    #[must_use]
     pub fn lease(&self) -> Duration {
         self.lease
     }
 
     /// How long it matters what became of it. Not shorter than the lease.
-    #[must_use]
     pub fn keep(&self) -> Duration {
         self.keep
     }
 
     /// How long [`ReplayStore::reserve`] may take until the guard stops waiting; `None` if it waits
     /// for as long as it takes. A store can use it up with attempts of its own.
-    #[must_use]
     pub fn time_limit(&self) -> Option<Duration> {
         self.time_limit
     }
@@ -273,7 +265,6 @@ impl ReplayStoreError {
     }
 
     /// Whether the operation certainly took no effect.
-    #[must_use]
     pub fn is_nothing_done(&self) -> bool {
         matches!(self.0, StoreFailure::NothingDone(_))
     }

@@ -20,7 +20,10 @@ use std::{fmt, time::SystemTime};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{TicketError, media_type};
+use super::{
+    TicketError, media_type,
+    object_key::{begins_with_slash, has_dot_segment},
+};
 use crate::{clock::unix_seconds, guard::bucket::is_bucket_name};
 
 /// What is granted to the holder of a ticket.
@@ -381,7 +384,7 @@ impl Claims {
                      does. For all objects there is `any_object`",
                 ));
             }
-            if has_dots(prefix) {
+            if has_dot_segment(prefix) {
                 return Err((
                     "object_prefix",
                     "the `object_prefix` of a ticket must not have a segment `.` or `..`: no object \
@@ -414,13 +417,4 @@ impl Claims {
         }
         Ok(())
     }
-}
-
-fn begins_with_slash(key: &str) -> bool {
-    key.starts_with(['/', '\\'])
-}
-
-/// Whether a key has a segment that something between OSS and a reader may resolve.
-pub(super) fn has_dots(key: &str) -> bool {
-    key.split('/').any(|segment| matches!(segment, "." | ".."))
 }

@@ -56,14 +56,12 @@ pub struct MemoryReplayStore(Arc<Table>);
 
 impl MemoryReplayStore {
     /// A store for a million callbacks.
-    #[must_use]
     pub fn new() -> Self {
         Self::with_limit(DEFAULT_LIMIT)
     }
 
     /// A store for so many callbacks. The memory is taken as they come. One for none admits nothing,
     /// and is a [`ConfigError`] when the layer is built.
-    #[must_use]
     pub fn with_limit(callbacks: usize) -> Self {
         let count = (callbacks / ENTRIES_PER_SHARD)
             .next_power_of_two()
@@ -80,20 +78,17 @@ impl MemoryReplayStore {
     }
 
     /// How many callbacks it holds at the moment, expired ones that are not yet dropped included.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.0.len.load(Ordering::Relaxed)
     }
 
     /// Whether it holds none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// What is known of a callback, as of the last one that came; `None` if nothing is, or its time is
     /// over.
-    #[must_use]
     pub fn look_up(&self, id: &ReplayId) -> Option<ReplayEntry> {
         let now = self.0.latest();
         let key = self.0.spread.key(id.as_bytes());
@@ -114,7 +109,6 @@ impl MemoryReplayStore {
     /// whether it was held; anything else is left as it is.
     ///
     /// It is for an operator who knows that the handler which was cut off did not do its work.
-    #[must_use]
     pub fn free(&self, id: &ReplayId) -> bool {
         let key = self.0.spread.key(id.as_bytes());
         let mut shard = self.0.shard(&key).lock();

@@ -294,7 +294,6 @@ impl RedisReplayStore {
     }
 
     /// How the last operation went. It asks nobody.
-    #[must_use]
     pub fn health(&self) -> RedisHealth {
         *self.lock_health()
     }
