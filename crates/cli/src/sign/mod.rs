@@ -3,13 +3,15 @@
 //! 1. The body is literal, or a template that is filled in as the service does.
 //! 2. The library's test signer signs, with a given key, or one that is made for this request: a key in
 //!    this command's source would sooner or later be pinned in production.
-//! 3. The answer is judged by the local OSS.
+//! 3. With the application's ticket key, the body carries a ticket.
+//! 4. The answer is judged by the local OSS.
 
 mod args;
 mod body;
 mod place;
 mod send;
 mod shown;
+mod ticket;
 
 use std::{error::Error, fs, process::ExitCode};
 
