@@ -1,14 +1,14 @@
 //! The ticket that an application would have issued with the upload.
 //!
-//! 1. It grants the object of the request, and nothing else, for an hour.
-//! 2. Its secret is read from a file, as an argument would be in the list of processes.
+//! It grants the object of the request, and nothing else, for an hour.
 
-use std::{error::Error, fs, path::Path, time::Duration};
+use std::{error::Error, path::Path, time::Duration};
 
 use oss_callback::{TicketClaims, TicketKey};
 use serde_json::value::RawValue;
 
 use super::args::Args;
+use crate::secret_file;
 
 const LIFE: Duration = Duration::from_secs(60 * 60);
 
@@ -34,9 +34,7 @@ pub(super) fn issue(args: &Args, object: &str) -> Result<Option<String>, Box<dyn
 }
 
 fn key(file: &Path, kid: Option<&str>) -> Result<TicketKey, String> {
-    let in_file = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-    let secret = fs::read_to_string(file).map_err(|error| in_file(&error))?;
-    let key = TicketKey::from_base64(secret).map_err(|error| in_file(&error))?;
+    let key = secret_file::read(file, |secret| TicketKey::from_base64(secret))?;
     match kid {
         Some(kid) => key
             .named(kid)
