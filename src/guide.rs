@@ -24,7 +24,7 @@ pages! {
     test,
     deploy "../docs/replay-store.md",
     observe,
-    troubleshoot "../docs/troubleshooting.md",
+    troubleshoot,
     security "../SECURITY.md",
     migrate,
     recipes,

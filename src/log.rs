@@ -65,6 +65,30 @@ pub(crate) fn information_is_heard() -> bool {
     return false;
 }
 
+/// A handler that receives no callbacks failed. A user's request may be why, so each cause is told once a
+/// minute.
+#[cfg(all(feature = "ticket", any(feature = "axum", feature = "warp")))]
+macro_rules! handler_failed {
+    ($message:literal, $cause:expr, $error:expr) => {
+        #[cfg(feature = "tracing")]
+        {
+            use std::{sync::LazyLock, time::Duration};
+
+            use crate::log::{Causes, RateLimit, errors_are_heard, event};
+
+            static LIMIT: LazyLock<RateLimit> =
+                LazyLock::new(|| RateLimit::one_in(Duration::from_secs(60)));
+            if let Some(left_out) = LIMIT.pass_if_heard($message, $cause, errors_are_heard) {
+                event!(error, $message, { left_out: left_out.if_any() }, Causes($error));
+            }
+        }
+        #[cfg(not(feature = "tracing"))]
+        let _ = || ($cause, $error);
+    };
+}
+#[cfg(all(feature = "ticket", any(feature = "axum", feature = "warp")))]
+pub(crate) use handler_failed;
+
 /// A handler asked for what no layer or no guard has left there; `hint` says what is missing.
 ///
 /// Strangers can cause it too, on a route that lost its layer.

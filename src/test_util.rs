@@ -80,6 +80,7 @@ pub struct CallbackSigner {
 
 impl CallbackSigner {
     /// A signer with a key that this process made. All of them share it.
+    #[must_use]
     pub fn new() -> Self {
         Self {
             key: &FRESH_KEY,
@@ -144,16 +145,19 @@ impl CallbackSigner {
     }
 
     /// The key URL that signed callbacks name. Pin the [public key](Self::public_key) to it.
+    #[must_use]
     pub fn key_url(&self) -> &'static str {
         self.key_url
     }
 
     /// The key that verifies what this signs.
+    #[must_use]
     pub fn public_key(&self) -> PublicKey {
         self.key.public.clone()
     }
 
     /// The same key as text, for the configuration of a server under test.
+    #[must_use]
     pub fn public_key_pem(&self) -> &'static str {
         &self.key.public_pem
     }
@@ -176,6 +180,7 @@ impl CallbackSigner {
 
     /// The `Authorization` of any message: the decoded path, `?` and the query if there is one, a
     /// line feed, the body.
+    #[must_use]
     pub fn authorization(&self, message: &[u8]) -> HeaderValue {
         self.sign(Md5::digest(message).into())
     }

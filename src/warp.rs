@@ -176,6 +176,7 @@ where
 /// Rejects with `LayerMissing` if there is none, or as [`VerifiedCallback::decode`] does. After a
 /// rejection warp tries the next route, so have none that takes every request: it would answer 200
 /// for a callback that nobody could read.
+#[must_use]
 pub fn callback<T>() -> impl Filter<Extract = (OssCallback<T>,), Error = warp::Rejection> + Copy
 where
     T: DeserializeOwned + Send + 'static,
@@ -188,6 +189,7 @@ where
 /// The proof that a layer around the whole service left.
 ///
 /// Rejects with `LayerMissing` if there is none.
+#[must_use]
 pub fn verified() -> impl Filter<Extract = (VerifiedCallback,), Error = warp::Rejection> + Copy {
     warp::ext::optional().and_then(|callback: Option<VerifiedCallback>| {
         future::ready(callback.ok_or_else(|| custom(layer_missing())))
@@ -231,6 +233,7 @@ pub fn verified() -> impl Filter<Extract = (VerifiedCallback,), Error = warp::Re
 /// # Ok::<(), oss_callback::ConfigError>(())
 /// ```
 #[cfg(feature = "ticket")]
+#[must_use]
 pub fn ticket<C>() -> impl Filter<Extract = (crate::Ticket<C>,), Error = warp::Rejection> + Copy
 where
     C: DeserializeOwned + Send + 'static,
@@ -243,6 +246,7 @@ where
 /// Extracts what OSS said of the object, behind a layer with an
 /// [`ObjectCheck`](crate::upload::ObjectCheck).
 #[cfg(all(feature = "reqwest", feature = "upload"))]
+#[must_use]
 pub fn object_facts()
 -> impl Filter<Extract = (crate::upload::ObjectFacts,), Error = warp::Rejection> + Copy {
     warp::ext::optional().and_then(|facts: Option<crate::upload::ObjectFacts>| {

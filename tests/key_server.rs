@@ -387,17 +387,38 @@ async fn a_good_key_is_fetched_once_and_verifies_under_both_schemes() {
     assert_eq!(server.requests(), 1);
 }
 
+const WITHOUT_ROOTS: [(&str, &str); 2] = [
+    ("SSL_CERT_FILE", "/nonexistent"),
+    ("SSL_CERT_DIR", "/nonexistent"),
+];
+
+/// Runs this test program anew, for one test, with these variables in its environment. False if this is
+/// that run.
+fn run_anew(test: &str, variables: &[(&str, &str)]) -> bool {
+    const ANEW: &str = "RUN_ANEW";
+    if std::env::var_os(ANEW).is_some() {
+        return false;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test])
+        .env(ANEW, "1")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("1 passed"), "{said}");
+    true
+}
+
 #[tokio::test]
 async fn a_proxy_of_the_environment_is_not_used() {
-    // Set for this process alone: the test binary is run anew with the variables.
-    if std::env::var_os("HTTPS_PROXY").is_none() {
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_proxy_of_the_environment_is_not_used"])
-            .env("HTTPS_PROXY", "http://127.0.0.1:9")
-            .env("ALL_PROXY", "http://127.0.0.1:9")
-            .status()
-            .unwrap();
-        return assert!(status.success());
+    let proxy = "http://127.0.0.1:9";
+    if run_anew(
+        "a_proxy_of_the_environment_is_not_used",
+        &[("HTTPS_PROXY", proxy), ("ALL_PROXY", proxy)],
+    ) {
+        return;
     }
     let server = KeyServer::start(Behaviour::Answer(200, PEM.to_owned()), Trust::Good).await;
     assert_eq!(ask(&app(&server.store()), V2).await.0, 200);
@@ -405,18 +426,11 @@ async fn a_proxy_of_the_environment_is_not_used() {
 
 #[tokio::test]
 async fn a_machine_without_tls_roots_is_no_failure_of_the_url() {
-    if std::env::var_os("WITHOUT_ROOTS").is_none() {
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "a_machine_without_tls_roots_is_no_failure_of_the_url",
-            ])
-            .env("WITHOUT_ROOTS", "1")
-            .env("SSL_CERT_FILE", "/nonexistent")
-            .env("SSL_CERT_DIR", "/nonexistent")
-            .status()
-            .unwrap();
-        return assert!(status.success());
+    if run_anew(
+        "a_machine_without_tls_roots_is_no_failure_of_the_url",
+        &WITHOUT_ROOTS,
+    ) {
+        return;
     }
     let keys = KeyStore::default();
     let app = app(&keys);
@@ -425,6 +439,28 @@ async fn a_machine_without_tls_roots_is_no_failure_of_the_url() {
     println!("{why}");
     assert!(status_of(&keys, V2).is_none(), "nothing is held against it");
     assert_eq!(ask(&app, V1).await.0, 200);
+}
+
+#[cfg(feature = "upload")]
+#[test]
+fn a_client_that_cannot_be_made_has_a_cause() {
+    use oss_callback::upload::{
+        Credentials, HttpClientError, ObjectClient, OssEndpoint, UploadError,
+    };
+
+    if run_anew("a_client_that_cannot_be_made_has_a_cause", &WITHOUT_ROOTS) {
+        return;
+    }
+    let endpoint = OssEndpoint::of_region("cn-hangzhou").unwrap();
+    let error = ObjectClient::new(endpoint, Credentials::new("id", "secret")).unwrap_err();
+    assert!(matches!(error, UploadError::HttpClient(_)), "{error:?}");
+    assert_eq!(error, error.clone());
+    let cause = std::error::Error::source(&error).unwrap();
+    assert!(cause.is::<HttpClientError>());
+    let (told, why) = (error.to_string(), cause.to_string());
+    assert!(told.contains("ca-certificates"), "{told}");
+    assert!(!told.contains(&why), "a chain must not print twice: {told}");
+    assert!(format!("{error:?}").contains(&why), "{error:?}");
 }
 
 #[tokio::test]

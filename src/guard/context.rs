@@ -57,6 +57,7 @@ impl<'a> GuardContext<'a> {
     }
 
     /// The verified callback: what is signed.
+    #[must_use]
     pub fn callback(&self) -> &VerifiedCallback {
         self.callback
     }
@@ -177,6 +178,7 @@ impl<'a> GuardContext<'a> {
     }
 
     /// The time at which the guards began to run, by the layer's clock: the same for all of them.
+    #[must_use]
     pub fn now(&self) -> SystemTime {
         self.now
     }
@@ -184,12 +186,14 @@ impl<'a> GuardContext<'a> {
     /// How long each guard may take: a guard that waits for something should give up a little earlier,
     /// so that it can say why. It is the layer's
     /// [`guard_timeout`](crate::OssCallbackLayerBuilder::guard_timeout).
+    #[must_use]
     pub fn time_limit(&self) -> Duration {
         self.time_limit
     }
 
     /// The last moment at which this callback passes the guards so far; `None` if it always will. A
     /// guard that remembers callbacks has to remember this one until then.
+    #[must_use]
     pub fn valid_until(&self) -> Option<SystemTime> {
         self.valid_until
     }
@@ -200,11 +204,13 @@ impl<'a> GuardContext<'a> {
     }
 
     /// The headers of the request. None of them is signed.
+    #[must_use]
     pub fn unsigned_headers(&self) -> &HeaderMap {
         self.headers
     }
 
     /// The extensions of the request, as the handler will find them.
+    #[must_use]
     pub fn extensions(&self) -> &Extensions {
         self.extensions
     }

@@ -47,12 +47,12 @@ pub use self::replay::check_replay_store;
 pub use self::replay::{
     RedisCredentials, RedisFault, RedisHealth, RedisReplayStore, RedisReplayStoreBuilder,
 };
-#[cfg(feature = "upload")]
-pub(crate) use self::ticket::MAX_TICKET_LEN;
 #[cfg(feature = "ticket")]
 pub(crate) use self::ticket::OtherTicketType;
 #[cfg(all(feature = "ticket", feature = "warp"))]
 pub(crate) use self::ticket::TicketExtension;
+#[cfg(feature = "upload")]
+pub(crate) use self::ticket::{MAX_TICKET_LEN, begins_with_slash, has_dot_segment};
 #[cfg(feature = "ticket")]
 pub use self::ticket::{Ticket, TicketClaims, TicketError, TicketGuard, TicketKey, TicketObjects};
 #[cfg(feature = "upload")]

@@ -47,6 +47,7 @@ enum Made {
 
 impl HttpsFetcher {
     /// A fetcher that trusts the platform's roots.
+    #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
     }
@@ -162,6 +163,7 @@ impl HttpsFetcherBuilder {
     }
 
     /// Builds the fetcher. Its client is made when it is first needed.
+    #[must_use]
     pub fn build(self) -> HttpsFetcher {
         HttpsFetcher {
             options: self,

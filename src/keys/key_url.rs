@@ -35,6 +35,7 @@ pub struct KeyUrl(Arc<str>);
 impl KeyUrl {
     /// The canonical URL, which is the one to fetch: `https`, even if the callback said `http`, unless
     /// the policy allows plain `http` for this one.
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -25,6 +25,7 @@ mod flight;
 #[cfg(feature = "reqwest")]
 mod https;
 mod key_url;
+mod local_oss;
 mod snapshot;
 mod status;
 
@@ -58,6 +59,7 @@ use self::{
 pub(crate) use self::{
     flight::Flight,
     key_url::{AllowedKeyUrl, named_url},
+    local_oss::LocalOssKey,
 };
 use crate::{ConfigError, PublicKey, Rejection, RejectionKind, verify};
 
@@ -202,6 +204,7 @@ impl KeyStore {
     }
 
     /// All keys, and the URLs that could not be fetched, for health checks.
+    #[must_use]
     pub fn status(&self) -> Vec<KeyStatus> {
         self.lock().cache.status(Instant::now())
     }
@@ -271,7 +274,7 @@ impl KeyStore {
     fn allow(&self, header: &[u8]) -> Result<AllowedKeyUrl, Rejection> {
         let url = decode_header(header)?;
         let allowed = self.0.policy.admit(&url);
-        allowed.ok_or_else(|| RejectionKind::KeyUrlNotAllowed.into())
+        allowed.ok_or_else(|| local_oss::not_allowed(&url))
     }
 
     fn look_up(&self, allowed: AllowedKeyUrl) -> Result<KeyLookup, Rejection> {

@@ -86,17 +86,8 @@ mod counting {
             }
         }
 
-        /// Whether an event that somebody listens to may be written, and how many before it were not.
-        #[cfg_attr(
-            not(all(feature = "ticket", any(feature = "axum", feature = "warp"))),
-            allow(dead_code)
-        )]
-        pub(crate) fn pass(&self, kind: &str, cause: impl Hash) -> Option<LeftOut> {
-            self.pass_if_heard(kind, cause, || true)
-        }
-
-        /// The same if it is not known whether anybody listens. `is_heard` is asked only of an event
-        /// that may be written.
+        /// Whether an event may be written, and how many before it were not. `is_heard`, which says whether
+        /// anybody listens, is asked only of an event that may be.
         pub(crate) fn pass_if_heard(
             &self,
             kind: &str,

@@ -3,7 +3,8 @@
 //! 1. A refusal is a `debug` as long as no signature opened: any stranger can cause it. From then on
 //!    it is a `warn`, because it concerns what OSS sent. A signature version other than 1.0 and a
 //!    target that this server itself rewrote are warnings too: with either, no callback gets as far as
-//!    a signature that opens.
+//!    a signature that opens. A callback of a local OSS whose key is not pinned is an `info`, which
+//!    developers see with the defaults.
 //! 2. A warning names what to look at, a setting mostly, and the path that was verified. With the feature
 //!    `diagnose`, that of a genuine signature over another message says [what would have
 //!    verified](super::diagnosis) and what to set, if there was no such search in the last
@@ -33,6 +34,7 @@ use crate::guard::OtherTicketType;
 use crate::{
     Outcome, Rejection, RejectionKind, SignatureMismatch, TargetProblem, VerifiedCallback,
     guard::VarProblem,
+    keys::LocalOssKey,
     log::{
         Causes, LeftOut, Path, RateLimit, errors_are_heard, event, hexadecimal,
         information_is_heard, warnings_are_heard,
@@ -94,6 +96,9 @@ impl LayerLog {
             return self.refused_inside(rejection, callback);
         }
         metrics::refused(rejection, is_genuine);
+        if !is_genuine && is_caused_by::<LocalOssKey>(rejection) {
+            return self.refused_of_local_oss(rejection, parts.as_deref());
+        }
         if !is_genuine && !concerns_operators(rejection.kind()) {
             event!(debug, "callback refused", {
                 kind: rejection.code(),
@@ -119,6 +124,21 @@ impl LayerLog {
                 kind: rejection.code(),
                 look_at: look_at(rejection),
                 request_id: request_id.as_deref(),
+                left_out: left_out.if_any(),
+            }, Causes(rejection));
+        }
+    }
+
+    /// A developer sends callbacks from a local OSS, and has not pinned its key.
+    fn refused_of_local_oss(&self, rejection: &Rejection, parts: Option<&Parts>) {
+        let passed = self
+            .limit
+            .pass_if_heard("local OSS", (), information_is_heard);
+        if let Some(left_out) = passed {
+            event!(info, "callback refused", {
+                kind: rejection.code(),
+                look_at: "pin_key",
+                request_id: parts.and_then(unverified_id),
                 left_out: left_out.if_any(),
             }, Causes(rejection));
         }

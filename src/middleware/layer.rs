@@ -92,6 +92,7 @@ impl Default for OssCallbackLayer {
 impl<R, M> OssCallbackLayer<R, M> {
     /// The handlers that run to their end, even if their requests end before: to count them, and to
     /// wait for them at shutdown.
+    #[must_use]
     pub fn running_handlers(&self) -> RunningHandlers {
         self.config.handlers.clone()
     }

@@ -363,11 +363,13 @@ impl RunningHandlers {
     }
 
     /// How many handlers run at the moment, or have ended and their guards not been told yet.
+    #[must_use]
     pub fn count(&self) -> usize {
         self.0.running.load(Ordering::SeqCst)
     }
 
     /// How many of them run on although their request has ended.
+    #[must_use]
     pub fn handed_over(&self) -> usize {
         self.0.handed_over.load(Ordering::SeqCst)
     }

@@ -19,6 +19,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 pub(crate) use self::cause::Cause;
 use self::wire::WireForm;
+#[cfg(all(feature = "ticket", any(feature = "axum", feature = "warp")))]
+pub(crate) use self::wire::error_response;
 pub use self::{
     config_error::ConfigError,
     kind::{ObjectMismatch, RejectionKind, Replay, SignatureMismatch, TargetProblem},
@@ -46,11 +48,13 @@ pub struct Rejection {
 impl Rejection {
     /// Refuses a callback for a reason of the application's own, from a guard or from a handler:
     /// 403. The phrase reaches the wire, so it is a constant.
+    #[must_use]
     pub fn refused(reason: &'static str) -> Self {
         RejectionKind::Refused(reason).into()
     }
 
     /// A guard cannot decide, as something that it depends on is down: 503.
+    #[must_use]
     pub fn guard_unavailable() -> Self {
         RejectionKind::GuardUnavailable.into()
     }
@@ -91,6 +95,7 @@ impl Rejection {
     }
 
     /// The callback was seen before: 409. For guards that keep their own record of callbacks.
+    #[must_use]
     pub fn replayed(replay: Replay) -> Self {
         RejectionKind::Replayed(replay).into()
     }
@@ -115,16 +120,19 @@ impl Rejection {
     }
 
     /// The reason.
+    #[must_use]
     pub fn kind(&self) -> &RejectionKind {
         &self.kind
     }
 
     /// The status that the default response carries.
+    #[must_use]
     pub fn status(&self) -> StatusCode {
         WireForm::of(&self.kind).status
     }
 
     /// The name of the kind, as the default response spells it.
+    #[must_use]
     pub fn code(&self) -> &'static str {
         WireForm::of(&self.kind).code
     }
@@ -152,6 +160,7 @@ impl Rejection {
     /// let layer = OssCallbackLayer::builder().on_rejection(envelope).build()?;
     /// # Ok::<(), oss_callback::ConfigError>(())
     /// ```
+    #[must_use]
     pub fn message(&self) -> &'static str {
         WireForm::of(&self.kind).message
     }
@@ -169,6 +178,7 @@ impl Rejection {
     ///     r#"{"Status":"error","code":"Refused","message":"not ours"}"#,
     /// );
     /// ```
+    #[must_use]
     pub fn to_response<B: From<Bytes>>(&self) -> Response<B> {
         let mut response = self.to_bare_response();
         response.extensions_mut().insert(self.clone());
@@ -177,19 +187,10 @@ impl Rejection {
 
     /// The same without the rejection in its extensions.
     pub(crate) fn to_bare_response<B: From<Bytes>>(&self) -> Response<B> {
-        let wire = WireForm::of(&self.kind);
-        let body = wire.body();
-        let length = body.len();
-        let mut response = Response::new(B::from(body));
-        *response.status_mut() = wire.status;
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        let mut response = WireForm::of(&self.kind).to_response();
         if self.kind == RejectionKind::MethodNotAllowed {
-            headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            let allow = HeaderValue::from_static("POST");
+            response.headers_mut().insert(header::ALLOW, allow);
         }
         response
     }

@@ -4,7 +4,7 @@
 //! which key failed.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use super::{RejectionKind, Replay};
@@ -86,7 +86,21 @@ impl WireForm {
         }
     }
 
-    pub(super) fn body(&self) -> Bytes {
+    pub(super) fn to_response<B: From<Bytes>>(&self) -> Response<B> {
+        let body = self.body();
+        let length = body.len();
+        let mut response = Response::new(B::from(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        response
+    }
+
+    fn body(&self) -> Bytes {
         if let Some(body) = self.body {
             return Bytes::from_static(body.as_bytes());
         }
@@ -101,7 +115,23 @@ impl WireForm {
     }
 }
 
-/// The body for a message that the application chose.
+/// An answer in the form of a refusal, from a handler that receives no callbacks.
+#[cfg(all(feature = "ticket", any(feature = "axum", feature = "warp")))]
+pub(crate) fn error_response<B: From<Bytes>>(
+    status: StatusCode,
+    code: &'static str,
+    message: &'static str,
+) -> Response<B> {
+    let wire = WireForm {
+        status,
+        code,
+        message,
+        body: None,
+    };
+    wire.to_response()
+}
+
+/// The body for a message that is not one of a kind's.
 #[derive(Serialize)]
 struct Envelope {
     #[serde(rename = "Status")]

@@ -66,33 +66,39 @@ impl CallbackUrl {
     }
 
     /// The URL as it was given.
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Whether it is called over TLS.
+    #[must_use]
     pub fn is_https(&self) -> bool {
         self.is_https
     }
 
     /// The host without its port.
+    #[must_use]
     pub fn host(&self) -> &str {
         &self.text[self.host.clone()]
     }
 
     /// The port, or the scheme's usual one.
+    #[must_use]
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(if self.is_https { 443 } else { 80 })
     }
 
     /// Host and port as they are in the URL: the `Host` header of the callback, unless the parameters
     /// have a `callbackHost`.
+    #[must_use]
     pub fn authority(&self) -> &str {
         &self.text[self.host.start..self.target]
     }
 
     /// Path and query as they are in the URL, which are what the service requests and signs. A URL
     /// without a path has `/`.
+    #[must_use]
     pub fn target(&self) -> String {
         let target = &self.text[self.target..];
         if target.starts_with('/') {

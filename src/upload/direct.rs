@@ -175,6 +175,7 @@ impl DirectUpload {
     }
 
     /// The template of the callback's body, completed with what guards look at.
+    #[must_use]
     pub fn template(&self) -> &BodyTemplate {
         &self.0.template
     }
@@ -616,6 +617,7 @@ enum Upload {
 
 impl Authorization {
     /// `POST` or `PUT`.
+    #[must_use]
     pub fn method(&self) -> &'static str {
         match &self.upload {
             Upload::Post(_) => "POST",
@@ -624,6 +626,7 @@ impl Authorization {
     }
 
     /// Where the upload goes.
+    #[must_use]
     pub fn url(&self) -> &str {
         match &self.upload {
             Upload::Post(form) => form.url(),
@@ -632,6 +635,7 @@ impl Authorization {
     }
 
     /// The fields of the form in their order; none for a PUT.
+    #[must_use]
     pub fn fields(&self) -> &[(String, String)] {
         match &self.upload {
             Upload::Post(form) => form.fields(),
@@ -640,6 +644,7 @@ impl Authorization {
     }
 
     /// The headers that are to be sent as they are; none for a POST.
+    #[must_use]
     pub fn headers(&self) -> &[(String, String)] {
         match &self.upload {
             Upload::Post(_) => &[],
@@ -648,11 +653,13 @@ impl Authorization {
     }
 
     /// The parameters of the callback.
+    #[must_use]
     pub fn callback(&self) -> &CallbackParams {
         &self.callback
     }
 
     /// The time until which the upload has to begin.
+    #[must_use]
     pub fn expires(&self) -> SystemTime {
         match &self.upload {
             Upload::Post(form) => form.expires(),

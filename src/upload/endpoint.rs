@@ -11,6 +11,7 @@
 use std::net::Ipv4Addr;
 
 use super::{UploadError, callback_url::is_host_header};
+use crate::guard::{begins_with_slash, has_dot_segment};
 
 /// A region of OSS, and the address at which it is reached.
 ///
@@ -196,28 +197,28 @@ pub(super) fn check_bucket(bucket: &str) -> Result<(), UploadError> {
 /// never be fetched.
 pub(super) fn check_key(key: &str) -> Result<(), UploadError> {
     check_key_start(key)?;
-    check_segments(key.split('/'))
+    check_segments(key)
 }
 
 /// The beginning of a key. Its last segment goes on, so that `u/.` is one of `u/.profile`.
 pub(super) fn check_prefix(prefix: &str) -> Result<(), UploadError> {
     check_key_start(prefix)?;
     let whole = prefix.rsplit_once('/').map_or("", |(whole, _)| whole);
-    check_segments(whole.split('/'))
+    check_segments(whole)
 }
 
 fn check_key_start(key: &str) -> Result<(), UploadError> {
     if !(1..=1023).contains(&key.len()) {
         return Err(UploadError::Key("has 1 to 1,023 bytes"));
     }
-    if key.starts_with(['/', '\\']) {
+    if begins_with_slash(key) {
         return Err(UploadError::Key("does not begin with a slash"));
     }
     Ok(())
 }
 
-fn check_segments<'a>(mut segments: impl Iterator<Item = &'a str>) -> Result<(), UploadError> {
-    if segments.any(|segment| matches!(segment, "." | "..")) {
+fn check_segments(segments: &str) -> Result<(), UploadError> {
+    if has_dot_segment(segments) {
         return Err(UploadError::Key(
             "has no segment `.` or `..`, which HTTP clients resolve",
         ));

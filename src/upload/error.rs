@@ -1,20 +1,24 @@
 //! Why an upload cannot be authorized.
 
 use std::fmt;
+#[cfg(any(feature = "axum", feature = "warp"))]
+use std::mem::discriminant;
 
 #[cfg(any(feature = "axum", feature = "warp"))]
 use bytes::Bytes;
 #[cfg(any(feature = "axum", feature = "warp"))]
-use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{Response, StatusCode};
 
 use super::{ParamsError, TemplateError};
-use crate::{ConfigError, Rejection, TicketError};
+use crate::{ConfigError, Rejection, TicketError, log::Causes, rejection::Cause};
+#[cfg(any(feature = "axum", feature = "warp"))]
+use crate::{log::handler_failed, rejection::error_response};
 
 /// An upload that cannot be authorized, or a configuration that could authorize none.
 ///
-/// In handlers it works with `?`. Under axum and warp it is a response: 400 for a [key](Self::Key),
-/// which a caller may have chosen, else 500, with the cause in the log. In handlers that return
-/// [`Rejection`] it becomes [`Rejection::internal`].
+/// In handlers it works with `?`. Under axum and warp it is a response: 400 `InvalidKey` for a
+/// [key](Self::Key), which a caller may have chosen, else 500 `UploadNotAuthorized`, with the cause in
+/// the log. In handlers that return [`Rejection`] it becomes [`Rejection::internal`].
 #[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UploadError {
@@ -65,10 +69,8 @@ pub enum UploadError {
     #[error("the key of an object {0}")]
     Key(&'static str),
     /// The HTTP client that asks OSS cannot be made, as on a machine without TLS roots.
-    #[error(
-        "no HTTP client can be made; it needs the system's certificates (`ca-certificates`): {0}"
-    )]
-    HttpClient(String),
+    #[error("no HTTP client can be made; it needs the system's certificates (`ca-certificates`)")]
+    HttpClient(#[source] HttpClientError),
     /// A setting that every upload needs is not set.
     #[error("`{0}` is not set: call `.{0}(..)` on the builder")]
     Incomplete(&'static str),
@@ -114,10 +116,29 @@ pub enum UploadError {
     VarNames(ConfigError),
 }
 
-/// States the rule, as a `main` that returns `Result<(), Box<dyn Error>>` prints `Debug`.
+/// States the rule and the cause, as a `main` that returns `Result<(), Box<dyn Error>>` prints `Debug`.
 impl fmt::Debug for UploadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UploadError({self})")
+        write!(f, "UploadError({})", Causes(self))
+    }
+}
+
+/// Why no HTTP client can be made. Its text and its source are those of the cause.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct HttpClientError(Cause);
+
+impl HttpClientError {
+    #[cfg(feature = "reqwest")]
+    pub(super) fn new(error: reqwest::Error) -> Self {
+        Self(Cause::new(error))
+    }
+}
+
+/// By their texts.
+impl PartialEq for HttpClientError {
+    fn eq(&self, other: &Self) -> bool {
+        Causes(self).to_string() == Causes(other).to_string()
     }
 }
 
@@ -127,37 +148,18 @@ impl UploadError {
     #[cfg(any(feature = "axum", feature = "warp"))]
     pub(crate) fn into_logged_response<B: From<Bytes>>(self) -> Response<B> {
         if let Self::Key(_) = self {
-            let body = Bytes::from_static(
-                br#"{"Status":"error","code":"InvalidKey","message":"not a key of an object"}"#,
+            return error_response(
+                StatusCode::BAD_REQUEST,
+                "InvalidKey",
+                "not a key of an object",
             );
-            let mut response = Response::new(B::from(body));
-            *response.status_mut() = StatusCode::BAD_REQUEST;
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            return response;
         }
-        self.log();
-        Rejection::from(self).to_response()
-    }
-
-    /// What a user asks for may be the cause, so it is rate-limited.
-    #[cfg(any(feature = "axum", feature = "warp"))]
-    fn log(&self) {
-        #[cfg(feature = "tracing")]
-        if tracing::enabled!(target: "oss_callback", tracing::Level::ERROR) {
-            use std::{mem::discriminant, sync::LazyLock, time::Duration};
-
-            use crate::log::{RateLimit, event};
-
-            static LIMIT: LazyLock<RateLimit> =
-                LazyLock::new(|| RateLimit::one_in(Duration::from_secs(60)));
-            if let Some(left_out) = LIMIT.pass("UploadError", discriminant(self)) {
-                event!(error, "an upload was not authorized", {
-                    left_out: left_out.if_any(),
-                }, self);
-            }
-        }
+        handler_failed!("an upload was not authorized", discriminant(&self), &self);
+        error_response(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "UploadNotAuthorized",
+            "the upload could not be authorized",
+        )
     }
 }
 

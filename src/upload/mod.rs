@@ -123,7 +123,7 @@ pub use self::{
     credentials::Credentials,
     direct::{Authorization, DirectUpload, DirectUploadBuilder},
     endpoint::OssEndpoint,
-    error::UploadError,
+    error::{HttpClientError, UploadError},
     params::{CallbackParams, CallbackParamsBuilder},
     places::{CALLBACK_HEADER, CALLBACK_VAR_HEADER},
     policy::{PostForm, PostPolicy},

@@ -16,12 +16,12 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use reqwest::{Certificate, Client};
 
 use super::{
-    Credentials, OssEndpoint, UploadError,
+    Credentials, HttpClientError, OssEndpoint, UploadError,
     credentials::CredentialsSource,
     endpoint::{check_bucket, check_key},
     sign::{CanonicalRequest, V4, V4_ALGORITHM, url},
 };
-use crate::{clock::Clock, guard::ObjectFacts, http_client, log::Causes};
+use crate::{clock::Clock, guard::ObjectFacts, http_client};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -234,7 +234,7 @@ impl ObjectClientBuilder {
         let client = http_client::builder(self.connect_timeout, self.timeout, self.roots)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .build()
-            .map_err(|error| UploadError::HttpClient(Causes(&error).to_string()))?;
+            .map_err(|error| UploadError::HttpClient(HttpClientError::new(error)))?;
         Ok(ObjectClient(Arc::new(Inner {
             client,
             endpoint: self.endpoint,

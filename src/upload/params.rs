@@ -89,22 +89,26 @@ impl CallbackParams {
     }
 
     /// The URLs, one to five, in the order in which the service tries them.
+    #[must_use]
     pub fn urls(&self) -> &[CallbackUrl] {
         &self.urls
     }
 
     /// The `Host` of the callback, where it is not that of the URL. The URL is still what the service
     /// connects to.
+    #[must_use]
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()
     }
 
     /// The template of the body.
+    #[must_use]
     pub fn body(&self) -> &str {
         &self.body
     }
 
     /// [`Form`](BodyType::Form) or [`Json`](BodyType::Json); a form where nothing was said.
+    #[must_use]
     pub fn body_type(&self) -> BodyType {
         match self.body_type {
             Some(Mode::Json) => BodyType::Json,
@@ -113,6 +117,7 @@ impl CallbackParams {
     }
 
     /// The `Content-Type` of the callback.
+    #[must_use]
     pub fn content_type(&self) -> &'static str {
         match self.body_type {
             Some(Mode::Json) => JSON_TYPE,
@@ -121,11 +126,13 @@ impl CallbackParams {
     }
 
     /// Whether the service names the host in its TLS handshake (SNI).
+    #[must_use]
     pub fn sni(&self) -> bool {
         self.sni.unwrap_or(false)
     }
 
     /// The custom variables by their whole names, `x:` included, in alphabetical order.
+    #[must_use]
     pub fn vars(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.vars
             .iter()
@@ -165,6 +172,7 @@ impl CallbackParams {
     }
 
     /// The value of `x-oss-callback-var`, `callback-var`: JSON in base64. `None` without variables.
+    #[must_use]
     pub fn callback_var(&self) -> Option<String> {
         (!self.vars.is_empty()).then(|| encode(&self.vars))
     }

@@ -27,6 +27,7 @@ pub(super) const CALLBACK_VAR: &str = "callback-var";
 
 impl CallbackParams {
     /// The headers of an upload: `x-oss-callback`, and `x-oss-callback-var` if there are variables.
+    #[must_use]
     pub fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
         let value = |base64: String| {
             HeaderValue::try_from(base64).expect("base64 has only characters of header values")
@@ -46,6 +47,7 @@ impl CallbackParams {
 
     /// The parameters of a query by name, not yet percent-encoded: `callback`, and `callback-var` if
     /// there are variables. They are a part of what the URL's signature covers.
+    #[must_use]
     pub fn query_pairs(&self) -> Vec<(&'static str, String)> {
         let vars = self.callback_var().map(|vars| (CALLBACK_VAR, vars));
         [(CALLBACK, self.callback())]
@@ -55,6 +57,7 @@ impl CallbackParams {
     }
 
     /// The same as text of a query, percent-encoded.
+    #[must_use]
     pub fn query(&self) -> String {
         let pairs: Vec<String> = self
             .query_pairs()
@@ -65,6 +68,7 @@ impl CallbackParams {
     }
 
     /// The fields of a form: `callback`, and each variable. They stand before `file`.
+    #[must_use]
     pub fn form_fields(&self) -> Vec<(String, String)> {
         let vars = self
             .vars()

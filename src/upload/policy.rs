@@ -366,16 +366,19 @@ pub struct PostForm {
 
 impl PostForm {
     /// Where the form goes.
+    #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
     /// The fields in their order.
+    #[must_use]
     pub fn fields(&self) -> &[(String, String)] {
         &self.fields
     }
 
     /// The time until which an upload has to begin.
+    #[must_use]
     pub fn expires(&self) -> SystemTime {
         self.expires
     }

@@ -240,21 +240,25 @@ pub struct PresignedRequest {
 
 impl PresignedRequest {
     /// `PUT`
+    #[must_use]
     pub fn method(&self) -> &'static str {
         self.method
     }
 
     /// The URL. Anybody who has it can upload.
+    #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
     /// The headers that have to be sent as they are. There may be others, but no more `x-oss-*`.
+    #[must_use]
     pub fn headers(&self) -> &[(String, String)] {
         &self.headers
     }
 
     /// The time until which the upload has to begin.
+    #[must_use]
     pub fn expires(&self) -> SystemTime {
         self.expires
     }

@@ -36,6 +36,7 @@ impl CallbackParams {
     /// assert_eq!(warnings[0].rule, ParamsRule::PrivateAddress);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use]
     pub fn check_reachable(&self) -> Vec<Unreachable> {
         self.check_reachable_with(|host, port| {
             let addresses = (host, port).to_socket_addrs()?;

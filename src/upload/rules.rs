@@ -282,6 +282,7 @@ impl ParamsRule {
 
     /// The service's error code. `None` for a rule of this crate's own, and for those of which it is
     /// only known that their number is between 14 and 20: `callbackSNI` and `signatureVersion`.
+    #[must_use]
     pub fn ec(self) -> Option<&'static str> {
         match self.row().code {
             Code::Shown(code) | Code::Inferred(code) => Some(code),
@@ -291,6 +292,7 @@ impl ParamsRule {
 
     /// Whether the number of the [code](Self::ec) is inferred from those of its neighbours: the
     /// rule's page does not show it.
+    #[must_use]
     pub fn ec_is_inferred(self) -> bool {
         matches!(self.row().code, Code::Inferred(_))
     }
@@ -335,23 +337,27 @@ impl ParamsError {
     }
 
     /// The rule that is broken.
+    #[must_use]
     pub fn rule(&self) -> ParamsRule {
         self.rule
     }
 
     /// The service's error code; see [`ParamsRule::ec`].
+    #[must_use]
     pub fn ec(&self) -> Option<&'static str> {
         self.rule.ec()
     }
 
     /// The `Message` of the service's answer, word for word where it is known; else this crate's
     /// words, which [`Display`](fmt::Display) shows for every rule.
+    #[must_use]
     pub fn message(&self) -> &'static str {
         let row = self.rule.row();
         row.service.unwrap_or(row.text)
     }
 
     /// The `ArgumentName` of the service's answer, where it is known.
+    #[must_use]
     pub fn argument_name(&self) -> Option<&'static str> {
         self.rule.row().argument
     }
@@ -359,6 +365,7 @@ impl ParamsError {
     /// The `ArgumentValue` of the service's answer. It is text of the sender, so it
     /// is for that answer and not for logs; [`Display`](fmt::Display) and [`Debug`](fmt::Debug) do
     /// not show it.
+    #[must_use]
     pub fn argument_value(&self) -> Option<&str> {
         self.argument.as_deref()
     }

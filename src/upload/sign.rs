@@ -16,7 +16,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::{Credentials, OssEndpoint};
-use crate::{clock::unix_seconds, substitution::UNRESERVED};
+use crate::{clock::unix_seconds, substitution::UNRESERVED, verify::hex};
 
 /// What is bare in a path: what is bare everywhere, and the slashes of a key.
 const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
@@ -208,13 +208,6 @@ pub(super) fn url(
 fn hmac_sha256(key: &[u8], text: &[u8]) -> [u8; 32] {
     let mac = Hmac::<Sha256>::new_from_slice(key).expect("an HMAC takes a key of any length");
     mac.chain_update(text).finalize().into_bytes().into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("writing to a string cannot fail");
-        hex
-    })
 }
 
 /// A moment by the calendar, in whole seconds.

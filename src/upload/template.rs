@@ -73,6 +73,7 @@ impl Var {
     }
 
     /// The name by which a template refers to it.
+    #[must_use]
     pub fn name(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
             Self::Bucket => "bucket",
@@ -187,11 +188,13 @@ impl BodyTemplate {
     }
 
     /// The text of the template: `callbackBody`.
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
     /// [`Form`](BodyType::Form) or [`Json`](BodyType::Json).
+    #[must_use]
     pub fn body_type(&self) -> BodyType {
         match self.mode {
             Mode::Form => BodyType::Form,

@@ -85,22 +85,26 @@ impl fmt::Debug for PendingCallback {
 
 impl VerifiedCallback {
     /// The signed body.
+    #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.0.body
     }
 
     /// The path that OSS called, still percent-encoded. Behind nested routers and declared prefixes
     /// it is the outer one.
+    #[must_use]
     pub fn path(&self) -> &str {
         self.0.target.path()
     }
 
     /// The path as it was signed: percent-decoded, and maybe not UTF-8.
+    #[must_use]
     pub fn decoded_path(&self) -> &[u8] {
         self.0.target.decoded_path()
     }
 
     /// The query as it was signed, without its `?`.
+    #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.0.target.query()
     }
@@ -180,11 +184,13 @@ impl VerifiedCallback {
     }
 
     /// The bytes of the signature. Two callbacks with the same path, query and body have the same.
+    #[must_use]
     pub fn signature(&self) -> &[u8] {
         self.0.signature.as_bytes()
     }
 
     /// What the headers say. Nothing of it is signed: it is for logs, and anybody can write it.
+    #[must_use]
     pub fn unsigned(&self) -> &UnsignedMetadata {
         &self.0.unsigned
     }

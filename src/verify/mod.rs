@@ -14,6 +14,7 @@
 mod aliyun;
 mod callback;
 mod headers;
+mod hex;
 mod message;
 mod montgomery;
 mod public_key;
@@ -24,6 +25,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use md5::{Digest, Md5};
 
+#[cfg(feature = "upload")]
+pub(crate) use self::hex::hex;
 #[cfg(fuzzing)]
 pub(crate) use self::montgomery::Modulus;
 #[cfg(feature = "test-util")]

@@ -20,6 +20,7 @@ use spki::{AlgorithmIdentifierRef, ObjectIdentifier, SubjectPublicKeyInfoRef};
 
 use super::{
     aliyun,
+    hex::hex,
     montgomery::Modulus,
     signature::{self, Signature, digest_of},
 };
@@ -94,6 +95,7 @@ impl PublicKey {
     }
 
     /// The length of the modulus in bits.
+    #[must_use]
     pub fn bits(&self) -> usize {
         self.0.bits()
     }
@@ -128,8 +130,7 @@ impl PublicKey {
     /// ```
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let digest = Sha256::digest(self.to_spki());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(self.to_spki()))
     }
 
     fn to_spki(&self) -> Vec<u8> {

@@ -719,6 +719,24 @@ fn a_ticket_key_of_another_stage_is_of_no_use() {
     assert_eq!(refused, Some(RejectionKind::TicketInvalid));
 }
 
+/// What an error is as a response of the frameworks.
+macro_rules! assert_answer {
+    ($error:expr, $status:expr, $body:expr) => {{
+        let (error, status, body) = ($error, $status, $body);
+        #[cfg(feature = "axum")]
+        {
+            let answer = axum::response::IntoResponse::into_response(error.clone());
+            assert_eq!(read(answer).await, (status, body.to_owned()));
+        }
+        #[cfg(feature = "warp")]
+        {
+            let answer = warp::Reply::into_response(error.clone());
+            assert_eq!(read(answer).await, (status, body.to_owned()));
+        }
+        let _ = (error, status, body);
+    }};
+}
+
 /// In handlers that are not behind the layer.
 #[tokio::test]
 async fn in_a_handler_an_error_is_an_answer_that_says_no_more_than_it_must() {
@@ -733,24 +751,18 @@ async fn in_a_handler_an_error_is_an_answer_that_says_no_more_than_it_must() {
         (
             UploadError::UnusedVar("x:secret".to_owned()),
             500,
-            r#"{"Status":"error","code":"Internal","message":"the callback could not be processed"}"#,
+            r#"{"Status":"error","code":"UploadNotAuthorized","message":"the upload could not be authorized"}"#,
         ),
     ];
     for (error, status, body) in rows {
         let rejection = Rejection::from(error.clone());
         assert_eq!(rejection.status(), 500, "{error}");
-        #[cfg(feature = "axum")]
-        {
-            let answer = axum::response::IntoResponse::into_response(error.clone());
-            assert_eq!(read(answer).await, (status, body.to_owned()));
-        }
-        #[cfg(feature = "warp")]
-        {
-            let answer = warp::Reply::into_response(error.clone());
-            assert_eq!(read(answer).await, (status, body.to_owned()));
-        }
-        let _ = (status, body);
+        assert_answer!(error, status, body);
     }
+    let rejection = Rejection::from(TicketError::Random);
+    assert_eq!(rejection.status(), 500);
+    let body = r#"{"Status":"error","code":"TicketNotIssued","message":"the upload ticket could not be issued"}"#;
+    assert_answer!(TicketError::Random, 500, body);
 }
 
 /// The status and the body of a JSON answer.
@@ -764,6 +776,7 @@ where
     let (head, body) = response.into_parts();
     assert_eq!(head.headers["content-type"], "application/json");
     let body = body.collect().await.unwrap().to_bytes().to_vec();
+    assert_eq!(head.headers["content-length"], body.len().to_string());
     (head.status.as_u16(), String::from_utf8(body).unwrap())
 }
 

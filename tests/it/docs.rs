@@ -350,7 +350,10 @@ impl Repository {
                 .iter()
                 .filter(|block| block.language == "sh");
             shell.flat_map(move |block| {
-                let lines = block.text.lines().filter(|line| !line.trim().is_empty());
+                // A command may go on behind a backslash.
+                let text = block.text.replace("\\\n", "");
+                let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+                let lines = lines.into_iter().filter(|line| !line.trim().is_empty());
                 lines.map(move |line| (path, line.split(" #").next().unwrap().trim().to_owned()))
             })
         })

@@ -221,6 +221,31 @@ async fn strangers_are_not_heard_of() {
     }
 }
 
+/// The first hint of a developer who has not pinned the key, though any stranger can cause it.
+#[tokio::test]
+async fn an_unpinned_local_oss_is_told_once_a_minute_and_its_host_alone_says_that_it_is_one() {
+    for (url, is_told) in [
+        ("https://local-oss.invalid/0f.pem", true),
+        ("http://local-oss.invalid/0f.pem", false),
+        ("https://local-oss.invalid.evil.test/0f.pem", false),
+        ("https://127.0.0.1/local-oss.invalid/0f.pem", false),
+    ] {
+        let log = Log::start();
+        let layer = production().build().unwrap();
+        for _ in 0..50 {
+            let signer = CallbackSigner::new().with_key_url(url);
+            let response = send(&layer, signer.form("/cb", "object=a.jpg")).await;
+            assert_eq!(kind(&response), Some(RejectionKind::KeyUrlNotAllowed));
+            assert!(!format!("{:?}", response.body()).contains("local"));
+        }
+        if is_told {
+            log.assert_line("INFO", &["look_at=\"pin_key\"", "local OSS", "--key-pem"]);
+        } else {
+            assert_eq!(log.lines(), [""; 0], "{url}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_accepted_is_not_heard_of_either() {
     let log = Log::start_with_level(LevelFilter::DEBUG);

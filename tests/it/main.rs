@@ -76,7 +76,7 @@ mod ticket_interop;
 #[cfg(feature = "ticket")]
 mod tickets;
 #[cfg(feature = "full")]
-mod troubleshooting;
+mod troubleshoot;
 mod types;
 #[cfg(feature = "tracing")]
 mod unbound;

@@ -1,8 +1,8 @@
-//! The log lines that `docs/troubleshooting.md` quotes.
+//! The log lines that `docs/guide/troubleshoot.md` quotes.
 
 use std::collections::BTreeSet;
 
-pub const GUIDE: &str = include_str!("../../docs/troubleshooting.md");
+pub const GUIDE: &str = include_str!("../../docs/guide/troubleshoot.md");
 
 /// As they stand there, each a line of its own.
 pub fn quoted() -> BTreeSet<&'static str> {

@@ -16,6 +16,7 @@ mod local_oss;
 mod manual;
 mod output;
 mod public_keys;
+mod secret_file;
 mod sign;
 
 use std::process::ExitCode;

@@ -47,6 +47,15 @@ struct Seen {
     error: Option<String>,
 }
 
+impl Seen {
+    /// The answer's body; null if it is no JSON.
+    fn json(&self) -> Value {
+        let text = self.body.as_deref();
+        text.and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
+    }
+}
+
 #[derive(Clone, Debug, Deserialize, Serialize)]
 struct Upload {
     object: String,
@@ -263,11 +272,7 @@ async fn each_sdk_hands_the_applications_answer_to_its_caller() {
         let mut wrong = Vec::new();
         for case in cases.iter().filter(|case| seen.contains_key(&case.name)) {
             let seen = &seen[&case.name];
-            let body: Value = seen
-                .body
-                .as_deref()
-                .and_then(|text| serde_json::from_str(text).ok())
-                .unwrap_or_default();
+            let body = seen.json();
             let stored = json!({ "object": case.key, "size": expected_size(case), "uid": UID });
             if seen.status != Some(200) || body["stored"] != stored {
                 wrong.push(format!("{}: {seen:?}", case.name));
@@ -349,11 +354,7 @@ async fn opendal_writes_lists_reads_and_deletes() {
         let seen = run_all(&oss, token, &cases).await;
         for case in cases.iter().filter(|case| seen.contains_key(&case.name)) {
             let seen = &seen[&case.name];
-            let body: Value = seen
-                .body
-                .as_deref()
-                .and_then(|text| serde_json::from_str(text).ok())
-                .unwrap_or_default();
+            let body = seen.json();
             let size = expected_size(case);
             assert_eq!(
                 body,

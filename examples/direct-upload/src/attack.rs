@@ -2,7 +2,8 @@
 //!
 //! 1. Mallory is a user of the application, and a customer of the same cloud: in an account of their
 //!    own they have OSS sign any callback that they like. That is a second local OSS with the same key.
-//! 2. Mallory can also sign with a key of their own, and name a URL for it: a third local OSS.
+//! 2. Mallory can also sign with a key of their own, and name a URL for it: a third local OSS makes the
+//!    callback, and Mallory sends it.
 //! 3. Nothing is simulated. Each attempt goes over TCP to the layer that receives callbacks, and what is
 //!    shown is its answer, beside the reason that the server logged.
 
@@ -16,7 +17,7 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use oss_callback::upload::Authorization;
-use oss_callback_local::{Callback, LocalOss};
+use oss_callback_local::{Callback, Fault, LocalOss};
 use reqwest::multipart::Form;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -31,11 +32,14 @@ use crate::{
 
 const LOOT: &[u8] = b"not what it says";
 
+/// Where Mallory says that their key lies.
+const MALLORYS_KEY: &str = "https://mallory.example/callback_pub_key_v1.pem";
+
 /// The attacker, and their servers.
 pub(crate) struct Mallory {
     /// An account at the same service: callbacks of it are genuine.
     account: LocalOss,
-    /// A service that is not the trusted one.
+    /// A service that is not the trusted one. It signs callbacks, and sends none.
     forger: LocalOss,
     client: reqwest::Client,
 }
@@ -106,7 +110,11 @@ impl Mallory {
                 .open()
                 .start()
                 .await?,
-            forger: LocalOss::builder().open().start().await?,
+            forger: LocalOss::builder()
+                .open()
+                .fault(Fault::Drop)
+                .start()
+                .await?,
             client: reqwest::Client::builder().no_proxy().build()?,
         })
     }
@@ -139,22 +147,42 @@ impl Mallory {
     async fn tampered_body(&self, app: &App, captured: &Callback) -> Result<Attempt, Error> {
         let body = String::from_utf8_lossy(captured.body()).into_owned();
         let tampered = body.replacen("&size=", "&size=9", 1);
+        let sent = shown(&tampered);
+        self.send("tampered-body", app, captured, sent, tampered, None)
+            .await
+    }
+
+    /// Sends a callback with another body, or with the URL of another key: what was signed does not have
+    /// that URL in it.
+    async fn send(
+        &self,
+        what: &'static str,
+        app: &App,
+        callback: &Callback,
+        sent: String,
+        body: String,
+        key_url: Option<&str>,
+    ) -> Result<Attempt, Error> {
         let mut request = self.client.post(&app.callback_url);
-        let sent = captured.attempts.last();
-        for (name, value) in sent.iter().flat_map(|attempt| &attempt.headers) {
-            // The client says these itself.
-            if !["Host", "Connection", "Content-Length"].contains(name) {
-                request = request.header(*name, value);
+        let attempt = callback.attempts.last();
+        for (name, value) in attempt.iter().flat_map(|attempt| &attempt.headers) {
+            match (*name, key_url) {
+                // The client says these itself.
+                ("Host" | "Connection" | "Content-Length", _) => {}
+                ("x-oss-pub-key-url", Some(url)) => {
+                    request = request.header(*name, BASE64_STANDARD.encode(url));
+                }
+                _ => request = request.header(*name, value),
             }
         }
-        let response = request.body(tampered.clone()).send().await?;
+        let response = request.body(body).send().await?;
         Ok(Attempt {
-            what: "tampered-body",
+            what,
             by: "app",
-            sent: shown(&tampered),
+            sent,
             status: response.status().as_u16(),
             body: response.text().await?,
-            reason: reason(app, &captured.request_id),
+            reason: reason(app, &callback.request_id),
         })
     }
 
@@ -207,11 +235,17 @@ impl Mallory {
         let callback = self
             .forge(&self.forger, app, &own.object, ticket(&own.authorization))
             .await?;
-        let sent = format!("x-oss-pub-key-url: {}", self.forger.key().url());
-        Ok(Attempt {
+        let sent = format!("x-oss-pub-key-url: {MALLORYS_KEY}");
+        let body = String::from_utf8_lossy(callback.body()).into_owned();
+        self.send(
+            "forged-key-url",
+            app,
+            &callback,
             sent,
-            ..refused("forged-key-url", app, &callback)
-        })
+            body,
+            Some(MALLORYS_KEY),
+        )
+        .await
     }
 
     /// Mallory's own valid ticket and object, a genuine signature, and no upload at all.

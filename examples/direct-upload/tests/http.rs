@@ -269,6 +269,10 @@ async fn each_attack_is_refused_with_its_reason() {
             assert!(logged.contains(reason), "{attempt}");
             assert_eq!(logged.is_empty(), reason.is_empty(), "{attempt}");
             assert!(
+                !logged.contains("pin_key"),
+                "no advice for Mallory: {logged}"
+            );
+            assert!(
                 !attempt["sent"].as_str().unwrap().contains("eyJ"),
                 "{attempt}"
             );

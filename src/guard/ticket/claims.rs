@@ -20,7 +20,10 @@ use std::{fmt, time::SystemTime};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{TicketError, media_type};
+use super::{
+    TicketError, media_type,
+    object_key::{begins_with_slash, has_dot_segment},
+};
 use crate::{clock::unix_seconds, guard::bucket::is_bucket_name};
 
 /// What is granted to the holder of a ticket.
@@ -181,6 +184,7 @@ impl TicketClaims {
     ///
     /// This and the three below are for code that says the limits of a ticket once more where the
     /// upload is authorized, as the conditions of a post policy say.
+    #[must_use]
     pub fn granted_objects(&self) -> TicketObjects<'_> {
         match (&self.claims.object, &self.claims.object_prefix) {
             (Some(key), _) => TicketObjects::One(key),
@@ -190,16 +194,19 @@ impl TicketClaims {
     }
 
     /// The bucket that it is for; `None` for any.
+    #[must_use]
     pub fn granted_bucket(&self) -> Option<&str> {
         self.claims.bucket.as_deref()
     }
 
     /// The largest size in bytes that it is for; `None` for any.
+    #[must_use]
     pub fn granted_size(&self) -> Option<u64> {
         self.claims.max_size
     }
 
     /// The media types that it is for, as they were given; `None` for any, declared or not.
+    #[must_use]
     pub fn granted_content_types(&self) -> Option<&[String]> {
         self.claims.content_types.as_deref()
     }
@@ -377,7 +384,7 @@ impl Claims {
                      does. For all objects there is `any_object`",
                 ));
             }
-            if has_dots(prefix) {
+            if has_dot_segment(prefix) {
                 return Err((
                     "object_prefix",
                     "the `object_prefix` of a ticket must not have a segment `.` or `..`: no object \
@@ -410,13 +417,4 @@ impl Claims {
         }
         Ok(())
     }
-}
-
-fn begins_with_slash(key: &str) -> bool {
-    key.starts_with(['/', '\\'])
-}
-
-/// Whether a key has a segment that something between OSS and a reader may resolve.
-pub(super) fn has_dots(key: &str) -> bool {
-    key.split('/').any(|segment| matches!(segment, "." | ".."))
 }

@@ -5,18 +5,20 @@ use std::fmt;
 #[cfg(any(feature = "axum", feature = "warp"))]
 use bytes::Bytes;
 #[cfg(any(feature = "axum", feature = "warp"))]
-use http::Response;
+use http::{Response, StatusCode};
 
 use super::{MAX_LIFE, MAX_TICKET_LEN};
 use crate::{ConfigError, Rejection};
+#[cfg(any(feature = "axum", feature = "warp"))]
+use crate::{log::handler_failed, rejection::error_response};
 
 /// Why a ticket was not issued.
 ///
 /// Every variant is a mistake of the application, except [`Random`](Self::Random): what it asked for
 /// is something that no guard would admit. The texts name the claim and the fix, and quote nothing.
 ///
-/// In handlers it works with `?`. Under axum and warp it is a response, 500 with a body that says no more
-/// than that; the cause is logged. In handlers that return [`Rejection`] it becomes
+/// In handlers it works with `?`. Under axum and warp it is a response: 500 `TicketNotIssued`, with a body
+/// that says no more than that; the cause is logged. In handlers that return [`Rejection`] it becomes
 /// [`Rejection::internal`].
 ///
 /// ```
@@ -98,27 +100,12 @@ impl TicketError {
     /// not behind the layer.
     #[cfg(any(feature = "axum", feature = "warp"))]
     pub(crate) fn into_logged_response<B: From<Bytes>>(self) -> Response<B> {
-        self.log();
-        Rejection::from(self).to_response()
-    }
-
-    /// What a user asks for may be the cause, the name of an object say, so it is rate-limited.
-    #[cfg(any(feature = "axum", feature = "warp"))]
-    fn log(&self) {
-        #[cfg(feature = "tracing")]
-        if tracing::enabled!(target: "oss_callback", tracing::Level::ERROR) {
-            use std::{sync::LazyLock, time::Duration};
-
-            use crate::log::{RateLimit, event};
-
-            static LIMIT: LazyLock<RateLimit> =
-                LazyLock::new(|| RateLimit::one_in(Duration::from_secs(60)));
-            if let Some(left_out) = LIMIT.pass("TicketError", self.rule()) {
-                event!(error, "a ticket was not issued", {
-                    left_out: left_out.if_any(),
-                }, self);
-            }
-        }
+        handler_failed!("a ticket was not issued", self.rule(), &self);
+        error_response(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "TicketNotIssued",
+            "the upload ticket could not be issued",
+        )
     }
 }
 

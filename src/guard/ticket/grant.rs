@@ -11,8 +11,9 @@ use std::{sync::Arc, time::Duration};
 use serde_json::value::RawValue;
 
 use super::{
-    claims::{Audience, Claims, has_dots},
+    claims::{Audience, Claims},
     media_type, mismatch,
+    object_key::has_dot_segment,
 };
 use crate::{
     GuardContext, Rejection, RejectionKind,
@@ -89,7 +90,7 @@ impl TicketGrant {
                 }
                 // Dots are letters to OSS, but not to what may stand between it and a reader: the
                 // object `u/7/../8/a` is under no prefix.
-                if has_dots(object) {
+                if has_dot_segment(object) {
                     return Err(mismatch(
                         "it is for objects under a prefix, and the object has a segment `.` or `..`",
                     ));

@@ -22,6 +22,7 @@ mod guard;
 mod issue;
 mod key;
 mod media_type;
+mod object_key;
 
 use std::{
     fmt,
@@ -34,6 +35,8 @@ use http::Extensions;
 use serde::de::DeserializeOwned;
 
 use self::grant::TicketGrant;
+#[cfg(feature = "upload")]
+pub(crate) use self::object_key::{begins_with_slash, has_dot_segment};
 pub use self::{
     claims::{TicketClaims, TicketObjects},
     error::TicketError,

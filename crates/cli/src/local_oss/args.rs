@@ -8,6 +8,7 @@ use oss_callback_local::{
 };
 
 use super::choices::Choices;
+use crate::secret_file;
 
 /// The flags of `local-oss`.
 #[derive(clap::Args, Debug)]
@@ -132,9 +133,7 @@ impl Args {
             builder = builder.any_date();
         }
         if let Some(path) = &self.key_pem {
-            let in_file = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-            let pem = std::fs::read_to_string(path).map_err(|error| in_file(&error))?;
-            builder = builder.key(CallbackKey::from_pem(&pem).map_err(|error| in_file(&error))?);
+            builder = builder.key(secret_file::read(path, CallbackKey::from_pem)?);
         }
         if let Some(fault) = self.fault {
             builder = builder.fault(fault);

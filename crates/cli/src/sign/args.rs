@@ -39,6 +39,21 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME=VALUE", conflicts_with_all = ["body", "body_file"])]
     pub(crate) var: Vec<Assignment>,
 
+    /// Have the body carry an upload ticket, issued with the key in this file
+    ///
+    /// The file has the secret in base64, as `TicketKey::from_base64` reads it. The ticket grants the
+    /// object of the request for an hour. A --template needs ${x:ticket}; the default one gets it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["body", "body_file"])]
+    pub(crate) ticket_key: Option<PathBuf>,
+
+    /// Id of the ticket key, if the application gave it one with `named`
+    #[arg(long, value_name = "ID", requires = "ticket_key")]
+    pub(crate) ticket_kid: Option<String>,
+
+    /// What the handler finds in `Ticket::app`
+    #[arg(long, value_name = "JSON", requires = "ticket_key")]
+    pub(crate) ticket_app: Option<String>,
+
     /// The body is JSON, and so is the default template
     #[arg(long)]
     pub(crate) json_body: bool,
@@ -81,6 +96,10 @@ Examples:
   The same with the application's own template:
     oss-callback sign --key-pem local-oss.pem --send http://127.0.0.1:3000/oss/callback \\
         --template 'object=${object}&size=${size}&user=${x:user}' --var object=a.jpg --var x:user=7
+
+  To an application behind a TicketGuard, whose secret was made with `openssl rand -base64 32`:
+    oss-callback sign --key-pem local-oss.pem --send http://127.0.0.1:3000/oss/callback \\
+        --ticket-key ticket.key --var object=avatars/7.png --ticket-app '{\"user\":7}'
 
   A command to change by hand:
     oss-callback sign --key-pem local-oss.pem --curl http://127.0.0.1:3000/oss/callback

@@ -1,6 +1,7 @@
 //! The body of a signed callback.
 
 use std::{
+    borrow::Cow,
     error::Error,
     fs,
     io::{self, Read},
@@ -11,12 +12,18 @@ use std::{
 use bytes::Bytes;
 use oss_callback::{BodyType, test_util::UploadedObject};
 
-use super::args::{Args, Assignment};
+use super::{
+    args::{Args, Assignment},
+    ticket,
+};
 
 /// What the service's own samples ask for.
 const FORM: &str = "bucket=${bucket}&object=${object}&etag=${etag}&size=${size}&mimeType=${mimeType}&reqId=${reqId}";
 
 const JSON: &str = r#"{"bucket":${bucket},"object":${object},"etag":${etag},"size":${size},"mimeType":${mimeType},"reqId":${reqId}}"#;
+
+/// The object that was uploaded.
+const OBJECT: &str = "uploads/example.jpg";
 
 pub(super) fn of(args: &Args) -> Result<Bytes, Box<dyn Error>> {
     if let Some(body) = &args.body {
@@ -33,25 +40,53 @@ pub(super) fn of(args: &Args) -> Result<Bytes, Box<dyn Error>> {
         let body = read.map_err(|error| format!("{}: {error}", file.display()))?;
         return Ok(body.into());
     }
+    from_template(args)
+}
+
+fn from_template(args: &Args) -> Result<Bytes, Box<dyn Error>> {
     let (default, body_type) = match args.json_body {
         true => (JSON, BodyType::Json),
         false => (FORM, BodyType::Form),
     };
-    let template = args.template.as_deref().unwrap_or(default);
-    let filled = object(&args.var)?
-        .fill(template, body_type)
+    let mut object = object(&args.var)?;
+    let mut template = Cow::from(args.template.as_deref().unwrap_or(default));
+    let key = given(&args.var, "object").unwrap_or(OBJECT);
+    if let Some(ticket) = ticket::issue(args, key)? {
+        if given(&args.var, ticket::VAR).is_some() {
+            return Err("--ticket-key issues the ticket that --var x:ticket gives: use one".into());
+        }
+        if args.template.is_none() {
+            template = with_ticket(default, body_type).into();
+        } else if !template.contains(ticket::PLACEHOLDER) {
+            return Err("the template has no ${x:ticket}, which the ticket rides in".into());
+        }
+        object = object.custom(ticket::VAR, ticket);
+    }
+    let filled = object
+        .fill(&template, body_type)
         .map_err(|error| format!("the template cannot be filled in: {error}"))?;
     Ok(filled.into())
 }
 
+/// A default template that carries a ticket, too.
+fn with_ticket(template: &str, body_type: BodyType) -> String {
+    match template.strip_suffix('}') {
+        Some(members) if body_type == BodyType::Json => {
+            format!(r#"{members},"ticket":{}}}"#, ticket::PLACEHOLDER)
+        }
+        _ => format!("{template}&ticket={}", ticket::PLACEHOLDER),
+    }
+}
+
+/// The value of a variable; the last one counts.
+fn given<'a>(vars: &'a [Assignment], name: &str) -> Option<&'a str> {
+    let mut named = vars.iter().rev().filter(|var| var.name == name);
+    named.next().map(|var| var.value.as_str())
+}
+
 /// An upload that nobody made, with the given values.
 fn object(vars: &[Assignment]) -> Result<UploadedObject, String> {
-    let given = |name: &str| {
-        vars.iter()
-            .rev()
-            .find(|var| var.name == name)
-            .map(|var| var.value.as_str())
-    };
+    let given = |name: &str| given(vars, name);
     let number = |name: &str, default: u64| match given(name) {
         Some(value) => value
             .parse()
@@ -60,7 +95,7 @@ fn object(vars: &[Assignment]) -> Result<UploadedObject, String> {
     };
     let mut object = UploadedObject::new(
         given("bucket").unwrap_or("my-bucket"),
-        given("object").unwrap_or("uploads/example.jpg"),
+        given("object").unwrap_or(OBJECT),
     )
     .etag(given("etag").unwrap_or("5D41402ABC4B2A76B9719D911017C592"))
     .size(number("size", 5)?)

@@ -3,15 +3,17 @@
 //! 1. The body is literal, or a template that is filled in as the service does.
 //! 2. The library's test signer signs, with a given key, or one that is made for this request: a key in
 //!    this command's source would sooner or later be pinned in production.
-//! 3. The answer is judged by the local OSS.
+//! 3. With the application's ticket key, the body carries a ticket.
+//! 4. The answer is judged by the local OSS.
 
 mod args;
 mod body;
 mod place;
 mod send;
 mod shown;
+mod ticket;
 
-use std::{error::Error, fs, process::ExitCode};
+use std::{error::Error, process::ExitCode};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
@@ -20,7 +22,7 @@ use oss_callback_local::CallbackKey;
 
 pub(crate) use self::args::Args;
 use self::place::Place;
-use crate::output;
+use crate::{output, secret_file};
 
 /// Where the examples of the library listen.
 const DEFAULT_URL: &str = "http://127.0.0.1:3000/oss/callback";
@@ -53,11 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Box<dyn Error>> {
 
 fn signer(args: &Args) -> Result<CallbackSigner, Box<dyn Error>> {
     let key = match &args.key_pem {
-        Some(file) => {
-            let in_file = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
-            let pem = fs::read_to_string(file).map_err(|error| in_file(&error))?;
-            CallbackKey::from_pem(&pem).map_err(|error| in_file(&error))?
-        }
+        Some(file) => secret_file::read(file, CallbackKey::from_pem)?,
         None => CallbackKey::generate(),
     };
     let url = args.key_url.as_deref().unwrap_or(key.url());

@@ -1,13 +1,21 @@
 //! `oss-callback sign`: what it makes is genuine to a layer, and what it sends is judged as OSS would.
 
 use std::{
+    convert::Infallible,
     fs,
     io::{Read, Write},
     net::TcpListener,
     process::Command,
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use oss_callback::{CallbackBody, OssCallbackLayer, PublicKey, Ticket, TicketGuard, TicketKey};
 use oss_callback_local::CallbackKey;
+use serde::Deserialize;
+use tower::{Layer, ServiceExt, service_fn};
 
 use crate::support::{command, diagnose, run, run_in, stderr, stdout};
 
@@ -136,6 +144,8 @@ fn what_is_wrong_is_said_in_one_line() {
         (&["/a%3Fb"], "cannot be signed"),
         (&["--body-file", "/nonexistent"], "/nonexistent"),
         (&["--send", "https://h/"], "--curl"),
+        (&["--ticket-app", "{}"], "--ticket-key"),
+        (&["--ticket-key", "/nonexistent"], "/nonexistent"),
         (&["--send", "http://h/", "--curl"], "--curl"),
     ] {
         let output = run(
@@ -149,6 +159,135 @@ fn what_is_wrong_is_said_in_one_line() {
     }
     let output = run(&["sign", "--key-pem", "/nonexistent"], b"");
     assert!(stderr(&output).contains("/nonexistent"));
+}
+
+/// What a layer with a `TicketGuard` and a handler that reads the ticket make of raw HTTP: the status, and
+/// whom the ticket says.
+async fn guarded(keys: &Keys, ticket_key: TicketKey, raw: &[u8]) -> (u16, String) {
+    #[derive(Deserialize)]
+    struct Grant {
+        user: u64,
+    }
+
+    let text = String::from_utf8(raw.to_vec()).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let mut lines = head.lines();
+    let target = lines.next().unwrap().split(' ').nth(1).unwrap();
+    let mut request = Request::post(target);
+    for (name, value) in lines.map(|line| line.split_once(": ").unwrap()) {
+        request = request.header(name, value);
+    }
+    let pem = fs::read_to_string(keys.file("public.pem")).unwrap();
+    let layer = OssCallbackLayer::builder()
+        .pin_key(&keys.url, PublicKey::from_pem(&pem).unwrap())
+        .guard(TicketGuard::new(ticket_key))
+        .build()
+        .unwrap();
+    let handler = service_fn(|request: Request<CallbackBody>| async move {
+        let user = match Ticket::<Option<Grant>>::from_extensions(request.extensions()) {
+            Ok(ticket) => ticket.app.map_or(0, |grant| grant.user),
+            Err(rejection) => return Ok(rejection.to_response()),
+        };
+        Ok::<_, Infallible>(Response::new(CallbackBody::from(Bytes::from(
+            user.to_string(),
+        ))))
+    });
+    let body = CallbackBody::from(Bytes::copy_from_slice(body.as_bytes()));
+    let answer = layer.layer(handler).oneshot(request.body(body).unwrap());
+    let (head, body) = answer.await.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (
+        head.status.as_u16(),
+        String::from_utf8(body.to_vec()).unwrap(),
+    )
+}
+
+/// The secret in a file, and the key of an application that has it.
+fn ticket_key(keys: &Keys) -> (String, TicketKey) {
+    let secret = BASE64_STANDARD.encode((0..32).collect::<Vec<u8>>());
+    let file = keys.file("ticket.key");
+    fs::write(&file, format!("{secret}\n")).unwrap();
+    (file, TicketKey::from_base64(secret).unwrap())
+}
+
+#[tokio::test]
+async fn a_ticket_is_one_of_the_application_and_for_the_object_of_the_request() {
+    let keys = Keys::new();
+    let (file, key) = ticket_key(&keys);
+    let app = r#"{"user":7}"#;
+    for args in [
+        &["--ticket-key", &file, "--ticket-app", app][..],
+        &["--ticket-key", &file, "--ticket-app", app, "--json-body"],
+        &[
+            "--ticket-key",
+            &file,
+            "--ticket-app",
+            app,
+            "--var",
+            "object=avatars/ü 7.png",
+            "--template",
+            "o=1&object=${object}&ticket=${x:ticket}",
+        ],
+    ] {
+        let raw = keys.sign(args, b"");
+        assert_eq!(guarded(&keys, key.clone(), &raw).await, (200, "7".into()));
+    }
+    let without_app = keys.sign(&["--ticket-key", &file], b"");
+    assert_eq!(
+        guarded(&keys, key.clone(), &without_app).await,
+        (200, "0".into())
+    );
+
+    let named = keys.sign(&["--ticket-key", &file, "--ticket-kid", "2026-12"], b"");
+    let name = key.clone().named("2026-12").unwrap();
+    assert_eq!(guarded(&keys, name, &named).await.0, 200);
+    assert_eq!(guarded(&keys, key.clone(), &named).await.0, 403);
+
+    let (status, body) = guarded(&keys, key.clone(), &keys.sign(&[], b"")).await;
+    assert!(status == 403 && body.contains("TicketMissing"), "{body}");
+    let other = TicketKey::generate().unwrap();
+    let (status, body) = guarded(&keys, other, &without_app).await;
+    assert!(status == 403 && body.contains("TicketInvalid"), "{body}");
+    let stolen = String::from_utf8(without_app).unwrap();
+    let ticket = stolen.rsplit_once("ticket=").unwrap().1;
+    let body = format!("object=other.jpg&ticket={ticket}");
+    let (status, body) = guarded(&keys, key, &keys.sign(&["--body", &body], b"")).await;
+    assert!(status == 403 && body.contains("TicketMismatch"), "{body}");
+}
+
+#[test]
+fn what_is_wrong_with_a_ticket_is_said_in_one_line() {
+    let keys = Keys::new();
+    let (file, _) = ticket_key(&keys);
+    let short = keys.file("short.key");
+    fs::write(&short, "c2hvcnQ=").unwrap();
+    for (args, says) in [
+        (&["--ticket-key", &short][..], "32 bytes"),
+        (
+            &["--ticket-key", &file, "--ticket-kid", "a b"],
+            "--ticket-kid",
+        ),
+        (
+            &["--ticket-key", &file, "--ticket-app", "{"],
+            "--ticket-app",
+        ),
+        (
+            &["--ticket-key", &file, "--template", "o=${object}"],
+            "${x:ticket}",
+        ),
+        (
+            &["--ticket-key", &file, "--var", "x:ticket=a"],
+            "--var x:ticket",
+        ),
+        (&["--ticket-key", &file, "--body", "a=1"], "--body"),
+    ] {
+        let pem = keys.file("private.pem");
+        let output = run(&[&["sign", "--key-pem", &pem], args].concat(), b"");
+        let error = stderr(&output);
+        assert!(!output.status.success(), "{args:?}");
+        assert!(error.contains(says), "{args:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
 }
 
 /// Without `--key-pem`, the key to pin is printed.

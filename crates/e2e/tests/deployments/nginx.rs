@@ -35,6 +35,21 @@ const API: &str = "/api/oss/cb?id=1&t=a%2Fb";
 const PASS: &str = "proxy_pass http://app;";
 
 fn deployments() -> Vec<Deployment> {
+    [
+        of_nothing(),
+        of_prefixes(),
+        of_spellings(),
+        of_queries(),
+        of_bodies(),
+        of_headers(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What changes nothing.
+fn of_nothing() -> Vec<Deployment> {
     vec![
         deployment(
             Row::control("proxy_pass without a path", CB, FORM),
@@ -73,6 +88,12 @@ fn deployments() -> Vec<Deployment> {
             "/",
             &["rewrite ^(.*)$ $1 break;", PASS],
         ),
+    ]
+}
+
+/// Prefixes that are taken off or put in front, and replaced paths.
+fn of_prefixes() -> Vec<Deployment> {
+    vec![
         deployment(
             Row::new("proxy_pass with a path", API, FORM, "path-prefix-removed"),
             "/api/",
@@ -189,6 +210,12 @@ fn deployments() -> Vec<Deployment> {
             "/",
             &["rewrite ^(.*)$ $1.php break;", PASS],
         ),
+    ]
+}
+
+/// Slashes and escapes.
+fn of_spellings() -> Vec<Deployment> {
+    vec![
         deployment(
             Row::new("a slash at the end is added", CB, FORM, "trailing-slash"),
             "/",
@@ -278,6 +305,12 @@ fn deployments() -> Vec<Deployment> {
             "/",
             &["proxy_pass http://app$uri$is_args$args;"],
         ),
+    ]
+}
+
+/// Queries.
+fn of_queries() -> Vec<Deployment> {
+    vec![
         deployment(
             Row::new("$uri has no query", CB, FORM, "query-lost"),
             "/",
@@ -331,6 +364,12 @@ fn deployments() -> Vec<Deployment> {
             "/api/",
             &["set $args $args&v=3;", "proxy_pass http://app/;"],
         ),
+    ]
+}
+
+/// Bodies.
+fn of_bodies() -> Vec<Deployment> {
+    vec![
         deployment(
             Row::new("no body is passed", CB, FORM, "body-empty"),
             "/",
@@ -397,6 +436,12 @@ fn deployments() -> Vec<Deployment> {
                 "proxy_pass http://app/;",
             ],
         ),
+    ]
+}
+
+/// Headers.
+fn of_headers() -> Vec<Deployment> {
+    vec![
         deployment(
             Row::new(
                 "no Authorization is passed",

@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -86,11 +86,58 @@ impl Program {
 
     fn try_start(self, app: SocketAddr, outer: &[&str], lines: &[String]) -> Option<Running> {
         let folder = tempfile::tempdir().unwrap();
-        let at = folder.path().display();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let lines = lines.join("\n").replace("{app}", &app.to_string());
-        let outer = outer.join("\n");
-        let (config, arguments) = match self {
+        let (config, arguments) =
+            self.configuration(folder.path(), address, app, &outer.join("\n"), &lines);
+        let path = folder.path().join("config");
+        std::fs::write(&path, &config).unwrap();
+        let output = File::create(folder.path().join("output")).unwrap();
+        let mut child = Command::new(self.path()?)
+            .args(&arguments)
+            .arg(&path)
+            .env("HOME", folder.path())
+            .env("XDG_DATA_HOME", folder.path())
+            .env("XDG_CONFIG_HOME", folder.path())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        let begin = Instant::now();
+        loop {
+            if TcpStream::connect(address).is_ok() {
+                return Some(Running {
+                    child,
+                    address,
+                    _folder: folder,
+                });
+            }
+            let ended = child.try_wait().unwrap().is_some();
+            if ended || begin.elapsed() > Duration::from_secs(30) {
+                let _ = child.kill();
+                let _ = child.wait();
+                for name in ["output", "log"] {
+                    let text = std::fs::read_to_string(folder.path().join(name));
+                    eprintln!("{} {name}: {}", self.name(), text.unwrap_or_default());
+                }
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What is in its file, and the arguments before the name of that.
+    fn configuration(
+        self,
+        folder: &Path,
+        address: SocketAddr,
+        app: SocketAddr,
+        outer: &str,
+        lines: &str,
+    ) -> (String, Vec<String>) {
+        let at = folder.display();
+        match self {
             Self::Nginx => {
                 let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
                     .map(|name| format!("{name}_temp_path {at}/{name};\n"))
@@ -146,41 +193,6 @@ impl Program {
                 );
                 (config, vec!["-DFOREGROUND".to_owned(), "-f".to_owned()])
             }
-        };
-        let path = folder.path().join("config");
-        std::fs::write(&path, &config).unwrap();
-        let output = File::create(folder.path().join("output")).unwrap();
-        let mut child = Command::new(self.path()?)
-            .args(&arguments)
-            .arg(&path)
-            .env("HOME", folder.path())
-            .env("XDG_DATA_HOME", folder.path())
-            .env("XDG_CONFIG_HOME", folder.path())
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .unwrap();
-        let begin = Instant::now();
-        loop {
-            if TcpStream::connect(address).is_ok() {
-                return Some(Running {
-                    child,
-                    address,
-                    _folder: folder,
-                });
-            }
-            let ended = child.try_wait().unwrap().is_some();
-            if ended || begin.elapsed() > Duration::from_secs(30) {
-                let _ = child.kill();
-                let _ = child.wait();
-                for name in ["output", "log"] {
-                    let text = std::fs::read_to_string(folder.path().join(name));
-                    eprintln!("{} {name}: {}", self.name(), text.unwrap_or_default());
-                }
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }

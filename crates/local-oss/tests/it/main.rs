@@ -16,3 +16,4 @@ mod recordings;
 mod rules;
 mod substitution;
 mod support;
+mod trust;

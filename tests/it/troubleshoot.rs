@@ -1,6 +1,6 @@
 //! The troubleshooting guide says what the log says.
 //!
-//! 1. Every log line that `docs/troubleshooting.md` quotes is provoked here, and compared whole.
+//! 1. Every log line that `docs/guide/troubleshoot.md` quotes is provoked here, and compared whole.
 //! 2. Every line that is provoked here is quoted.
 //! 3. A heading in code is a part of such a line.
 //! 4. Every status of a refusal, and everything that the log says the uploader sees, is in the table of
@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeSet, convert::Infallible, pin::Pin, time::Duration};
 
-use axum::{Router, body::Body, extract::OriginalUri, routing::post};
+use axum::{Router, body::Body, extract::OriginalUri, response::IntoResponse, routing::post};
 use bytes::Bytes;
 use futures_util::{FutureExt, stream};
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -17,7 +17,8 @@ use http_body_util::{Full, StreamBody};
 use oss_callback::{
     AgeGuard, BucketGuard, CallbackAnswer, CallbackBody, CallbackVars, FetchError, FetchKey,
     KeyUrl, MemoryReplayStore, OssCallback, OssCallbackLayer, OssCallbackLayerBuilder, PublicKey,
-    Rejection, TicketClaims, async_trait, guard_fn, test_util::CallbackSigner,
+    Rejection, TicketClaims, TicketError, async_trait, guard_fn, test_util::CallbackSigner,
+    upload::UploadError,
 };
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::{
@@ -132,29 +133,50 @@ impl FetchKey for NoRoute {
 type Provocation = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Each of them makes one line or two, seen from this level on.
-fn provocations() -> Vec<(LevelFilter, Provocation)> {
-    let mut all = Vec::new();
-    let mut add = |level, provocation: Provocation| all.push((level, provocation));
-    macro_rules! provoke {
-        ($level:ident, $($body:tt)*) => {
-            add(LevelFilter::$level, Box::pin(async move { $($body)* }))
-        };
-    }
+type Provocations = Vec<(LevelFilter, Provocation)>;
 
-    // The path or the query changed.
+macro_rules! provoke {
+    ($all:ident, $level:ident, $($body:tt)*) => {
+        $all.push((LevelFilter::$level, Box::pin(async move { $($body)* })))
+    };
+}
+
+fn provocations() -> Provocations {
+    let mut all = Provocations::new();
+    for add in [
+        of_targets,
+        of_bodies,
+        of_strangers,
+        of_variables,
+        of_guards,
+        of_handlers,
+        of_authorizations,
+        of_answers,
+    ] {
+        add(&mut all);
+    }
+    all
+}
+
+/// The path or the query changed.
+fn of_targets(all: &mut Provocations) {
     provoke!(
+        all,
         INFO,
         refused(signed(), arriving_at("/api/oss/callback", "/oss/callback")).await
     );
     provoke!(
+        all,
         INFO,
         refused(signed(), arriving_at("/oss/callback", "/Prod/oss/callback")).await
     );
     provoke!(
+        all,
         INFO,
         refused(signed(), arriving_at("/oss//callback", "/oss/callback")).await
     );
     provoke!(
+        all,
         INFO,
         refused(
             signed(),
@@ -162,7 +184,7 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
         )
         .await
     );
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let request = arriving_at("/upload-notify", "/oss/callback");
         refused(
             signed(),
@@ -170,7 +192,7 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
         )
         .await;
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let request = arriving_at(
             "/oss/callback?user=7&album=2",
             "/oss/callback?album=2&user=7",
@@ -178,49 +200,56 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
         refused(signed(), request).await;
     });
     provoke!(
+        all,
         INFO,
         refused(signed(), arriving_at("/oss/callback", "/oss/elsewhere-1")).await
     );
     provoke!(
+        all,
         INFO,
         refused(signed().path_prefix("/api"), callback("/oss/callback")).await
     );
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let route = post(uploaded).route_layer(signed().build().unwrap());
         let app = Router::new().route("/oss/callback", route);
         let app = NormalizePathLayer::trim_trailing_slash().layer(app);
         assert_eq!(routed(app, callback("/oss/callback/")).await, 403);
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let mut request = callback("/oss/callback");
         let original = OriginalUri("/upload-notify".parse().unwrap());
         request.extensions_mut().insert(original);
         refused(signed(), request).await;
     });
+}
 
-    // The body changed.
+/// The body changed.
+fn of_bodies(all: &mut Provocations) {
     provoke!(
+        all,
         INFO,
         refused(signed(), with_body(callback("/oss/callback"), "")).await
     );
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let mut request = callback("/oss/callback");
         request.headers_mut().remove("content-length");
         let body = "bucket=photos&object=a/b.jpg&size=7";
         refused(signed(), with_body(request, body)).await;
     });
-    provoke!(DEBUG, {
+    provoke!(all, DEBUG, {
         let request = with_header(callback("/oss/callback"), "content-encoding", "gzip");
         refused(signed(), request).await;
     });
+}
 
-    // It is no callback, or none with this key.
-    provoke!(DEBUG, {
+/// It is no callback, or none with this key.
+fn of_strangers(all: &mut Provocations) {
+    provoke!(all, DEBUG, {
         let mut request = callback("/oss/callback");
         request.headers_mut().remove("authorization");
         refused(signed(), request).await;
     });
-    provoke!(DEBUG, {
+    provoke!(all, DEBUG, {
         let basic = with_header(
             callback("/oss/callback"),
             "authorization",
@@ -228,49 +257,60 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
         );
         refused(signed(), basic).await;
     });
-    provoke!(DEBUG, {
+    provoke!(all, DEBUG, {
         let mut request: Request<CallbackBody> = official().request();
         let other = CallbackSigner::new().authorization(b"/index.php\n");
         request.headers_mut().insert("authorization", other);
         refused(signed(), request).await;
     });
     provoke!(
+        all,
         DEBUG,
         refused(OssCallbackLayer::builder(), callback("/oss/callback")).await
     );
-    provoke!(INFO, {
+    provoke!(all, INFO, {
+        // https://local-oss.invalid/0.pem
+        let url = "aHR0cHM6Ly9sb2NhbC1vc3MuaW52YWxpZC8wLnBlbQ==";
+        let request = with_header(callback("/oss/callback"), "x-oss-pub-key-url", url);
+        refused(signed(), request).await;
+    });
+    provoke!(all, INFO, {
         let request = with_header(callback("/oss/callback"), "x-oss-signature-version", "2.0");
         refused(signed(), request).await;
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         // https://gosspublic.alicdn.com/callback_pub_key_v2.pem
         let url = "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92Mi5wZW0=";
         let request = with_header(callback("/oss/callback"), "x-oss-pub-key-url", url);
         refused(OssCallbackLayer::builder().key_fetcher(NoRoute), request).await;
     });
+}
 
-    // The variables.
-    provoke!(INFO, {
+/// The variables.
+fn of_variables(all: &mut Provocations) {
+    provoke!(all, INFO, {
         let body = r#"{"bucket":"photos","object":"a.jpg"}"#;
         refused(signed(), CallbackSigner::new().form("/oss/callback", body)).await;
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let body = r#"{"object":""a.jpg""}"#;
         refused(signed(), CallbackSigner::new().json("/oss/callback", body)).await;
     });
+}
 
-    // Guards.
-    provoke!(INFO, {
+/// Guards.
+fn of_guards(all: &mut Provocations) {
+    provoke!(all, INFO, {
         let layer = guards::layer()
             .guard(BucketGuard::new(["ours"]))
             .allow_any_customer();
         refused(layer, callback("/oss/callback")).await;
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let layer = guards::layer().guard(AgeGuard::new()).allow_any_customer();
         refused(layer, callback("/oss/callback")).await;
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         refused(
             guards::layer().guard(ticket::guard()),
             callback("/oss/callback"),
@@ -281,13 +321,13 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
         TicketClaims::object("other.jpg"),
         TicketClaims::object("a.jpg").bucket("photos"),
     ] {
-        provoke!(INFO, {
+        provoke!(all, INFO, {
             let body = format!("object=a.jpg&ticket={}", ticket::issue(&claims));
             let request = CallbackSigner::new().form("/oss/callback", body);
             refused(guards::layer().guard(ticket::guard()), request).await;
         });
     }
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let layer = guards::layer()
             .guard(ticket::guard())
             .clock(|| guards::at(guards::NOW + 6000));
@@ -295,7 +335,7 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
         let body = format!("object=a.jpg&ticket={ticket}");
         refused(layer, CallbackSigner::new().form("/oss/callback", body)).await;
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let layer = replay::layer(MemoryReplayStore::new());
         let handler = service_fn(|_: Request<CallbackBody>| async {
             Ok::<Response<Full<Bytes>>, Infallible>(CallbackAnswer::ok().into_http())
@@ -305,20 +345,22 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
             assert_eq!(answer.unwrap().status(), status);
         }
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let effects = Effects::default();
         replay::send_counted(&replay::layer(replay::Down), replay::callback(1), &effects).await;
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let layer = signed().guard(guard_fn(async |_| std::future::pending().await));
         refused(layer, callback("/oss/callback")).await;
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         assert_eq!(send(builder(), callback("/oss/callback")).await, 200);
     });
+}
 
-    // The handler.
-    provoke!(INFO, {
+/// The handler.
+fn of_handlers(all: &mut Provocations) {
+    provoke!(all, INFO, {
         let handler = service_fn(|_: Request<CallbackBody>| async {
             let rejection = Rejection::internal("the database is locked");
             Ok::<_, Infallible>(rejection.to_response::<Full<Bytes>>())
@@ -326,7 +368,7 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
         let service = signed().build().unwrap().layer(handler);
         service.oneshot(callback("/oss/callback")).await.unwrap();
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let handler = service_fn(|_: Request<CallbackBody>| {
             std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>()
         });
@@ -335,7 +377,7 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
         assert!(answer.as_mut().now_or_never().is_none());
         tokio::time::sleep(Duration::from_secs(5)).await;
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let handler = service_fn(|_: Request<CallbackBody>| async {
             tokio::time::sleep(Duration::from_secs(8)).await;
             Ok::<Response<Full<Bytes>>, Infallible>(CallbackAnswer::ok().into_http())
@@ -346,30 +388,47 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
         cut.await.unwrap_err();
         layer.running_handlers().wait().await;
     });
+}
 
-    // The answer.
+/// Handlers that authorize.
+fn of_authorizations(all: &mut Provocations) {
+    provoke!(all, INFO, {
+        let error = UploadError::UnusedVar("x:shelf".to_owned());
+        assert_eq!(error.into_response().status(), 500);
+    });
+    provoke!(all, INFO, {
+        assert_eq!(TicketError::Life.into_response().status(), 500);
+    });
+}
+
+/// The answer.
+fn of_answers(all: &mut Provocations) {
     let at_once = Duration::ZERO;
     provoke!(
+        all,
         INFO,
         answered(at_once, || response(204, "application/json", "")).await
     );
     provoke!(
+        all,
         INFO,
         answered(at_once, || response(200, "application/json", "")).await
     );
     provoke!(
+        all,
         INFO,
         answered(at_once, || response(200, "text/plain", "OK")).await
     );
     provoke!(
+        all,
         INFO,
         answered(at_once, || response(200, "application/json", "OK")).await
     );
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let long = || response(200, "application/json", vec![b'1'; 1024 * 1024 + 1]);
         answered(at_once, long).await;
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let streamed = || {
             let frame = Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"{}")));
             let body = StreamBody::new(stream::iter([frame]));
@@ -377,11 +436,11 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
         };
         answered(at_once, streamed).await;
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let late = Duration::from_millis(5_200);
         answered(late, || CallbackAnswer::ok().into_http()).await;
     });
-    provoke!(INFO, {
+    provoke!(all, INFO, {
         let document = async || {
             let text = format!(r#"{{"stored":"{}"}}"#, "a".repeat(200));
             response(200, "application/json", text)
@@ -393,7 +452,6 @@ fn provocations() -> Vec<(LevelFilter, Provocation)> {
         let request = with_header(callback("/oss/callback"), "accept-encoding", "gzip");
         assert_eq!(routed(app, request).await, 200);
     });
-    all
 }
 
 #[tokio::test(start_paused = true)]
