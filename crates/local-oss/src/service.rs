@@ -7,6 +7,9 @@
 //!   └─ anything else ─► store ─► answer
 //! ```
 //!
+//! The body of a request is read whether it is needed or not, and so is one that its client announces with
+//! `Expect: 100-continue`, as the C SDK does an empty one: only a refusal comes before it.
+//!
 //! A complete upload is committed, and its callback run, in a separate task: an uploader that hangs up
 //! after sending the body cancels neither.
 
@@ -180,7 +183,7 @@ impl Context {
             return match operation {
                 Operation::PostObject => self.post_object(None, body).await,
                 _ => {
-                    self.discard(body).await;
+                    ingest::drain(body.into_data_stream()).await;
                     self.list_buckets()
                 }
             };
@@ -193,7 +196,7 @@ impl Context {
             return match operation {
                 Operation::PostObject => self.post_object(Some(bucket), body).await,
                 operation => {
-                    self.discard(body).await;
+                    ingest::drain(body.into_data_stream()).await;
                     self.run_on_bucket(operation, &bucket)
                 }
             };
@@ -212,7 +215,7 @@ impl Context {
                 self.complete_upload(name, &upload_id, body).await
             }
             operation => {
-                self.discard(body).await;
+                ingest::drain(body.into_data_stream()).await;
                 self.run_on_object(operation, name).await
             }
         }
