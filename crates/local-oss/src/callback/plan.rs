@@ -40,6 +40,7 @@ impl Plan {
         if params.urls().iter().any(CallbackUrl::is_https) {
             return Err(OssError::not_implemented("callbacks over https"));
         }
+        check_repetition(&params)?;
         // Finds unknown variables before the object is stored.
         params
             .fill(&UploadedObject::new("", ""), &config.fill)
@@ -57,6 +58,27 @@ impl Plan {
     pub(super) fn wants_image(&self) -> bool {
         self.params.body().contains("${imageInfo")
     }
+}
+
+/// Bounds what a body costs: a variable of a form may have megabytes, and a template may name it hundreds
+/// of times.
+///
+/// # Errors
+/// `LocalOssLimit`.
+fn check_repetition(params: &CallbackParams) -> Result<(), OssError> {
+    let repeated: usize = params
+        .vars()
+        .map(|(name, value)| {
+            let times = params.body().matches(&format!("${{{name}}}")).count();
+            times.saturating_sub(1) * value.len()
+        })
+        .sum();
+    if repeated > MAX_REPEATED {
+        return Err(OssError::limit(format!(
+            "Variables that a callback's body names again may add {MAX_REPEATED} bytes to it."
+        )));
+    }
+    Ok(())
 }
 
 fn requested_fault(headers: &HeaderMap) -> Result<Option<Fault>, OssError> {
@@ -150,6 +172,9 @@ fn is_public(address: IpAddr) -> bool {
         IpAddr::V6(_) => false,
     }
 }
+
+/// Beyond what any application takes: a layer has a bound of 64 KiB unless it is given another.
+const MAX_REPEATED: usize = 256 << 10;
 
 /// A name server that does not answer must not block uploads for long.
 const LOOKUP: Duration = Duration::from_secs(5);
