@@ -31,7 +31,7 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 
 use crate::{
     address::{self, Address, check_bucket_name, check_key},
@@ -44,7 +44,7 @@ use crate::{
     operation::{Operation, check_sub_resources},
     query::Query,
     request_id::RequestId,
-    server::Shared,
+    shared::Shared,
 };
 
 /// Answers every request but those of `/_oss/`.
@@ -59,7 +59,7 @@ pub(crate) async fn serve(
     let (parts, body) = request.into_parts();
     let cx = Context {
         query: Query::parse(parts.uri.query()),
-        host: host(&parts.headers, &parts.uri),
+        host: address::host(&parts.headers, &parts.uri),
         shared,
         peer,
         parts,
@@ -316,17 +316,6 @@ impl Context {
         })));
         error.to_response(&self.parts.method, &self.host, &self.id)
     }
-}
-
-/// The host that the client addressed. Answers never contain the listening address, which may be wrong
-/// behind a container's port mapping.
-pub(crate) fn host(headers: &HeaderMap, uri: &Uri) -> String {
-    headers
-        .get(header::HOST)
-        .and_then(|value| value.to_str().ok())
-        .or_else(|| uri.authority().map(|authority| authority.as_str()))
-        .unwrap_or_default()
-        .to_ascii_lowercase()
 }
 
 /// An answer in XML.

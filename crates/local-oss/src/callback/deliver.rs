@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 
-use super::{Answer, CallbackOutcome, send::send_http};
+use super::send::send_http;
+use crate::journal::{Answer, CallbackOutcome};
 
 /// The result of a [`deliver`].
 #[derive(Clone, Debug)]

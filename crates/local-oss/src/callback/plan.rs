@@ -8,8 +8,11 @@ use std::{
 use http::{HeaderMap, StatusCode};
 use oss_callback::upload::{CallbackParams, CallbackUrl, ParamsError, ParamsRule, UploadedObject};
 
-use super::fault::{FAULT_HEADER, Fault};
-use crate::{config::Config, error::OssError};
+use crate::{
+    config::Config,
+    error::OssError,
+    fault::{FAULT_HEADER, Fault, ParseFaultError},
+};
 
 /// The callback to make once the object is stored.
 #[derive(Debug)]
@@ -90,10 +93,7 @@ fn requested_fault(headers: &HeaderMap) -> Result<Option<Fault>, OssError> {
                 .ok()
                 .and_then(|text| text.parse().ok())
                 .ok_or_else(|| {
-                    OssError::invalid_argument(format!(
-                        "{FAULT_HEADER} is {}.",
-                        super::fault::ParseFaultError
-                    ))
+                    OssError::invalid_argument(format!("{FAULT_HEADER} is {}.", ParseFaultError))
                 })
         })
         .transpose()

@@ -8,15 +8,12 @@ use md5::{Digest, Md5};
 use oss_callback::upload::CallbackUrl;
 use percent_encoding::percent_decode_str;
 
-use super::{CallbackKey, Fault};
-use crate::config::Config;
+use crate::{config::Config, fault::Fault, key::CallbackKey};
 
 /// A signed request, whole: it can be sent again as it is.
 #[derive(Clone, Debug)]
 pub(super) struct SignedRequest {
     pub(super) url: CallbackUrl,
-    /// Path and query.
-    pub(super) target: String,
     /// In the order in which they are sent.
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Bytes,
@@ -42,8 +39,7 @@ pub(super) fn sign(
     key: &CallbackKey,
     fault: Option<Fault>,
 ) -> SignedRequest {
-    let target = url.target();
-    let signed = signed_text(&target, message.body.as_bytes(), config);
+    let signed = signed_text(&url.target(), message.body.as_bytes(), config);
     let mut signature = match fault {
         Some(Fault::WrongKey) => CallbackKey::generate().sign(&signed),
         _ => key.sign(&signed),
@@ -84,7 +80,6 @@ pub(super) fn sign(
     ];
     SignedRequest {
         url: url.clone(),
-        target,
         headers,
         body: body.into(),
     }

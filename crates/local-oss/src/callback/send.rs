@@ -13,10 +13,10 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::AbortHandle};
 
 use super::{
-    judge::{self, Answer, Failure},
+    judge::{self, Failure},
     request::SignedRequest,
 };
-use crate::{config::CallbackHttp, spelling::Spelling};
+use crate::{config::CallbackHttp, journal::Answer, spelling::Spelling};
 
 /// The result of a request.
 pub(super) struct Sent {
@@ -130,7 +130,7 @@ fn http_request(request: &SignedRequest, version: CallbackHttp) -> Request<Full<
         CallbackHttp::Http11 => Version::HTTP_11,
     };
     // Cannot fail: a callback URL is ASCII without spaces.
-    *made.uri_mut() = request.target.parse().unwrap_or_default();
+    *made.uri_mut() = request.url.target().parse().unwrap_or_default();
     for (name, value) in &request.headers {
         let name = HeaderName::from_bytes(name.as_bytes());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {

@@ -15,8 +15,9 @@ use crate::{
     callback::Plan,
     error::OssError,
     ingest::{self, hex},
+    part_list::{ListedPart, read_parts},
     store::{ObjectMeta, Part, Target, Upload},
-    xml::{ListedPart, Xml, read_parts},
+    xml::Xml,
 };
 
 impl Context {

@@ -10,7 +10,7 @@ use std::{
 use http::StatusCode;
 
 use super::{Content, ObjectMeta, Target};
-use crate::{error::OssError, xml::ListedPart};
+use crate::{error::OssError, part_list::ListedPart};
 
 #[derive(Debug, Default)]
 pub(super) struct Index {

@@ -30,7 +30,7 @@ use self::{
     index::Index,
     memory::{Budget, MemoryStaging},
 };
-use crate::{error::OssError, xml::ListedPart};
+use crate::{error::OssError, part_list::ListedPart};
 
 pub use self::directory::DirectoryError;
 
