@@ -269,6 +269,8 @@ fn connection(
     let stream = Connection::new(stream, late_body);
     http1::Builder::new()
         .timer(TokioTimer::new())
+        // A client may say at once that it sends nothing more, and wait for its answer.
+        .half_close(true)
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)

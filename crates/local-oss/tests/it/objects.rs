@@ -9,7 +9,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{App, Reply, address, base64, builder, open, put, read_reply, send};
+use crate::support::{
+    App, Reply, address, base64, builder, callback_header, open, put, read_reply, send,
+};
 
 #[tokio::test]
 async fn an_object_comes_back_as_it_was_put() {
@@ -508,6 +510,29 @@ async fn a_client_gets_100_for_a_body_that_its_request_does_not_need() {
         let reply = read_reply(&mut stream).await.unwrap();
         assert_eq!((reply.status, reply.header("connection")), (200, None));
     }
+}
+
+/// As `nc` and scripts do once they have sent their request.
+#[tokio::test]
+async fn a_client_that_has_closed_its_own_direction_gets_its_answer() {
+    let oss = open().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let callback = callback_header(&url, "o=${object}");
+    let mut stream = TcpStream::connect(address(&oss)).await.unwrap();
+    let head = format!(
+        "PUT /bucket-1/a HTTP/1.1\r\nHost: h\r\nx-oss-callback: {callback}\r\nContent-Length: 1\r\n\r\nx"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    // The application takes longer than the server needs to see that.
+    let (mut app, _) = listener.accept().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    app.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        .await
+        .unwrap();
+    let reply = read_reply(&mut stream).await.unwrap();
+    assert_eq!((reply.status, &*reply.text()), (200, "{}"));
 }
 
 /// The C# SDK neither waits for `100 Continue` nor reads before it has sent everything.
