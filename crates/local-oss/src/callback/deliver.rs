@@ -53,7 +53,7 @@ pub async fn deliver(
     request: Request<Bytes>,
     timeout: Option<Duration>,
 ) -> Delivery {
-    let sent = send_http(request.map(Full::new), address, timeout).await;
+    let sent = send_http(request.map(Full::new), &[address], timeout).await;
     Delivery {
         answer: sent.answer,
         outcome: match sent.verdict {

@@ -121,12 +121,15 @@ fn refusal(error: &ParamsError) -> OssError {
     refusal.with_ec(error.ec())
 }
 
-/// Looks a URL's host up, as the service does before it takes the upload. With `strict`, an address
-/// that is not public is refused.
+/// The addresses of a URL's host, looked up as the service does before it takes the upload. There is at
+/// least one, and IPv4 comes first. With `strict`, an address that is not public is refused.
 ///
 /// # Errors
 /// [`ParamsRule::Unresolvable`] and [`ParamsRule::PrivateAddress`].
-pub(super) async fn resolve(config: &Config, url: &CallbackUrl) -> Result<SocketAddr, OssError> {
+pub(super) async fn resolve(
+    config: &Config,
+    url: &CallbackUrl,
+) -> Result<Vec<SocketAddr>, OssError> {
     let broken = |rule: ParamsRule| {
         OssError::invalid_argument(ParamsError::from(rule).message())
             .with("ArgumentName", "callbackUrl")
@@ -139,21 +142,20 @@ pub(super) async fn resolve(config: &Config, url: &CallbackUrl) -> Result<Socket
         return Err(broken(ParamsRule::Unresolvable));
     }
     let lookup = tokio::net::lookup_host((url.host(), url.port()));
-    let addresses: Vec<SocketAddr> = match tokio::time::timeout(LOOKUP, lookup).await {
+    let mut addresses: Vec<SocketAddr> = match tokio::time::timeout(LOOKUP, lookup).await {
         Ok(Ok(addresses)) => addresses.collect(),
         _ => Vec::new(),
     };
     // The service calls IPv4 addresses only; an application on localhost may listen on IPv6 alone.
-    let address = addresses
-        .iter()
-        .find(|address| address.is_ipv4())
-        .or_else(|| addresses.first().filter(|_| !config.strict))
-        .copied()
-        .ok_or_else(|| broken(ParamsRule::Unresolvable))?;
-    if config.strict && !is_public(address.ip()) {
+    addresses.retain(|address| address.is_ipv4() || !config.strict);
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    let Some(first) = addresses.first() else {
+        return Err(broken(ParamsRule::Unresolvable));
+    };
+    if config.strict && !is_public(first.ip()) {
         return Err(broken(ParamsRule::PrivateAddress));
     }
-    Ok(address)
+    Ok(addresses)
 }
 
 fn is_public(address: IpAddr) -> bool {

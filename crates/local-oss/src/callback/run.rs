@@ -189,10 +189,10 @@ async fn exchange(
         }
     } else {
         match resolve(config, &signed.url).await {
-            Ok(address) => {
+            Ok(addresses) => {
                 send(
                     &signed,
-                    address,
+                    &addresses,
                     config.callback_timeout,
                     config.callback_http,
                     &shared.callback_spelling,
