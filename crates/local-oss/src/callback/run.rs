@@ -140,7 +140,7 @@ async fn attempts(
     fault: Option<Fault>,
     record: &mut Callback,
 ) -> Result<Accepted, Failure> {
-    let body = fill(shared, plan, stored, request_id).await?;
+    let body = Bytes::from(fill(shared, plan, stored, request_id).await?);
     let message = Message {
         host: plan.params.host(),
         content_type: plan.params.content_type(),

@@ -32,8 +32,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{
     Context, ObjectName,
     put::{
-        Finished, Incoming, check_metadata, describe, forbids_overwrite, insert, is_kept,
-        post_response,
+        Finished, Incoming, check_content_type, check_metadata, describe, forbids_overwrite,
+        insert, is_kept, post_response,
     },
     xml_response,
 };
@@ -112,12 +112,12 @@ impl Context {
             demand,
             name: ObjectName { bucket, key },
             plan,
-            content_type: fields
-                .get("x-oss-content-type")
-                .or(file.content_type.as_deref())
-                .or_else(|| fields.get("content-type"))
-                .unwrap_or("application/octet-stream")
-                .to_owned(),
+            content_type: check_content_type(
+                fields
+                    .get("x-oss-content-type")
+                    .or(file.content_type.as_deref())
+                    .or_else(|| fields.get("content-type")),
+            )?,
             headers: check_metadata(headers)?,
         })
     }

@@ -27,7 +27,7 @@ impl Context {
         let upload = Upload::new(
             name.bucket.clone(),
             name.key.clone(),
-            content_type(headers),
+            content_type(headers)?,
             kept_headers(headers)?,
         );
         // Request ids are unique, which is all that an upload id needs to be here.

@@ -188,6 +188,25 @@ async fn metadata_lists_and_documents_have_bounds() {
     )
     .await;
     assert_eq!(reply.code(), "MetadataTooLarge");
+    // A template may name the type hundreds of times.
+    let form = format!(
+        "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\na\r\n\
+         --b\r\nContent-Disposition: form-data; name=\"file\"\r\nContent-Type: {long}\r\n\r\nx\r\n--b--\r\n"
+    );
+    for (method, target, content_type, body) in [
+        ("PUT", "/bucket-1/a", long.as_str(), ""),
+        ("POST", "/bucket-1/a?uploads", &long, ""),
+        (
+            "POST",
+            "/bucket-1",
+            "multipart/form-data; boundary=b",
+            &form,
+        ),
+    ] {
+        let headers = [("Content-Type", content_type)];
+        let reply = send(address(&oss), method, target, &headers, body.as_bytes()).await;
+        assert_eq!(reply.code(), "MetadataTooLarge", "{method} {target}");
+    }
 
     let id = send(address(&oss), "POST", "/bucket-1/a?uploads", &[], b"")
         .await
