@@ -213,6 +213,31 @@ fn a_signal_ends_it_in_good_order() {
     assert!(server.child.wait().unwrap().success());
 }
 
+/// A program that starts it may read nothing but the first line.
+#[cfg(unix)]
+#[test]
+fn a_reader_that_does_not_read_holds_up_neither_requests_nor_the_end() {
+    let mut server = Server::start(&["--open"]);
+    // A line each, and far more of them than a pipe holds.
+    let target = "a".repeat(1_000);
+    for _ in 0..200 {
+        let head = format!("GET /bucket-1/{target} HTTP/1.1");
+        assert_eq!(server.request(&head, b"").0, 404);
+    }
+    let pid = server.child.id().to_string();
+    let kill = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(kill.unwrap().success());
+    let begin = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = server.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20), "it goes on");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(status.success());
+}
+
 /// What is not known of the service can be chosen, and reaches the callback.
 #[test]
 fn unknown_behaviour_can_be_chosen() {

@@ -12,6 +12,7 @@
 
 use std::net::IpAddr;
 
+use http::{HeaderMap, Uri, header};
 use percent_encoding::percent_decode_str;
 
 use crate::error::OssError;
@@ -165,6 +166,17 @@ impl<'a> HostKind<'a> {
             Self::Other(label)
         }
     }
+}
+
+/// The host that the client addressed. Answers never contain the listening address, which may be wrong
+/// behind a container's port mapping.
+pub(crate) fn host(headers: &HeaderMap, uri: &Uri) -> String {
+    headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok())
+        .or_else(|| uri.authority().map(|authority| authority.as_str()))
+        .unwrap_or_default()
+        .to_ascii_lowercase()
 }
 
 /// The host of a `Host` header.

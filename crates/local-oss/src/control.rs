@@ -35,7 +35,7 @@ use http::{HeaderMap, Method, StatusCode, header, uri::Authority};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{callback, error::OssError, server::Shared, service};
+use crate::{address, callback, error::OssError, shared::Shared};
 
 pub(crate) fn router() -> Router<Arc<Shared>> {
     Router::new()
@@ -52,7 +52,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
 }
 
 async fn refuse_foreign(request: Request, next: Next) -> Response {
-    let host = service::host(request.headers(), request.uri());
+    let host = address::host(request.headers(), request.uri());
     let message = if !is_own_name(&host) {
         "The host is not a name of this server's: use an IP address, localhost, or a name without a dot."
     } else if is_foreign(request.method(), request.headers(), &host) {

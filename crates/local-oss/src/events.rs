@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::callback::Callback;
+use crate::journal::Callback;
 
 /// Something that happened in a [`LocalOss`](crate::LocalOss).
 ///

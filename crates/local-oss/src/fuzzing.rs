@@ -8,10 +8,10 @@ use http::{HeaderMap, Method};
 use crate::{
     address,
     auth::{self, Signed, policy},
-    config::LocalOssBuilder,
+    config::Config,
+    part_list,
     query::Query,
     service::read_pieces,
-    xml,
 };
 
 /// The fields and the file of a form with the boundary `b`, or the code of its refusal.
@@ -33,7 +33,11 @@ pub fn policy(
                 .find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(&**value))
         }
     }
-    let config = LocalOssBuilder::new().open().any_date().config;
+    let config = Config {
+        open: true,
+        any_date: true,
+        ..Config::default()
+    };
     policy::judge(&config, &Pairs(fields), bucket, SystemTime::UNIX_EPOCH)
         .map(|demand| demand.size)
         .map_err(|error| error.code)
@@ -47,7 +51,11 @@ pub fn is_authorized(
     path_and_query: (&str, Option<&str>),
     headers: &HeaderMap,
 ) -> bool {
-    let builder = LocalOssBuilder::new().credentials(credentials).any_date();
+    let config = Config {
+        credentials: vec![credentials],
+        any_date: true,
+        ..Config::default()
+    };
     let (path, query) = path_and_query;
     let query = Query::parse(query);
     let request = Signed {
@@ -56,13 +64,13 @@ pub fn is_authorized(
         query: &query,
     };
     address::candidates(host, path, None).is_ok_and(|addresses| {
-        auth::authorize(&builder.config, request, addresses, SystemTime::UNIX_EPOCH).is_ok()
+        auth::authorize(&config, request, addresses, SystemTime::UNIX_EPOCH).is_ok()
     })
 }
 
 /// Number and ETag of the parts that a document lists.
 pub fn parts(document: &[u8]) -> Option<Vec<(u32, String)>> {
-    let parts = xml::read_parts(document).ok()?;
+    let parts = part_list::read_parts(document).ok()?;
     Some(
         parts
             .into_iter()

@@ -38,13 +38,13 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `server`, `connection` | the handle [`LocalOss`]; the listener; what requests share; the end of a connection |
-//! | `config` | [`LocalOssBuilder`]: one configuration for library and command line |
+//! | `builder`, `config`, `fault`, `key` | [`LocalOssBuilder`]: one configuration for library and command line |
+//! | `server`, `connection`, `shared` | the handle [`LocalOss`]; the listener; the end of a connection; what requests share |
 //! | `service` | a request from its head to its answer; a file for each group of operations |
-//! | `address`, `query`, `operation` | what a request means |
+//! | `address`, `query`, `operation`, `part_list` | what a request means |
 //! | `auth` | V1, V4, policies of forms |
 //! | `arriving`, `ingest`, `pending`, `store` | bodies: slow clients, checksums, bounds, memory, directory |
-//! | `callback` | parameters, signing, sending, judging, faults, journal |
+//! | `callback`, `journal`, `events` | parameters, signing, sending, judging; what came of them, for tests, people and programs |
 //! | `spelling` | names of headers, for clients and applications that compare them by case |
 //! | `control` | `/_oss/`: health, reset, callbacks, the page |
 //!
@@ -59,6 +59,7 @@
 mod address;
 mod arriving;
 mod auth;
+mod builder;
 mod callback;
 mod config;
 mod connection;
@@ -66,31 +67,34 @@ mod control;
 mod cors;
 mod error;
 mod events;
+mod fault;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod ingest;
+mod journal;
+mod key;
 mod operation;
+mod part_list;
 mod pending;
 mod query;
 mod request_id;
 mod server;
 mod service;
+mod shared;
 mod spelling;
 mod store;
 mod time;
 mod xml;
 
 pub use self::{
-    callback::{
-        Answer, Attempt, Callback, CallbackKey, CallbackKeyError, CallbackOutcome, Delivery, Fault,
-        ParseFaultError, WaitError, deliver,
-    },
-    config::{
-        CallbackHttp, Credentials, DEFAULT_ACCESS_KEY_ID, DEFAULT_ACCESS_KEY_SECRET,
-        LocalOssBuilder,
-    },
+    builder::LocalOssBuilder,
+    callback::{Delivery, deliver},
+    config::{CallbackHttp, Credentials, DEFAULT_ACCESS_KEY_ID, DEFAULT_ACCESS_KEY_SECRET},
     events::{Event, Events, Refused, Uploaded},
+    fault::{Fault, ParseFaultError},
+    journal::{Answer, Attempt, Callback, CallbackOutcome, WaitError},
+    key::{CallbackKey, CallbackKeyError},
     server::{LocalOss, ReplayError, ResetError, StartError},
     store::DirectoryError,
 };

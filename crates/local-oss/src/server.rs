@@ -1,12 +1,6 @@
-//! A running local OSS: its handle, its listener, and the state that requests share.
+//! A running local OSS: its handle and its listener.
 
-use std::{
-    collections::VecDeque,
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Extension, Router, extract::ConnectInfo};
 use hyper::server::conn::http1;
@@ -24,15 +18,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    callback::{self, Callback, CallbackKey, Fault, WaitError, journal::Journal},
-    config::{Config, Credentials, LocalOssBuilder},
+    callback,
+    config::{Config, Credentials},
     connection::{Connection, LateBody},
     control,
-    error::OssError,
-    events::{Event, EventSender, Events},
-    pending::Pending,
+    events::Events,
+    fault::Fault,
+    journal::{Callback, WaitError},
+    key::CallbackKey,
     service,
-    spelling::Spelling,
+    shared::Shared,
     store::{DirectoryError, Store},
 };
 
@@ -83,11 +78,6 @@ pub struct ReplayError(u64);
 pub struct ResetError(String);
 
 impl LocalOss {
-    /// Begins with a server on a free port of 127.0.0.1, in memory, that verifies signatures.
-    pub fn builder() -> LocalOssBuilder {
-        LocalOssBuilder::new()
-    }
-
     pub(crate) async fn serve(mut config: Config) -> Result<Self, StartError> {
         let key = config.key.take().unwrap_or_else(CallbackKey::generate);
         // Fails now, rather than in `layer()`, if no layer would accept the key.
@@ -110,19 +100,7 @@ impl LocalOss {
             .await
             .map_err(|cause| StartError::Listen { address, cause })?;
 
-        let shared = Arc::new(Shared {
-            config,
-            store,
-            key,
-            spelling: Spelling::of_answers().await,
-            callback_spelling: Spelling::of_callbacks().await,
-            journal: Journal::default(),
-            events: EventSender::default(),
-            faults: Mutex::default(),
-            pending: Pending::default(),
-            stopping: CancellationToken::new(),
-            stopped: CancellationToken::new(),
-        });
+        let shared = Arc::new(Shared::new(config, key, store).await);
         let router = control::router()
             .fallback(service::serve)
             .with_state(shared.clone());
@@ -205,11 +183,7 @@ impl LocalOss {
 
     /// Puts a fault into the next callback. Several calls queue up.
     pub fn fail_next(&self, fault: Fault) {
-        self.shared
-            .faults
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(fault);
+        self.shared.queue_fault(fault);
     }
 
     /// Removes all objects, uploads, callbacks and queued faults.
@@ -239,8 +213,7 @@ impl LocalOss {
 impl Drop for LocalOss {
     fn drop(&mut self) {
         self.task.abort();
-        self.shared.stopping.cancel();
-        self.shared.stopped.cancel();
+        self.shared.stop();
     }
 }
 
@@ -249,64 +222,6 @@ fn pinned(key: &CallbackKey) -> Result<KeyStore, oss_callback::ConfigError> {
         .pin_key(key.url(), PublicKey::from_pem(key.public_key_pem())?)
         .pinned_only()
         .build()
-}
-
-/// The state that the requests of a server share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) store: Store,
-    pub(crate) key: CallbackKey,
-    pub(crate) spelling: Spelling,
-    pub(crate) callback_spelling: Spelling,
-    pub(crate) journal: Journal,
-    pub(crate) events: EventSender,
-    faults: Mutex<VecDeque<Fault>>,
-    pub(crate) pending: Pending,
-    /// Cancelled when the server stops accepting connections.
-    pub(crate) stopping: CancellationToken,
-    /// Cancelled when the server is dropped.
-    stopped: CancellationToken,
-}
-
-impl Shared {
-    pub(crate) fn take_fault(&self) -> Option<Fault> {
-        self.faults
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
-    }
-
-    pub(crate) async fn reset(&self) -> Result<(), OssError> {
-        self.store.clear().await?;
-        for bucket in &self.config.buckets {
-            self.store.create_bucket(bucket, self.config.now())?;
-        }
-        self.journal.clear();
-        self.faults
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-        self.events.send(Event::Reset);
-        Ok(())
-    }
-
-    /// Runs work in a separate task, so that a client that hangs up does not cancel it.
-    ///
-    /// # Errors
-    /// If the server stops in the meantime.
-    pub(crate) async fn to_the_end<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, OssError> {
-        let stopped = self.stopped.clone();
-        let task = tokio::spawn(async move { stopped.run_until_cancelled(work).await });
-        match task.await {
-            Ok(Some(done)) => Ok(done),
-            Ok(None) => Err(OssError::internal(&"the server is stopping")),
-            Err(error) => Err(OssError::internal(&error)),
-        }
-    }
 }
 
 async fn accept(listener: TcpListener, router: Router, stopping: CancellationToken) {
@@ -354,6 +269,8 @@ fn connection(
     let stream = Connection::new(stream, late_body);
     http1::Builder::new()
         .timer(TokioTimer::new())
+        // A client may say at once that it sends nothing more, and wait for its answer.
+        .half_close(true)
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)

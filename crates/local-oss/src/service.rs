@@ -7,6 +7,9 @@
 //!   └─ anything else ─► store ─► answer
 //! ```
 //!
+//! The body of a request is read whether it is needed or not, and so is one that its client announces with
+//! `Expect: 100-continue`, as the C SDK does an empty one: only a refusal comes before it.
+//!
 //! A complete upload is committed, and its callback run, in a separate task: an uploader that hangs up
 //! after sending the body cancels neither.
 
@@ -28,7 +31,7 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 
 use crate::{
     address::{self, Address, check_bucket_name, check_key},
@@ -41,7 +44,7 @@ use crate::{
     operation::{Operation, check_sub_resources},
     query::Query,
     request_id::RequestId,
-    server::Shared,
+    shared::Shared,
 };
 
 /// Answers every request but those of `/_oss/`.
@@ -56,7 +59,7 @@ pub(crate) async fn serve(
     let (parts, body) = request.into_parts();
     let cx = Context {
         query: Query::parse(parts.uri.query()),
-        host: host(&parts.headers, &parts.uri),
+        host: address::host(&parts.headers, &parts.uri),
         shared,
         peer,
         parts,
@@ -180,7 +183,7 @@ impl Context {
             return match operation {
                 Operation::PostObject => self.post_object(None, body).await,
                 _ => {
-                    self.discard(body).await;
+                    ingest::drain(body.into_data_stream()).await;
                     self.list_buckets()
                 }
             };
@@ -193,7 +196,7 @@ impl Context {
             return match operation {
                 Operation::PostObject => self.post_object(Some(bucket), body).await,
                 operation => {
-                    self.discard(body).await;
+                    ingest::drain(body.into_data_stream()).await;
                     self.run_on_bucket(operation, &bucket)
                 }
             };
@@ -212,7 +215,7 @@ impl Context {
                 self.complete_upload(name, &upload_id, body).await
             }
             operation => {
-                self.discard(body).await;
+                ingest::drain(body.into_data_stream()).await;
                 self.run_on_object(operation, name).await
             }
         }
@@ -313,17 +316,6 @@ impl Context {
         })));
         error.to_response(&self.parts.method, &self.host, &self.id)
     }
-}
-
-/// The host that the client addressed. Answers never contain the listening address, which may be wrong
-/// behind a container's port mapping.
-pub(crate) fn host(headers: &HeaderMap, uri: &Uri) -> String {
-    headers
-        .get(header::HOST)
-        .and_then(|value| value.to_str().ok())
-        .or_else(|| uri.authority().map(|authority| authority.as_str()))
-        .unwrap_or_default()
-        .to_ascii_lowercase()
 }
 
 /// An answer in XML.

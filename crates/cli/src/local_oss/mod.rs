@@ -1,4 +1,7 @@
 //! `oss-callback local-oss`: turns flags into settings, and events into lines.
+//!
+//! A reader that keeps the pipe open and reads no more holds up nothing but the lines: uploads go on, and
+//! so does a signal's end.
 
 mod args;
 mod choices;
@@ -13,10 +16,13 @@ use crate::output;
 
 /// Runs until a signal stops it, or the reader of its lines is gone.
 pub(crate) fn run(args: Args) -> Result<(), Box<dyn Error>> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .build()?
-        .block_on(serve(args))
+        .build()?;
+    let result = runtime.block_on(serve(args));
+    // Does not wait for a line that nobody reads.
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
@@ -54,7 +60,11 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
         } else {
             print::event_text(&event)
         };
-        is_read = line(&text)?;
+        let printed = tokio::task::spawn_blocking(move || line(&text));
+        is_read = tokio::select! {
+            printed = printed => printed??,
+            () = &mut stop => break,
+        };
     }
     oss.shutdown().await;
     Ok(())

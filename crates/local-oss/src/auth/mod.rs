@@ -303,7 +303,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::LocalOssBuilder;
 
     proptest! {
         #[test]
@@ -332,8 +331,11 @@ mod tests {
                     headers.append(name, value);
                 }
             }
-            let mut config = LocalOssBuilder::new().any_date().config;
-            config.credentials.push(Credentials::default());
+            let config = Config {
+                any_date: true,
+                credentials: vec![Credentials::default()],
+                ..Config::default()
+            };
             let address = Address { bucket: Some("bucket-1".to_owned()), key: Some("a".to_owned()) };
             let query = Query::parse(Some(&query));
             let signed = Signed { method: &Method::PUT, headers: &headers, query: &query };

@@ -474,8 +474,10 @@ mod tests {
             let mut form: HashMap<&str, &str> =
                 fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             form.insert("policy", &policy);
-            let mut config = crate::config::LocalOssBuilder::new().config;
-            config.credentials.push(crate::config::Credentials::default());
+            let mut config = Config {
+                credentials: vec![crate::config::Credentials::default()],
+                ..Config::default()
+            };
             prop_assert!(judge(&config, &form, "bucket-1", SystemTime::UNIX_EPOCH).is_err());
             config.open = true;
             if let Ok(demand) = judge(&config, &form, "bucket-1", SystemTime::UNIX_EPOCH) {

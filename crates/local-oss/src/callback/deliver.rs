@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 
-use super::{Answer, CallbackOutcome, send::send_http};
+use super::send::send_http;
+use crate::journal::{Answer, CallbackOutcome};
 
 /// The result of a [`deliver`].
 #[derive(Clone, Debug)]
@@ -52,7 +53,7 @@ pub async fn deliver(
     request: Request<Bytes>,
     timeout: Option<Duration>,
 ) -> Delivery {
-    let sent = send_http(request.map(Full::new), address, timeout).await;
+    let sent = send_http(request.map(Full::new), &[address], timeout).await;
     Delivery {
         answer: sent.answer,
         outcome: match sent.verdict {

@@ -5,33 +5,8 @@
 //! 3. The body is JSON, or XML if the `Content-Type` is `application/xml`. An empty body is invalid,
 //!    and so is one with a byte order mark.
 
-use bytes::Bytes;
 use quick_xml::{Reader, events::Event};
-use serde::{Serialize, de::IgnoredAny};
-
-/// An application's answer.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// Names in lower case, and values, in the order of the answer.
-    pub headers: Vec<(String, String)>,
-    /// The first [64 KiB](Answer::KEPT) of the body.
-    #[serde(serialize_with = "super::journal::as_text")]
-    pub body: Bytes,
-}
-
-impl Answer {
-    /// How much of a body is kept.
-    pub const KEPT: usize = 64 << 10;
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find_map(|(known, value)| (known == name).then_some(value.as_str()))
-    }
-}
+use serde::de::IgnoredAny;
 
 /// Why a callback failed, in the service's words.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -10,26 +10,17 @@
 //! 2. The URLs are tried in order until one gives an answer that the service takes. Each has the
 //!    [timeout](crate::LocalOssBuilder::callback_timeout) for itself. Redirects are not followed.
 //! 3. A callback that fails leaves the object where it is; its uploader gets 203 `CallbackFailed`.
-//! 4. Every callback is kept in the [journal], with what was sent and what came back.
+//! 4. Every callback is kept in the [journal](crate::journal), with what was sent and what came back.
 
 mod deliver;
-mod fault;
 mod image;
-pub(crate) mod journal;
 mod judge;
-mod key;
 mod plan;
 mod request;
 mod run;
 mod send;
 
-pub use self::{
-    deliver::{Delivery, deliver},
-    fault::{Fault, ParseFaultError},
-    journal::{Attempt, Callback, CallbackOutcome, WaitError},
-    judge::Answer,
-    key::{CallbackKey, CallbackKeyError},
-};
+pub use self::deliver::{Delivery, deliver};
 pub(crate) use self::{
     plan::Plan,
     run::{Accepted, Stored, replay, run},

@@ -8,8 +8,11 @@ use std::{
 use http::{HeaderMap, StatusCode};
 use oss_callback::upload::{CallbackParams, CallbackUrl, ParamsError, ParamsRule, UploadedObject};
 
-use super::fault::{FAULT_HEADER, Fault};
-use crate::{config::Config, error::OssError};
+use crate::{
+    config::Config,
+    error::OssError,
+    fault::{FAULT_HEADER, Fault, ParseFaultError},
+};
 
 /// The callback to make once the object is stored.
 #[derive(Debug)]
@@ -40,6 +43,7 @@ impl Plan {
         if params.urls().iter().any(CallbackUrl::is_https) {
             return Err(OssError::not_implemented("callbacks over https"));
         }
+        check_repetition(&params)?;
         // Finds unknown variables before the object is stored.
         params
             .fill(&UploadedObject::new("", ""), &config.fill)
@@ -59,6 +63,27 @@ impl Plan {
     }
 }
 
+/// Bounds what a body costs: a variable of a form may have megabytes, and a template may name it hundreds
+/// of times.
+///
+/// # Errors
+/// `LocalOssLimit`.
+fn check_repetition(params: &CallbackParams) -> Result<(), OssError> {
+    let repeated: usize = params
+        .vars()
+        .map(|(name, value)| {
+            let times = params.body().matches(&format!("${{{name}}}")).count();
+            times.saturating_sub(1) * value.len()
+        })
+        .sum();
+    if repeated > MAX_REPEATED {
+        return Err(OssError::limit(format!(
+            "Variables that a callback's body names again may add {MAX_REPEATED} bytes to it."
+        )));
+    }
+    Ok(())
+}
+
 fn requested_fault(headers: &HeaderMap) -> Result<Option<Fault>, OssError> {
     headers
         .get(FAULT_HEADER)
@@ -68,10 +93,7 @@ fn requested_fault(headers: &HeaderMap) -> Result<Option<Fault>, OssError> {
                 .ok()
                 .and_then(|text| text.parse().ok())
                 .ok_or_else(|| {
-                    OssError::invalid_argument(format!(
-                        "{FAULT_HEADER} is {}.",
-                        super::fault::ParseFaultError
-                    ))
+                    OssError::invalid_argument(format!("{FAULT_HEADER} is {}.", ParseFaultError))
                 })
         })
         .transpose()
@@ -99,12 +121,15 @@ fn refusal(error: &ParamsError) -> OssError {
     refusal.with_ec(error.ec())
 }
 
-/// Looks a URL's host up, as the service does before it takes the upload. With `strict`, an address
-/// that is not public is refused.
+/// The addresses of a URL's host, looked up as the service does before it takes the upload. There is at
+/// least one, and IPv4 comes first. With `strict`, an address that is not public is refused.
 ///
 /// # Errors
 /// [`ParamsRule::Unresolvable`] and [`ParamsRule::PrivateAddress`].
-pub(super) async fn resolve(config: &Config, url: &CallbackUrl) -> Result<SocketAddr, OssError> {
+pub(super) async fn resolve(
+    config: &Config,
+    url: &CallbackUrl,
+) -> Result<Vec<SocketAddr>, OssError> {
     let broken = |rule: ParamsRule| {
         OssError::invalid_argument(ParamsError::from(rule).message())
             .with("ArgumentName", "callbackUrl")
@@ -117,21 +142,20 @@ pub(super) async fn resolve(config: &Config, url: &CallbackUrl) -> Result<Socket
         return Err(broken(ParamsRule::Unresolvable));
     }
     let lookup = tokio::net::lookup_host((url.host(), url.port()));
-    let addresses: Vec<SocketAddr> = match tokio::time::timeout(LOOKUP, lookup).await {
+    let mut addresses: Vec<SocketAddr> = match tokio::time::timeout(LOOKUP, lookup).await {
         Ok(Ok(addresses)) => addresses.collect(),
         _ => Vec::new(),
     };
     // The service calls IPv4 addresses only; an application on localhost may listen on IPv6 alone.
-    let address = addresses
-        .iter()
-        .find(|address| address.is_ipv4())
-        .or_else(|| addresses.first().filter(|_| !config.strict))
-        .copied()
-        .ok_or_else(|| broken(ParamsRule::Unresolvable))?;
-    if config.strict && !is_public(address.ip()) {
+    addresses.retain(|address| address.is_ipv4() || !config.strict);
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    let Some(first) = addresses.first() else {
+        return Err(broken(ParamsRule::Unresolvable));
+    };
+    if config.strict && !is_public(first.ip()) {
         return Err(broken(ParamsRule::PrivateAddress));
     }
-    Ok(address)
+    Ok(addresses)
 }
 
 fn is_public(address: IpAddr) -> bool {
@@ -150,6 +174,9 @@ fn is_public(address: IpAddr) -> bool {
         IpAddr::V6(_) => false,
     }
 }
+
+/// Beyond what any application takes: a layer has a bound of 64 KiB unless it is given another.
+const MAX_REPEATED: usize = 256 << 10;
 
 /// A name server that does not answer must not block uploads for long.
 const LOOKUP: Duration = Duration::from_secs(5);

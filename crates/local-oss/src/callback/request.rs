@@ -8,15 +8,12 @@ use md5::{Digest, Md5};
 use oss_callback::upload::CallbackUrl;
 use percent_encoding::percent_decode_str;
 
-use super::{CallbackKey, Fault};
-use crate::config::Config;
+use crate::{config::Config, fault::Fault, key::CallbackKey};
 
 /// A signed request, whole: it can be sent again as it is.
 #[derive(Clone, Debug)]
 pub(super) struct SignedRequest {
     pub(super) url: CallbackUrl,
-    /// Path and query.
-    pub(super) target: String,
     /// In the order in which they are sent.
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Bytes,
@@ -28,7 +25,7 @@ pub(super) struct Message<'a> {
     /// `callbackHost`.
     pub(super) host: Option<&'a str>,
     pub(super) content_type: &'static str,
-    pub(super) body: &'a str,
+    pub(super) body: &'a Bytes,
     pub(super) bucket: &'a str,
     pub(super) request_id: &'a str,
     pub(super) now: SystemTime,
@@ -42,8 +39,7 @@ pub(super) fn sign(
     key: &CallbackKey,
     fault: Option<Fault>,
 ) -> SignedRequest {
-    let target = url.target();
-    let signed = signed_text(&target, message.body.as_bytes(), config);
+    let signed = signed_text(&url.target(), message.body, config);
     let mut signature = match fault {
         Some(Fault::WrongKey) => CallbackKey::generate().sign(&signed),
         _ => key.sign(&signed),
@@ -51,14 +47,14 @@ pub(super) fn sign(
     if let (Some(Fault::CorruptSignature), Some(last)) = (fault, signature.last_mut()) {
         *last ^= 1;
     }
-    let mut body = message.body.to_owned();
+    let mut body = message.body.clone();
     if fault == Some(Fault::AlterBody) {
         // Still of its kind, so that only the signature can find it out.
-        body.push_str(if message.content_type == "application/json" {
-            " "
-        } else {
-            "&altered=1"
-        });
+        let more: &[u8] = match message.content_type {
+            "application/json" => b" ",
+            _ => b"&altered=1",
+        };
+        body = [&body, more].concat().into();
     }
     let host = message.host.unwrap_or_else(|| url.authority());
     let headers = vec![
@@ -84,9 +80,8 @@ pub(super) fn sign(
     ];
     SignedRequest {
         url: url.clone(),
-        target,
         headers,
-        body: body.into(),
+        body,
     }
 }
 

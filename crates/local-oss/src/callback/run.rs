@@ -6,7 +6,7 @@ use bytes::Bytes;
 use oss_callback::upload::{CallbackUrl, UploadedObject};
 
 use super::{
-    Attempt, Callback, CallbackOutcome, Fault, Plan,
+    Plan,
     image::{self, Image},
     judge::{EC_IMAGE, Failure},
     plan::resolve,
@@ -14,7 +14,13 @@ use super::{
     send::{Sent, send},
 };
 use crate::{
-    error::OssError, events::Event, request_id::RequestId, server::Shared, store::ObjectMeta,
+    error::OssError,
+    events::Event,
+    fault::Fault,
+    journal::{Attempt, Callback, CallbackOutcome},
+    request_id::RequestId,
+    shared::Shared,
+    store::ObjectMeta,
 };
 
 /// The object that a callback tells of.
@@ -108,7 +114,12 @@ pub(crate) async fn replay(shared: &Arc<Shared>, id: u64) -> Result<Arc<Callback
     };
     let mut failure = None;
     for attempt in &original.attempts {
-        let (attempt, verdict) = exchange(shared, attempt.sent.clone(), None).await;
+        let again = SignedRequest {
+            url: attempt.called.clone(),
+            headers: attempt.headers.clone(),
+            body: attempt.body.clone(),
+        };
+        let (attempt, verdict) = exchange(shared, again, None).await;
         record.attempts.push(attempt);
         failure = verdict.err();
         if failure.is_none() {
@@ -129,7 +140,7 @@ async fn attempts(
     fault: Option<Fault>,
     record: &mut Callback,
 ) -> Result<Accepted, Failure> {
-    let body = fill(shared, plan, stored, request_id).await?;
+    let body = Bytes::from(fill(shared, plan, stored, request_id).await?);
     let message = Message {
         host: plan.params.host(),
         content_type: plan.params.content_type(),
@@ -178,10 +189,10 @@ async fn exchange(
         }
     } else {
         match resolve(config, &signed.url).await {
-            Ok(address) => {
+            Ok(addresses) => {
                 send(
                     &signed,
-                    address,
+                    &addresses,
                     config.callback_timeout,
                     config.callback_http,
                     &shared.callback_spelling,
@@ -204,15 +215,15 @@ async fn exchange(
     };
     let attempt = Attempt {
         url: signed.url.as_str().to_owned(),
-        headers: signed.headers.clone(),
-        body: signed.body.clone(),
+        headers: signed.headers,
+        body: signed.body,
         answer: sent.answer,
         failure: verdict
             .as_ref()
             .err()
             .map(|failure| failure.message.clone()),
         took: sent.took,
-        sent: signed,
+        called: signed.url,
     };
     (attempt, verdict)
 }

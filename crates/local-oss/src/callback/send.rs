@@ -13,10 +13,10 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::AbortHandle};
 
 use super::{
-    judge::{self, Answer, Failure},
+    judge::{self, Failure},
     request::SignedRequest,
 };
-use crate::{config::CallbackHttp, spelling::Spelling};
+use crate::{config::CallbackHttp, journal::Answer, spelling::Spelling};
 
 /// The result of a request.
 pub(super) struct Sent {
@@ -29,30 +29,33 @@ pub(super) struct Sent {
 
 pub(super) async fn send(
     request: &SignedRequest,
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     limit: Option<Duration>,
     version: CallbackHttp,
     spelling: &Spelling,
 ) -> Sent {
     let mut made = http_request(request, version);
     spelling.apply(made.extensions_mut());
-    send_http(made, address, limit).await
+    send_http(made, addresses, limit).await
 }
 
-/// Sends any request.
+/// Sends any request, to the first of the addresses that takes a connection.
 pub(super) async fn send_http(
     request: Request<Full<Bytes>>,
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     limit: Option<Duration>,
 ) -> Sent {
     let begin = Instant::now();
     let mut answer = None;
-    let exchange = exchange(request, address, &mut answer);
+    let exchange = exchange(request, addresses, &mut answer);
     let verdict = match limit {
         Some(limit) => match tokio::time::timeout(limit, exchange).await {
             Ok(verdict) => verdict,
             Err(_) => Err(Failure::timeout(
-                &address.to_string(),
+                &addresses
+                    .first()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
                 begin.elapsed().as_millis(),
                 limit.as_millis(),
             )),
@@ -68,10 +71,10 @@ pub(super) async fn send_http(
 
 async fn exchange(
     request: Request<Full<Bytes>>,
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     answer: &mut Option<Answer>,
 ) -> Result<Bytes, Failure> {
-    let stream = TcpStream::connect(address).await.map_err(|_| {
+    let stream = TcpStream::connect(addresses).await.map_err(|_| {
         Failure::status("-1. OSS can not connect to your callbackUrl, please check it")
     })?;
     // The peer does not speak HTTP, or broke off.
@@ -130,7 +133,7 @@ fn http_request(request: &SignedRequest, version: CallbackHttp) -> Request<Full<
         CallbackHttp::Http11 => Version::HTTP_11,
     };
     // Cannot fail: a callback URL is ASCII without spaces.
-    *made.uri_mut() = request.target.parse().unwrap_or_default();
+    *made.uri_mut() = request.url.target().parse().unwrap_or_default();
     for (name, value) in &request.headers {
         let name = HeaderName::from_bytes(name.as_bytes());
         if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(value)) {
@@ -168,3 +171,32 @@ impl Drop for AbortOnDrop {
 
 /// How large the head of an answer may be.
 const MAX_HEAD: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// As `localhost` has two, and an application may listen on either.
+    #[tokio::test]
+    async fn the_first_address_that_takes_a_connection_is_called() {
+        let listen = async || TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (gone, app) = (listen().await, listen().await);
+        let addresses = [gone.local_addr().unwrap(), app.local_addr().unwrap()];
+        drop(gone);
+        let called = tokio::spawn(async move {
+            let (mut stream, _) = app.accept().await.unwrap();
+            stream.read_u8().await.unwrap();
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+            stream.write_all(answer).await.unwrap();
+        });
+        let request = Request::post("/").body(Full::default()).unwrap();
+        let sent = send_http(request, &addresses, None).await;
+        assert_eq!(sent.verdict, Ok(Bytes::from_static(b"{}")));
+        called.await.unwrap();
+    }
+}

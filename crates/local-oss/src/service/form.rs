@@ -6,7 +6,9 @@
 //!    `Callback` would meet the policy's condition and call nobody.
 //! 4. The type is that of `x-oss-content-type`, else of the file, else of the field `Content-Type`.
 //! 5. The bucket is that of the address, else the one that the policy demands.
-//! 6. The parser buffers everything that it has not returned yet. So it is fed one frame at a time, at
+//! 6. A field occurs once, whatever the case of its name, and the callback is in the form alone, if it is
+//!    there: the policy is to judge the values that count.
+//! 7. The parser buffers everything that it has not returned yet. So it is fed one frame at a time, at
 //!    most [`MAX_AHEAD`] bytes ahead; fields are bounded in size and number, and all forms together by
 //!    [`Pending`].
 
@@ -24,14 +26,14 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use http::{HeaderValue, StatusCode, header};
 use multer::{Field, Multipart};
-use oss_callback::upload::CallbackParams;
+use oss_callback::upload::{CALLBACK_HEADER, CALLBACK_VAR_HEADER, CallbackParams};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     Context, ObjectName,
     put::{
-        Finished, Incoming, check_metadata, describe, forbids_overwrite, insert, is_kept,
-        post_response,
+        Finished, Incoming, check_content_type, check_metadata, describe, forbids_overwrite,
+        insert, is_kept, post_response,
     },
     xml_response,
 };
@@ -96,6 +98,7 @@ impl Context {
             .replace("${filename}", &file.name);
         check_key(&key)?;
         self.writable_bucket(&bucket)?;
+        self.check_place_of_callback(fields)?;
         let params = CallbackParams::from_form_fields(fields.of_callback());
         let plan = Plan::of(&self.shared.config, params, &self.parts.headers).await?;
         let headers = fields
@@ -109,14 +112,30 @@ impl Context {
             demand,
             name: ObjectName { bucket, key },
             plan,
-            content_type: fields
-                .get("x-oss-content-type")
-                .or(file.content_type.as_deref())
-                .or_else(|| fields.get("content-type"))
-                .unwrap_or("application/octet-stream")
-                .to_owned(),
+            content_type: check_content_type(
+                fields
+                    .get("x-oss-content-type")
+                    .or(file.content_type.as_deref())
+                    .or_else(|| fields.get("content-type")),
+            )?,
             headers: check_metadata(headers)?,
         })
+    }
+
+    /// Parameters of a form are its fields alone: others are ignored, unless the form has some as well.
+    fn check_place_of_callback(&self, fields: &FormFields) -> Result<(), OssError> {
+        let headers = &self.parts.headers;
+        let is_elsewhere = headers.contains_key(CALLBACK_HEADER)
+            || headers.contains_key(CALLBACK_VAR_HEADER)
+            || self.query.has("callback")
+            || self.query.has("callback-var");
+        if is_elsewhere && fields.get("callback").is_some() {
+            return Err(OssError::invalid_argument(
+                "The callback is in the form, and in the headers or the query: send it in one place.",
+            )
+            .with("ArgumentName", "callback"));
+        }
+        Ok(())
     }
 
     async fn receive_file(
@@ -259,8 +278,8 @@ impl Form {
 
     /// The fields up to the file, and the file's own beginning.
     async fn fields(&mut self) -> Result<(FormFields, File), OssError> {
-        let mut fields = Vec::new();
-        let mut size = 0;
+        let mut fields: Vec<(String, String)> = Vec::new();
+        let mut names = 0;
         loop {
             let next = self.parser.next_field().await;
             let Some(mut field) = next.map_err(|error| refusal(&error))? else {
@@ -283,17 +302,26 @@ impl Form {
                 };
                 return Ok((FormFields(fields), file));
             }
+            names += name.len();
+            if names > MAX_NAMES || fields.len() >= MAX_COUNT {
+                return Err(too_long());
+            }
+            if fields
+                .iter()
+                .any(|(known, _)| known.eq_ignore_ascii_case(&name))
+            {
+                return Err(OssError::invalid_argument(
+                    "A field of the form occurs more than once.",
+                )
+                .with("ArgumentName", name));
+            }
             let mut value = Vec::new();
             while let Some(chunk) = self.chunk(&mut field).await? {
                 value.extend_from_slice(&chunk);
                 self.kept.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-                if size + value.len() > MAX_FIELDS {
+                if value.len() > MAX_VALUE {
                     return Err(too_long());
                 }
-            }
-            size += name.len() + value.len();
-            if fields.len() >= MAX_COUNT {
-                return Err(too_long());
             }
             let value = String::from_utf8(value).map_err(|_| malformed())?;
             fields.push((name, value));
@@ -432,8 +460,11 @@ fn too_long() -> OssError {
     )
 }
 
-/// Names and values of all fields. The service allows 2 MB for a value; no SDK comes near.
-const MAX_FIELDS: usize = 2 << 20;
+/// The service's bound for the names of all fields.
+const MAX_NAMES: usize = 8 << 10;
+
+/// The service's bound for a value.
+const MAX_VALUE: usize = 2 << 20;
 
 const MAX_COUNT: usize = 1_000;
 
@@ -534,10 +565,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_form_is_read_however_it_arrives(
-            fields in proptest::collection::vec(("[a-eg-z:-]{1,8}", "[a-z示\r\n -]{0,20}"), 0..5),
+            fields in proptest::collection::btree_map("[a-eg-z:-]{1,8}", "[a-z示\r\n -]{0,20}", 0..5),
             file in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'-'), any::<u8>()], 0..60),
             cuts in proptest::collection::vec(0usize..30, 0..20),
         ) {
+            let fields: Vec<(String, String)> = fields.into_iter().collect();
             let is_cut = |text: &[u8]| text.windows(5).any(|five| five == b"\r\n--b");
             prop_assume!(!is_cut(&file) && fields.iter().all(|(_, value)| !is_cut(value.as_bytes())));
             let body = written(&fields, &file);

@@ -15,8 +15,9 @@ use crate::{
     callback::Plan,
     error::OssError,
     ingest::{self, hex},
+    part_list::{ListedPart, read_parts},
     store::{ObjectMeta, Part, Target, Upload},
-    xml::{ListedPart, Xml, read_parts},
+    xml::Xml,
 };
 
 impl Context {
@@ -26,7 +27,7 @@ impl Context {
         let upload = Upload::new(
             name.bucket.clone(),
             name.key.clone(),
-            content_type(headers),
+            content_type(headers)?,
             kept_headers(headers)?,
         );
         // Request ids are unique, which is all that an upload id needs to be here.

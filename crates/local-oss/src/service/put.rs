@@ -51,7 +51,7 @@ impl Context {
         let incoming = Incoming {
             name,
             operation: "PutObject",
-            meta: self.meta(&received, content_type(headers), kept_headers(headers)?),
+            meta: self.meta(&received, content_type(headers)?, kept_headers(headers)?),
             content: received.content,
             forbid_overwrite: forbids_overwrite(self.header("x-oss-forbid-overwrite")),
             plan: planned,
@@ -67,6 +67,7 @@ impl Context {
     /// Every check that does not need the body.
     async fn prepare(&self, name: &ObjectName) -> Result<Option<Plan>, OssError> {
         self.writable_bucket(&name.bucket)?;
+        content_type(&self.parts.headers)?;
         kept_headers(&self.parts.headers)?;
         self.planned().await
     }
@@ -195,12 +196,23 @@ pub(super) fn insert(headers: &mut HeaderMap, name: &str, value: &str) {
     }
 }
 
-pub(super) fn content_type(headers: &HeaderMap) -> String {
-    headers
+pub(super) fn content_type(headers: &HeaderMap) -> Result<String, OssError> {
+    let content_type = headers
         .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("application/octet-stream")
-        .to_owned()
+        .and_then(|value| value.to_str().ok());
+    check_content_type(content_type)
+}
+
+/// The type of an object; callbacks repeat it as often as their templates name it.
+///
+/// # Errors
+/// If it is longer than any type there is.
+pub(super) fn check_content_type(content_type: Option<&str>) -> Result<String, OssError> {
+    let content_type = content_type.unwrap_or("application/octet-stream");
+    if content_type.len() > MAX_CONTENT_TYPE {
+        return Err(metadata_too_large());
+    }
+    Ok(content_type.to_owned())
 }
 
 /// The headers that are given back with the object.
@@ -238,12 +250,16 @@ pub(super) fn check_metadata(
         .map(|(name, value)| name.len() + value.len())
         .sum();
     if size > MAX_METADATA {
-        return Err(OssError::bad_request(
-            "MetadataTooLarge",
-            "Your metadata headers exceed the maximum allowed metadata size.",
-        ));
+        return Err(metadata_too_large());
     }
     Ok(kept)
+}
+
+fn metadata_too_large() -> OssError {
+    OssError::bad_request(
+        "MetadataTooLarge",
+        "Your metadata headers exceed the maximum allowed metadata size.",
+    )
 }
 
 pub(super) fn forbids_overwrite(value: Option<&str>) -> bool {
@@ -261,6 +277,9 @@ pub(super) fn post_response(host: &str, name: &ObjectName, meta: &ObjectMeta) ->
     });
     xml.into_string()
 }
+
+/// As long as the longest key.
+const MAX_CONTENT_TYPE: usize = 1023;
 
 /// The service's bound of user metadata.
 const MAX_METADATA: usize = 8 << 10;

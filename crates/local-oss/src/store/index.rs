@@ -10,7 +10,7 @@ use std::{
 use http::StatusCode;
 
 use super::{Content, ObjectMeta, Target};
-use crate::{error::OssError, xml::ListedPart};
+use crate::{error::OssError, part_list::ListedPart};
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
@@ -203,13 +203,24 @@ impl Index {
         Ok(removed.map(|(_, content)| content))
     }
 
-    pub(super) fn clear(&mut self) -> Vec<Content> {
-        let all = std::mem::take(self);
-        all.buckets
-            .into_values()
-            .flat_map(|bucket| bucket.objects.into_values())
-            .map(|(_, content)| content)
-            .collect()
+    /// The content of an object, if there is one.
+    pub(super) fn content(&self, bucket: &str, key: &str) -> Result<Option<Content>, OssError> {
+        let found = self.bucket(bucket)?.objects.get(key);
+        Ok(found.map(|(_, content)| content.clone()))
+    }
+
+    /// The contents of all objects.
+    pub(super) fn contents(&self) -> Vec<Content> {
+        let objects = self
+            .buckets
+            .values()
+            .flat_map(|bucket| bucket.objects.values());
+        objects.map(|(_, content)| content.clone()).collect()
+    }
+
+    /// Forgets everything, and returns what it knew.
+    pub(super) fn clear(&mut self) -> Self {
+        std::mem::take(self)
     }
 
     pub(super) fn list(&self, bucket: &str, listing: &Listing<'_>) -> Result<Listed, OssError> {

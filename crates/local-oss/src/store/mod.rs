@@ -30,7 +30,7 @@ use self::{
     index::Index,
     memory::{Budget, MemoryStaging},
 };
-use crate::{error::OssError, xml::ListedPart};
+use crate::{error::OssError, part_list::ListedPart};
 
 pub use self::directory::DirectoryError;
 
@@ -169,10 +169,7 @@ impl Store {
         drop(committing);
         // Freeing a large object takes time, so not under the lock.
         drop(replaced);
-        if let Backing::Directory(directory) = &self.backing {
-            directory.sync().await?;
-        }
-        Ok(())
+        self.sync().await
     }
 
     /// Whether a commit would be taken, as far as can be said before.
@@ -206,20 +203,21 @@ impl Store {
         self.index().get(bucket, key).map(|(meta, _)| meta)
     }
 
-    /// Whether there was such an object. It is gone afterwards.
-    pub(crate) async fn delete(&self, bucket: &str, key: &str) -> Result<bool, OssError> {
+    /// Removes an object, if there is one.
+    ///
+    /// # Errors
+    /// `NoSuchBucket`; the disk.
+    pub(crate) async fn delete(&self, bucket: &str, key: &str) -> Result<(), OssError> {
         let committing = self.committing.lock().await;
-        let Some(removed) = self.index().remove(bucket, key)? else {
-            return Ok(false);
+        let Some(content) = self.index().content(bucket, key)? else {
+            return Ok(());
         };
-        if let (Backing::Directory(directory), Content::File(file)) = (&self.backing, &removed) {
-            directory.unlink(file).await?;
-        }
+        self.unlink(&content).await?;
+        let removed = self.index().remove(bucket, key)?;
         drop(committing);
-        if let Backing::Directory(directory) = &self.backing {
-            directory.sync().await?;
-        }
-        Ok(true)
+        // Freeing a large object takes time, so not under the lock.
+        drop((content, removed));
+        self.sync().await
     }
 
     /// Puts the parts that a client listed together.
@@ -257,19 +255,35 @@ impl Store {
     }
 
     /// Removes everything: objects, uploads and buckets.
+    ///
+    /// # Errors
+    /// The disk.
     pub(crate) async fn clear(&self) -> Result<(), OssError> {
         let committing = self.committing.lock().await;
-        let removed = self.index().clear();
-        if let Backing::Directory(directory) = &self.backing {
-            for content in &removed {
-                if let Content::File(file) = content {
-                    directory.unlink(file).await?;
-                }
-            }
-            directory.sync().await?;
+        let contents = self.index().contents();
+        for content in &contents {
+            self.unlink(content).await?;
         }
+        let removed = self.index().clear();
         drop(committing);
-        Ok(())
+        drop((contents, removed));
+        self.sync().await
+    }
+
+    /// Removes the file, before its object leaves the index: the object of a file that stays would come
+    /// back with the next start.
+    async fn unlink(&self, content: &Content) -> Result<(), OssError> {
+        match (&self.backing, content) {
+            (Backing::Directory(directory), Content::File(file)) => directory.unlink(file).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn sync(&self) -> Result<(), OssError> {
+        match &self.backing {
+            Backing::Directory(directory) => directory.sync().await,
+            Backing::Memory(_) => Ok(()),
+        }
     }
 
     pub(crate) fn create_bucket(&self, name: &str, now: SystemTime) -> Result<(), OssError> {

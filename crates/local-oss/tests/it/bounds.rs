@@ -188,6 +188,25 @@ async fn metadata_lists_and_documents_have_bounds() {
     )
     .await;
     assert_eq!(reply.code(), "MetadataTooLarge");
+    // A template may name the type hundreds of times.
+    let form = format!(
+        "--b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\na\r\n\
+         --b\r\nContent-Disposition: form-data; name=\"file\"\r\nContent-Type: {long}\r\n\r\nx\r\n--b--\r\n"
+    );
+    for (method, target, content_type, body) in [
+        ("PUT", "/bucket-1/a", long.as_str(), ""),
+        ("POST", "/bucket-1/a?uploads", &long, ""),
+        (
+            "POST",
+            "/bucket-1",
+            "multipart/form-data; boundary=b",
+            &form,
+        ),
+    ] {
+        let headers = [("Content-Type", content_type)];
+        let reply = send(address(&oss), method, target, &headers, body.as_bytes()).await;
+        assert_eq!(reply.code(), "MetadataTooLarge", "{method} {target}");
+    }
 
     let id = send(address(&oss), "POST", "/bucket-1/a?uploads", &[], b"")
         .await
@@ -236,13 +255,16 @@ async fn forms_have_bounds_before_their_file() {
     let many: String = (0..1100)
         .map(|number| field(&number.to_string(), "x"))
         .collect();
-    let large = field("key", &"x".repeat(3 << 20));
+    let long_names: String = (0..90)
+        .map(|number| field(&format!("{number:0>100}"), "x"))
+        .collect();
+    let large = field("key", &"x".repeat((2 << 20) + 1));
     let endless_head = format!(
         "--b\r\nContent-Disposition: form-data; name=\"{}",
         "x".repeat(3 << 20)
     );
     let endless_preamble = "x".repeat(3 << 20);
-    for body in [many, large, endless_head, endless_preamble] {
+    for body in [many, long_names, large, endless_head, endless_preamble] {
         let reply = send(address(&oss), "POST", "/", &headers, body.as_bytes()).await;
         assert_eq!(
             (reply.status, reply.code().as_str()),
@@ -250,6 +272,61 @@ async fn forms_have_bounds_before_their_file() {
             "{}",
             &body[..60]
         );
+    }
+    // The service's own bounds: 8 KB of names, 2 MB for each value.
+    let value = "x".repeat(2 << 20);
+    let most = [
+        field("key", "a"),
+        field("x:1", &value),
+        field("x:2", &value),
+        field(&"n".repeat(8_192 - 13), "x"),
+        field("file", "x"),
+        "--b--\r\n".to_owned(),
+    ];
+    let most = most.concat();
+    let reply = send(address(&oss), "POST", "/", &headers, most.as_bytes()).await;
+    assert_eq!(reply.status, 204, "{}", reply.text());
+}
+
+/// A template of 4 KB with a variable of 2 MB would come to a gigabyte.
+#[tokio::test]
+async fn a_variable_that_is_named_again_and_again_does_not_multiply() {
+    let oss = open().await;
+    let app = App::start(&oss).await;
+    let posted = async |times: usize, value: &str| {
+        let callback = callback_header(&app.url(), &"${x:a}".repeat(times));
+        let fields = [
+            ("key", "a"),
+            ("callback", &callback),
+            ("x:a", value),
+            ("file", "x"),
+        ];
+        let fields = fields.map(|(name, value)| {
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        });
+        let body = fields.concat() + "--b--\r\n";
+        let headers = [("Content-Type", "multipart/form-data; boundary=b")];
+        send(
+            address(&oss),
+            "POST",
+            "/bucket-1",
+            &headers,
+            body.as_bytes(),
+        )
+        .await
+    };
+    let reply = posted(600, &"x".repeat(1 << 20)).await;
+    assert_eq!(
+        (reply.status, reply.code().as_str()),
+        (507, "LocalOssLimit")
+    );
+    let missing = send(address(&oss), "HEAD", "/bucket-1/a", &[], b"").await;
+    assert_eq!(missing.status, 404);
+    for (times, len) in [(600, 400), (1, 1 << 20)] {
+        let reply = posted(times, &"x".repeat(len)).await;
+        assert_ne!(reply.code(), "LocalOssLimit", "{times} {len}");
+        let body = oss.callbacks().pop().unwrap().body().len();
+        assert_eq!(body, times * len);
     }
 }
 

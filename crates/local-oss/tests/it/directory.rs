@@ -163,3 +163,31 @@ async fn a_reader_sees_the_object_that_it_opened() {
     }
     writer.await.unwrap();
 }
+
+/// It would come back with the next start.
+#[tokio::test]
+async fn an_object_whose_file_cannot_be_removed_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let oss = on(directory.path()).await;
+    send(address(&oss), "PUT", "/bucket-1/a", &[], b"hello").await;
+    let objects = directory.path().join("objects");
+    let file = fs::read_dir(&objects).unwrap().next().unwrap().unwrap();
+    // Whoever runs the tests, what is no file is not removed as one.
+    let aside = directory.path().join("aside");
+    fs::rename(file.path(), &aside).unwrap();
+    fs::create_dir(file.path()).unwrap();
+    let listed = async || {
+        let list = send(address(&oss), "GET", "/bucket-1", &[], b"").await;
+        list.element("Key")
+    };
+    for (method, target) in [("DELETE", "/bucket-1/a"), ("POST", "/_oss/reset")] {
+        let reply = send(address(&oss), method, target, &[], b"").await;
+        assert_eq!(reply.status, 500, "{method}: {}", reply.text());
+        assert_eq!(listed().await.as_deref(), Some("a"), "{method}");
+    }
+    fs::remove_dir(file.path()).unwrap();
+    fs::rename(&aside, file.path()).unwrap();
+    let reply = send(address(&oss), "DELETE", "/bucket-1/a", &[], b"").await;
+    assert_eq!((reply.status, listed().await), (204, None));
+    assert!(!file.path().exists());
+}

@@ -151,75 +151,74 @@ async fn at(date: &str) -> LocalOss {
         .unwrap()
 }
 
-#[tokio::test]
-async fn version_4_needs_its_conditions() {
-    let oss = at("Sun, 22 Nov 2026 10:31:59 GMT").await;
+/// The fields that a policy of version 4 repeats; a temporary pair's token is a fourth.
+fn fields_of_v4() -> [(&'static str, String); 4] {
     let credential = format!("{DEFAULT_ACCESS_KEY_ID}/20261122/cn-hangzhou/oss/aliyun_v4_request");
-    let all = [
-        ("x-oss-signature-version", "OSS4-HMAC-SHA256"),
-        ("x-oss-credential", credential.as_str()),
-        ("x-oss-date", "20261122T103159Z"),
-    ];
-    // A temporary pair's token is a fourth.
-    let with_token = [&all[..], &[("x-oss-security-token", "a token")]].concat();
-    for (all, missing) in [
-        (&all[..], None),
-        (&all, Some(0)),
-        (&all, Some(1)),
-        (&all, Some(2)),
-        (&with_token, None),
-        (&with_token, Some(3)),
-    ] {
-        let mut conditions = vec![json!({ "bucket": "bucket-1" })];
-        conditions.extend(
-            all.iter()
-                .enumerate()
-                .filter(|(index, _)| Some(*index) != missing)
-                .map(|(_, (name, value))| json!({ *name: value })),
-        );
-        let policy = policy(json!(conditions));
-        let signature = sign_v4(&policy, "20261122");
-        let mut fields = all.to_vec();
-        fields.extend([
-            ("policy", policy.as_str()),
-            ("x-oss-signature", &signature),
-            ("key", "a"),
-            ("file", "hello"),
-        ]);
-        let reply = post(&oss, &fields).await;
-        let expected = if missing.is_none() { 204 } else { 400 };
-        assert_eq!(reply.status, expected, "{missing:?}: {}", reply.text());
-    }
+    [
+        ("x-oss-signature-version", "OSS4-HMAC-SHA256".to_owned()),
+        ("x-oss-credential", credential),
+        ("x-oss-date", "20261122T103159Z".to_owned()),
+        ("x-oss-security-token", "a token".to_owned()),
+    ]
 }
 
-#[tokio::test]
-async fn a_policy_of_version_4_counts_for_seven_days_from_its_date() {
-    let credential = format!("{DEFAULT_ACCESS_KEY_ID}/20261122/cn-hangzhou/oss/aliyun_v4_request");
-    let all = [
-        ("x-oss-signature-version", "OSS4-HMAC-SHA256"),
-        ("x-oss-credential", credential.as_str()),
-        ("x-oss-date", "20261122T103159Z"),
-    ];
-    let conditions: Vec<Value> = all
-        .iter()
-        .map(|(name, value)| json!({ *name: value }))
+/// Posts a form with these fields, signed with version 4 and a policy that has conditions on `stated`.
+async fn post_v4(
+    oss: &LocalOss,
+    fields: &[(&'static str, String)],
+    stated: &[(&'static str, String)],
+) -> Reply {
+    let conditions = stated.iter().map(|(name, value)| json!({ *name: value }));
+    let conditions: Vec<Value> = [json!({ "bucket": "bucket-1" })]
+        .into_iter()
+        .chain(conditions)
         .collect();
     let policy = policy(json!(conditions));
     let signature = sign_v4(&policy, "20261122");
-    let mut fields = all.to_vec();
-    fields.extend([
+    let mut all: Vec<(&str, &str)> = fields
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    all.extend([
         ("policy", policy.as_str()),
         ("x-oss-signature", &signature),
         ("key", "a"),
         ("file", "hello"),
     ]);
+    post(oss, &all).await
+}
+
+#[tokio::test]
+async fn version_4_needs_its_conditions() {
+    let oss = at("Sun, 22 Nov 2026 10:31:59 GMT").await;
+    let with_token = fields_of_v4();
+    for fields in [&with_token[..3], &with_token] {
+        let reply = post_v4(&oss, fields, fields).await;
+        assert_eq!(reply.status, 204, "{}", reply.text());
+        for missing in 0..fields.len() {
+            let mut stated = fields.to_vec();
+            stated.remove(missing);
+            let reply = post_v4(&oss, fields, &stated).await;
+            assert_eq!(
+                (reply.status, reply.code().as_str()),
+                (400, "InvalidPolicyDocument"),
+                "{}",
+                fields[missing].0
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_policy_of_version_4_counts_for_seven_days_from_its_date() {
+    let fields = &fields_of_v4()[..3];
     for (now, code) in [
         ("Sun, 22 Nov 2026 10:16:58 GMT", "RequestTimeTooSkewed"),
         ("Sun, 22 Nov 2026 10:16:59 GMT", ""),
         ("Sun, 29 Nov 2026 10:31:59 GMT", ""),
         ("Sun, 29 Nov 2026 10:32:00 GMT", "AccessDenied"),
     ] {
-        let reply = post(&at(now).await, &fields).await;
+        let reply = post_v4(&at(now).await, fields, fields).await;
         assert_eq!(reply.code(), code, "{now}: {}", reply.text());
     }
 }
@@ -459,6 +458,78 @@ async fn a_callback_that_a_policy_demands_is_run_in_any_case() {
     let twice = [&[("callback", callback.as_str())], &fields[..]].concat();
     assert_eq!(post(&oss, &twice).await.status, 400);
     assert_eq!(app.seen().len(), 1);
+}
+
+/// The policy would judge the one, and the callback or the object have the other.
+#[tokio::test]
+async fn a_field_occurs_once() {
+    let oss = LocalOss::builder().start().await.unwrap();
+    let app = App::start(&oss).await;
+    let callback = callback_header(&app.url(), "u=${x:uid}");
+    let policy = policy(json!([{ "x:uid": "1" }, { "x-oss-meta-a": "1" }]));
+    let signature = sign_v1(&policy);
+    let fields = [
+        ("key", "a"),
+        ("OSSAccessKeyId", DEFAULT_ACCESS_KEY_ID),
+        ("policy", &policy),
+        ("Signature", &signature),
+        ("x:uid", "1"),
+        ("x-oss-meta-a", "1"),
+        ("callback", &callback),
+    ];
+    for doubled in [("X:UID", "1"), ("x:uid", "2"), ("x-oss-meta-a", "2")] {
+        for at in [0, fields.len()] {
+            let mut fields = fields.to_vec();
+            fields.insert(at, doubled);
+            fields.push(("file", "hello"));
+            let reply = post(&oss, &fields).await;
+            assert_eq!(
+                (reply.status, reply.code().as_str()),
+                (400, "InvalidArgument"),
+                "{doubled:?}"
+            );
+        }
+    }
+    assert!(app.seen().is_empty());
+    let whole = [&fields[..], &[("file", "hello")]].concat();
+    assert_eq!(post(&oss, &whole).await.text(), ANSWER);
+}
+
+#[tokio::test]
+async fn a_callback_of_a_form_is_in_the_form_alone() {
+    let oss = open().await;
+    let app = App::start(&oss).await;
+    let callback = callback_header(&app.url(), "o=${object}");
+    let query = format!("callback={}", callback.replace('=', "%3D"));
+    let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
+    let typed = ("Content-Type", content_type.as_str());
+    for (target, header) in [
+        (
+            "/bucket-1".to_owned(),
+            Some(("x-oss-callback", callback.as_str())),
+        ),
+        ("/bucket-1".to_owned(), Some(("x-oss-callback-var", "e30="))),
+        (format!("/bucket-1?{query}"), None),
+    ] {
+        let headers: Vec<_> = [typed].into_iter().chain(header).collect();
+        for (fields, status) in [
+            (
+                &[("key", "a"), ("callback", &callback), ("file", "hello")][..],
+                400,
+            ),
+            (&[("key", "a"), ("file", "hello")], 204),
+        ] {
+            let body = form(fields);
+            let reply = send(address(&oss), "POST", &target, &headers, &body).await;
+            assert_eq!(
+                reply.status,
+                status,
+                "{target} {header:?}: {}",
+                reply.text()
+            );
+        }
+    }
+    assert!(app.seen().is_empty());
 }
 
 #[tokio::test]

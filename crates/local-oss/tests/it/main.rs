@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod architecture;
 mod bounds;
 mod concurrency;
 mod control;

@@ -4,9 +4,14 @@ use std::time::Duration;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use oss_callback_local::{Credentials, LocalOss};
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
-use crate::support::{App, Reply, address, base64, builder, open, put, read_reply, send};
+use crate::support::{
+    App, Reply, address, base64, builder, callback_header, open, put, read_reply, send,
+};
 
 #[tokio::test]
 async fn an_object_comes_back_as_it_was_put() {
@@ -83,7 +88,6 @@ async fn an_object_comes_back_as_it_was_put() {
 
 /// Status, body and head: the head of a HEAD announces a body that does not come.
 async fn send_head(oss: &LocalOss, method: &str, target: &str) -> (u16, String, String) {
-    use tokio::io::AsyncReadExt;
     let mut stream = TcpStream::connect(address(oss)).await.unwrap();
     let request =
         format!("{method} {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
@@ -486,6 +490,49 @@ async fn a_client_that_waits_for_100_gets_it_or_a_refusal() {
     assert_eq!((reply.status, reply.was_continued), (400, false));
     // A body may follow or not, so no other request can.
     assert_eq!(reply.header("connection"), Some("close"));
+}
+
+/// The C SDK asks before each of its chunked bodies, those without a byte among them.
+#[tokio::test]
+async fn a_client_gets_100_for_a_body_that_its_request_does_not_need() {
+    let oss = open().await;
+    let mut stream = TcpStream::connect(address(&oss)).await.unwrap();
+    for target in ["POST /bucket-1/a?uploads", "GET /bucket-1", "GET /"] {
+        let head = format!(
+            "{target} HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut line = [0; 25];
+        stream.read_exact(&mut line).await.unwrap();
+        assert_eq!(&line, b"HTTP/1.1 100 Continue\r\n\r\n", "{target}");
+        stream.write_all(b"0\r\n\r\n").await.unwrap();
+        // The connection can be used again.
+        let reply = read_reply(&mut stream).await.unwrap();
+        assert_eq!((reply.status, reply.header("connection")), (200, None));
+    }
+}
+
+/// As `nc` and scripts do once they have sent their request.
+#[tokio::test]
+async fn a_client_that_has_closed_its_own_direction_gets_its_answer() {
+    let oss = open().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let callback = callback_header(&url, "o=${object}");
+    let mut stream = TcpStream::connect(address(&oss)).await.unwrap();
+    let head = format!(
+        "PUT /bucket-1/a HTTP/1.1\r\nHost: h\r\nx-oss-callback: {callback}\r\nContent-Length: 1\r\n\r\nx"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    // The application takes longer than the server needs to see that.
+    let (mut app, _) = listener.accept().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    app.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        .await
+        .unwrap();
+    let reply = read_reply(&mut stream).await.unwrap();
+    assert_eq!((reply.status, &*reply.text()), (200, "{}"));
 }
 
 /// The C# SDK neither waits for `100 Continue` nor reads before it has sent everything.

@@ -10,10 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use oss_callback::upload::CallbackUrl;
 use serde::{Serialize, Serializer};
 use tokio::sync::watch;
 
-use super::{Fault, judge::Answer, request::SignedRequest};
+use crate::fault::Fault;
 
 /// A callback that was made.
 #[derive(Clone, Debug, Serialize)]
@@ -92,7 +93,31 @@ pub struct Attempt {
     #[serde(rename = "took_ms", serialize_with = "as_millis")]
     pub took: Duration,
     #[serde(skip)]
-    pub(super) sent: SignedRequest,
+    pub(crate) called: CallbackUrl,
+}
+
+/// An application's answer.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Names in lower case, and values, in the order of the answer.
+    pub headers: Vec<(String, String)>,
+    /// The first [64 KiB](Answer::KEPT) of the body.
+    #[serde(serialize_with = "as_text")]
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// How much of a body is kept.
+    pub const KEPT: usize = 64 << 10;
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find_map(|(known, value)| (known == name).then_some(value.as_str()))
+    }
 }
 
 /// How a callback ended.
@@ -226,7 +251,7 @@ fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok,
 }
 
 /// Bytes as text; invalid UTF-8 becomes U+FFFD.
-pub(super) fn as_text<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_text<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&String::from_utf8_lossy(bytes))
 }
 

@@ -108,7 +108,7 @@ impl CallbackKey {
     }
 
     /// The signature of a message.
-    pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         self.0
             .private
             .sign(Pkcs1v15Sign::new::<Md5>(), &Md5::digest(message))
