@@ -1,11 +1,13 @@
 //! What a captured request can look like.
 //!
 //! 1. The form is recognised by its content, never by a file's name: [raw] HTTP, `curl -v` output
-//!    ([curl]), a curl command ([curl_command]), [json] (the local OSS's log, structured application logs,
-//!    HAR), any [log] text that holds the headers, or raw HTTP that a tool [framed].
+//!    ([curl]) or `curl --trace` ([curl_trace]), a command of [curl](curl_command) or [httpie], a request in
+//!    a program ([snippet]) or in [postman]'s console, [json] (the local OSS's log, structured application
+//!    logs, HAR), any [log] text that holds the headers, or raw HTTP that a tool [framed].
 //! 2. A form only finds the parts. What they mean is the library's to say.
 //! 3. A body that the capture does not hold is [`None`]: it is asked for, and never taken for an empty
-//!    one, which would be a diagnosis.
+//!    one, which would be a diagnosis. One that stands elsewhere in the text is known by the length that
+//!    was [declared].
 //! 4. A target that cannot be the one that arrived, with a blank in it or with its query parsed and lost,
 //!    is said to be so, and never diagnosed.
 //! 5. An access log shows the request before the proxy that wrote it rewrites it. The layer's own
@@ -14,11 +16,18 @@
 
 mod curl;
 mod curl_command;
+mod curl_trace;
+mod declared;
 mod framed;
+mod httpie;
 mod json;
+mod literals;
 mod log;
 mod names;
+mod postman;
 mod raw;
+mod shell;
+mod snippet;
 mod warning;
 
 use std::borrow::Cow;
@@ -98,21 +107,30 @@ pub(crate) fn read(input: &[u8]) -> Result<Capture, Unusable> {
 
 fn find(text: &[u8]) -> Option<Capture> {
     let verbose = curl::read(text).map(|capture| curl_command::with_body(capture, text));
-    let http = verbose.or_else(|| raw::read(text));
+    let http = curl_trace::read(text)
+        .or(verbose)
+        .or_else(|| raw::read(text));
     let other = || {
         // Only raw HTTP carries bytes that are not text.
         let text = String::from_utf8_lossy(text);
         let text = without_colours(&text);
-        json::read(&text).or_else(|| log::read(&text))
+        postman::read(&text)
+            .or_else(|| json::read(&text))
+            .or_else(|| log::read(&text))
     };
-    let found = http.or_else(|| curl_command::read(text)).or_else(other);
-    match &found {
+    let found = http
+        .or_else(|| curl_command::read(text))
+        .or_else(|| httpie::read(text))
+        .or_else(|| snippet::read(text))
+        .or_else(other);
+    let found = match &found {
         Some(capture) if capture.body.is_some() => found,
         // The parts were found, and what stands behind them was not.
         _ => framed::read(text)
             .filter(|framed| framed.body.is_some())
             .or(found),
-    }
+    };
+    found.map(|capture| declared::with_body(capture, text))
 }
 
 /// Log text without the escape sequences that colour it in a terminal.
@@ -244,6 +262,19 @@ mod tests {
                 "map[Authorization:[x] Host:[",
                 "curl http://a/b -H 'Authorization: x' ",
                 "\ncurl ",
+                "=> Send header, 40 bytes (0x28)\n",
+                "=> Send data, 4 bytes (0x4)\n",
+                "0000: POST /a HTTP/1.1\n0011: Authorization: x\n",
+                "0000: 50 4f 53 54 ",
+                "http POST h/a Authorization:x --raw ",
+                "fetch('http://a/b', {headers: {authorization: \"x\"}, body: `a${b}`})",
+                "requests.post(url, data=b'\\xe5\\u56fe\\",
+                "Invoke-WebRequest -Uri \"http://a/b\" -Headers @{\"Authorization\"=\"$([char]22270)`",
+                "-Body @'\n",
+                "\n'@",
+                "POST https://h/a: {\"Request Headers\": {\"authorization\": \"x\"}}",
+                "Content-Length: 12\r\n",
+                "b'a=1&b=\\x41\\x42'\n",
                 "--data-raw $'\\u00e9\\",
                 "--header \"Authorization: x\\\"",
                 " \\\n",
@@ -335,6 +366,11 @@ mod tests {
             "POST /a\n",
             "> POST /a\n> a: b\n",
             "x POST /a HTTP/1.1\\r\\n",
+            "=> Send header, 9 bytes\n0000: a\n",
+            "http h/a Authorization:x\n",
+            "fetch('http://a', 'b')\n",
+            "POST http://a: {\"a\":{}}\n",
+            "POST /a HTTP/1.1\nAuthorization: x\nContent-Length: 20\n'\n",
         ] {
             let input = match piece {
                 "uri=/" => piece.to_owned() + &")".repeat(oss_callback::MAX_TARGET_LEN - 1),

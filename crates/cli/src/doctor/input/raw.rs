@@ -60,7 +60,8 @@ pub(super) fn read(text: &[u8]) -> Option<Capture> {
 /// Whether the empty line was there.
 fn read_headers(capture: &mut Capture, lines: &mut Lines<'_>) -> bool {
     for line in lines {
-        if line.is_empty() {
+        // Some consoles show the empty line as a blank.
+        if line.trim_ascii().is_empty() {
             return true;
         }
         match header_line(line) {
