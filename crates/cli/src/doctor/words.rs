@@ -763,9 +763,10 @@ pub(crate) fn unusable(lang: Lang, unusable: &Unusable) -> String {
 }
 
 const FORMS: Text = text(
-    "raw HTTP (`POST /path HTTP/1.1` and header lines), `curl -v` output (`> ` lines), a `curl` \
-     command, the local OSS's --json log, or log text with a request target and an Authorization header",
-    "原始 HTTP（`POST /path HTTP/1.1` 及各个头）、`curl -v` 的输出（`> ` 开头的行）、`curl` 命令、本地 OSS 的 --json 日志，或含有请求目标与 Authorization 头的日志文本",
+    "raw HTTP (`POST /path HTTP/1.1` and header lines), output of `curl -v` (`> ` lines) or `curl --trace`, \
+     a command of `curl` or HTTPie, a call of `fetch`, `requests` or PowerShell, a HAR file, the local OSS's --json \
+     log, or log text with a request target and an Authorization header",
+    "原始 HTTP（`POST /path HTTP/1.1` 及各个头）、`curl -v`（`> ` 开头的行）或 `curl --trace` 的输出、`curl` 或 HTTPie 命令、`fetch`、`requests` 或 PowerShell 的调用代码、HAR 文件、本地 OSS 的 --json 日志，或含有请求目标与 Authorization 头的日志文本",
 );
 
 fn key_error(lang: Lang, error: &KeyError) -> String {

@@ -5,8 +5,12 @@
 //! 2. Rows of hexadecimal digits are what was sent. Those of text lack the line ends: where the next offset
 //!    is two beyond the row, there was one.
 //! 3. Rows of text show what is not printable as a dot. A body counts if each of its dots stands between
-//!    letters or digits, as in `a.jpg`, and is [`None`] otherwise.
+//!    letters or digits, as in `a.jpg`, or if it has the MD5 that was sent, and is [`None`] otherwise.
 //! 4. Of several requests, the last that carries an `Authorization` counts.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use md5::{Digest, Md5};
 
 use super::{Capture, raw};
 
@@ -75,7 +79,10 @@ impl Sent {
 
     fn capture(self) -> Option<Capture> {
         let capture = raw::read(&self.bytes)?;
-        let body = capture.body.clone().filter(|_| !self.is_lossy);
+        let sent = capture.header("content-md5");
+        let is_sent = |body: &Bytes| sent == Some(&BASE64_STANDARD.encode(Md5::digest(body)));
+        let body = capture.body.clone();
+        let body = body.filter(|body| !self.is_lossy || is_sent(body));
         capture
             .headers
             .contains_key("authorization")
@@ -165,8 +172,7 @@ fn has_plain_dots(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const HEAD: &str =
-        "POST /cb?id=1 HTTP/1.1\r\nHost: h\r\nAuthorization: kKQe==\r\nContent-Length: #\r\n\r\n";
+    const HEAD: &str = "POST /cb?id=1 HTTP/1.1\r\nHost: host-with-a-rather-long-name.cn\r\nAuthorization: kKQe==\r\nContent-Length: #\r\n\r\n";
 
     fn head(body: &str) -> String {
         HEAD.replace('#', &body.len().to_string())
@@ -229,16 +235,25 @@ mod tests {
             let in_digits = trace(body, true, "");
             assert_eq!(read(in_digits.as_bytes()).unwrap().body.unwrap(), body);
         }
+        let text = trace("a=(b).jpg", false, "");
+        assert_eq!(read(text.as_bytes()).unwrap().body, None);
+        // As long as the host that makes room for it.
+        let sent = format!(
+            "Content-MD5: {}",
+            BASE64_STANDARD.encode(Md5::digest("a=(b).jpg"))
+        );
+        let host = HEAD.lines().nth(1).unwrap();
+        assert_eq!((host.len(), sent.len()), (37, 37));
+        let text = text.replace(host, &sent);
+        assert_eq!(read(text.as_bytes()).unwrap().body.unwrap(), "a=(b).jpg");
     }
 
     #[test]
     fn the_last_request_with_a_signature_counts_and_one_that_was_cut_does_not() {
         let text = trace("a=1", true, "") + &trace("a=2", false, "");
         assert_eq!(read(text.as_bytes()).unwrap().body.unwrap(), "a=2");
-        let plain = text
-            .replace("authorization", "x")
-            .replace("Authorization", "X");
-        assert!(read(plain.replace("41 75 74", "58 75 74").as_bytes()).is_none());
+        let plain = trace("a=2", false, "").replace("Authorization", "Authorisation");
+        assert!(read(plain.as_bytes()).is_none());
         let lines: Vec<&str> = text.lines().collect();
         for left_out in 0..lines.len() {
             let mut lines = lines.clone();

@@ -27,7 +27,9 @@ pub(super) fn with_body(capture: Capture, text: &[u8]) -> Capture {
 }
 
 fn find(capture: &Capture, text: &[u8], length: usize) -> Option<Bytes> {
-    let target = capture.target.as_bytes();
+    // Its query may stand elsewhere.
+    let path = capture.target.split('?').next().unwrap_or_default();
+    let target = path.as_bytes();
     let is_body = |text: &Vec<u8>| {
         let mut headers = capture.headers.values();
         (text.starts_with(b"{") || text.contains(&b'='))
