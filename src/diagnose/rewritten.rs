@@ -11,7 +11,7 @@ use super::{
     Cause,
     bodies::Visitor,
     charsets::converted,
-    encoding::{Pair, Style, is_small_digest, pairs, readings, renamed},
+    encoding::{Pair, Style, is_small_digest, mixed, pairs, readings, renamed},
     json_text::{Json, Layout},
     names,
     order::{Named, Pieces, canonical, permutations},
@@ -470,6 +470,7 @@ fn forms_of_form(
                 .try_for_each(|style| visitor.body(cause, &style.write(&pairs)))?;
         }
     }
+    mixed(text, &mut |text| visitor.body(cause, &text))?;
     // An empty value that lost its `=`, or got one.
     let with_values = |change: fn(Option<Vec<u8>>) -> Option<Vec<u8>>| -> Vec<Pair> {
         let pairs = plain.iter().map(|pair| Pair {

@@ -272,7 +272,11 @@ impl<'a> Search<'a> {
                 queries::reordered(query, &mut |query| self.check_each(path, query, bodies))
             }
             None => ControlFlow::Continue(()),
-        }
+        }?;
+        self.tried.push("names of services in front of the path");
+        paths::services(request, path, &mut |path| {
+            self.check_each(path, query, bodies)
+        })
     }
 
     /// Two changes of the target: a prefix beside another change of the path, and a path beside a query.
@@ -485,18 +489,7 @@ impl<'a> Search<'a> {
             sent,
             found: None,
         };
-        let _ = bodies::changed(request, body, &mut by_md5).is_continue()
-            && likely(body, &mut by_md5).is_continue()
-            && wrapped::unwrapped(body, &mut by_md5).is_continue()
-            && by_md5.lengths().is_continue()
-            && rewritten(body, &mut by_md5).is_continue()
-            && without_added(body, &mut |causes, body| by_md5.check(causes, body)).is_continue()
-            && reordered(body, &mut by_md5).is_continue()
-            && wrapped::compressed(body, &mut by_md5).is_continue()
-            && twice(request, body, &mut |causes, body| {
-                by_md5.check(causes, body)
-            })
-            .is_continue();
+        by_md5.steps(request, body);
         let found = by_md5.found;
         self.left += reserve;
         self.exhausted = false;
@@ -588,6 +581,7 @@ impl<'a> Search<'a> {
     }
 
     fn found(&mut self, path: &str, query: Option<&str>, body: &[u8], body_causes: Causes) {
+        let path = &path.replace(' ', "%20");
         let received = Target {
             path: &self.received.path,
             query: self.received.query.as_deref(),
@@ -649,7 +643,62 @@ struct ByMd5<'s, 'a> {
     found: Option<Changed>,
 }
 
+/// A step of the search for a body whose MD5 is known.
+type Md5Step = fn(&mut ByMd5<'_, '_>, &CapturedRequest, &[u8]) -> ControlFlow<()>;
+
+/// The steps and their shares: half of the budget.
+const MD5_STEPS: [(Md5Step, usize); 6] = [
+    (
+        |by_md5, request, body| {
+            bodies::changed(request, body, by_md5)?;
+            likely(body, by_md5)?;
+            wrapped::unwrapped(body, by_md5)?;
+            by_md5.lengths()
+        },
+        1,
+    ),
+    (|by_md5, _, body| rewritten(body, by_md5), 2),
+    (
+        |by_md5, _, body| without_added(body, &mut |causes, body| by_md5.check(causes, body)),
+        1,
+    ),
+    (
+        |by_md5, request, body| {
+            twice(request, body, &mut |causes, body| {
+                by_md5.check(causes, body)
+            })
+        },
+        2,
+    ),
+    (|by_md5, _, body| reordered(body, by_md5), 1),
+    (|by_md5, _, body| wrapped::compressed(body, by_md5), 1),
+];
+
 impl ByMd5<'_, '_> {
+    /// Each step within its share, and then those that were cut short with what is left.
+    fn steps(&mut self, request: &CapturedRequest, body: &[u8]) {
+        let share = self.search.budget / SHARES;
+        let mut cut_short = Vec::new();
+        for (step, shares) in MD5_STEPS {
+            let reserve = self.search.left.saturating_sub(share * shares);
+            self.search.left -= reserve;
+            let flow = step(self, request, body);
+            self.search.left += reserve;
+            self.search.exhausted = false;
+            if self.found.is_some() {
+                return;
+            }
+            if flow.is_break() {
+                cut_short.push(step);
+            }
+        }
+        for step in cut_short {
+            if step(self, request, body).is_break() {
+                return;
+            }
+        }
+    }
+
     fn lengths(&mut self) -> ControlFlow<()> {
         let found = lengths(self.search, &[], self.sent);
         self.found = found.map(|(cause, body)| Changed {

@@ -236,7 +236,7 @@ pub(crate) fn evidence(lang: Lang, evidence: &Evidence) -> String {
         Evidence::BodyCompressed => "请求体是压缩过的".to_owned(),
         Evidence::JsonEndsEarly => "请求体是不完整的 JSON".to_owned(),
         Evidence::ReplacedCharacters => {
-            "请求体含有 U+FFFD，即解码器用来代替无法识别的字节的字符".to_owned()
+            "请求体含有 U+FFFD 或连续的问号，即转换编码时用来代替无法识别内容的字符".to_owned()
         }
         Evidence::KeyUrl => {
             "请求像回调一样指明了公钥：它的 Authorization 被换掉了，或是用另一把密钥签的".to_owned()
@@ -675,6 +675,7 @@ pub(crate) fn step(lang: Lang, step: &'static str) -> &'static str {
         "targets that the request's headers name" => "请求头里提到的目标",
         "slashes, escapes and prefixes of the path" => "路径的斜杠、转义与前缀",
         "order, escapes and parameters of the query" => "查询串的顺序、转义与参数",
+        "names of services in front of the path" => "路径前的服务名",
         "pairs of changes of the path" => "路径的两处改动",
         "a compressed body that was decompressed" => "被解压的请求体",
         "pairs of changes of the body" => "请求体的两处改动",

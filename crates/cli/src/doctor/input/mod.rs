@@ -9,7 +9,7 @@
 //!    one, which would be a diagnosis. One that stands elsewhere in the text is known by the length that
 //!    was [declared].
 //! 4. A target that cannot be the one that arrived, with a blank in it or with its query parsed and lost,
-//!    is said to be so, and never diagnosed.
+//!    is said to be so, and never diagnosed. In raw HTTP a blank did arrive.
 //! 5. An access log shows the request before the proxy that wrote it rewrites it. The layer's own
 //!    [warning] beside it says what became of the path.
 //! 6. Reading is bounded by [`MAX_LEN`], and no input can make it panic.
@@ -49,6 +49,8 @@ pub(crate) struct Capture {
     pub(crate) headers: HeaderMap,
     /// `None` if the capture does not hold one.
     pub(crate) body: Option<Bytes>,
+    /// Whether the target is all between the method and the version of a request line, blanks and all.
+    pub(crate) is_target_whole: bool,
     /// Whether only the parameters of the query are there, in whatever order.
     pub(crate) is_query_parsed: bool,
     /// Whether the target is as an access log has it: before the proxy that wrote it rewrote it, if one did.
@@ -91,7 +93,7 @@ pub(crate) fn read(input: &[u8]) -> Result<Capture, Unusable> {
         return Err(Unusable::Empty);
     }
     let mut capture = find(text).ok_or(Unusable::NoRequest)?;
-    if capture.target.contains(char::is_whitespace) {
+    if capture.target.contains(char::is_whitespace) && !capture.is_target_whole {
         return Err(Unusable::BlankInTarget);
     }
     if capture.is_query_parsed {
@@ -200,6 +202,15 @@ fn request_line(line: &str) -> Option<(&str, &str)> {
         (3..=10).contains(&method.len()) && method.bytes().all(|byte| byte.is_ascii_uppercase());
     let is_target = target.starts_with('/') || target.contains("://");
     (is_method && is_target && version.starts_with("HTTP/") && words.next().is_none())
+        .then_some((method, target))
+}
+
+/// Method and target of a request line with blanks in its target, as a proxy writes a path that it decoded.
+fn request_line_with_blanks(line: &str) -> Option<(&str, &str)> {
+    let (method, rest) = line.split_once(' ')?;
+    let (target, version) = rest.trim_ascii_end().rsplit_once(' ')?;
+    request_line(&format!("{method} / {version}"))?;
+    (target.starts_with('/') && target.len() <= oss_callback::MAX_TARGET_LEN)
         .then_some((method, target))
 }
 
