@@ -113,7 +113,7 @@ impl fmt::Display for Evidence {
             Self::AuthorizationPrefixed => f.write_str("a word was put in front of the signature"),
             Self::AuthorizationRepeated => f.write_str("there is more than one signature"),
             Self::AuthorizationSpaced => {
-                f.write_str("white space or backslashes were put into the signature")
+                f.write_str("quotes, white space or backslashes were put into the signature, or around it")
             }
             Self::AuthorizationUrlSafe => {
                 f.write_str("the signature was converted to URL-safe base64")
@@ -132,7 +132,7 @@ impl fmt::Display for Evidence {
                 "the body has U+FFFD or a row of question marks, which converters write for what they do not know",
             ),
             Self::KeyUrl => f.write_str(
-                "the request names a public key, as callbacks do: its Authorization was replaced, or made with another key",
+                "the request names a public key, as callbacks do: its Authorization was removed or replaced, or made with another key",
             ),
             Self::Method => f.write_str("the method is not POST, which OSS always uses"),
             Self::NoCallback => f.write_str(

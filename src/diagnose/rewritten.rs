@@ -470,7 +470,6 @@ fn forms_of_form(
                 .try_for_each(|style| visitor.body(cause, &style.write(&pairs)))?;
         }
     }
-    mixed(text, &mut |text| visitor.body(cause, &text))?;
     // An empty value that lost its `=`, or got one.
     let with_values = |change: fn(Option<Vec<u8>>) -> Option<Vec<u8>>| -> Vec<Pair> {
         let pairs = plain.iter().map(|pair| Pair {
@@ -499,6 +498,7 @@ fn forms_of_form(
     if text.len() > MAX_VARIED_LEN {
         return ControlFlow::Continue(());
     }
+    mixed(text, &mut |text| visitor.body(cause, &text))?;
     Style::all(plain, &mut |style| visitor.body(cause, &style.write(plain)))
 }
 

@@ -83,6 +83,7 @@ enum Step {
     PairInTarget,
     TargetAndBody,
     PathQueryAndBody,
+    ServicePath,
     GuessedPath,
     Body,
     WrittenBody,
@@ -95,12 +96,13 @@ enum Step {
 const SHARES: usize = 16;
 
 /// The steps and their shares if nothing is known of the body.
-const EVERYTHING: [(Step, usize); 10] = [
+const EVERYTHING: [(Step, usize); 11] = [
     (Step::Target, 5),
     (Step::Body, 3),
     (Step::WrittenBody, 6),
     (Step::PairInTarget, 4),
     (Step::TargetAndBody, 4),
+    (Step::ServicePath, 2),
     (Step::LongerBody, 2),
     (Step::OrderedBody, 6),
     (Step::PairInBody, 3),
@@ -109,9 +111,10 @@ const EVERYTHING: [(Step, usize); 10] = [
 ];
 
 /// If the body is likely to be as it was sent.
-const TARGETS_FIRST: [(Step, usize); 8] = [
+const TARGETS_FIRST: [(Step, usize); 9] = [
     (Step::Target, 8),
     (Step::PairInTarget, 8),
+    (Step::ServicePath, 2),
     (Step::GuessedPath, 6),
     (Step::Body, 3),
     (Step::WrittenBody, 6),
@@ -121,9 +124,10 @@ const TARGETS_FIRST: [(Step, usize); 8] = [
 ];
 
 /// If the body is known.
-const TARGETS: [(Step, usize); 3] = [
+const TARGETS: [(Step, usize); 4] = [
     (Step::Target, 8),
     (Step::PairInTarget, 8),
+    (Step::ServicePath, 2),
     (Step::GuessedPath, 8),
 ];
 
@@ -241,6 +245,7 @@ impl<'a> Search<'a> {
             Step::PairInTarget => self.pairs_of_targets(bodies),
             Step::TargetAndBody => self.pairs_with_bodies(),
             Step::PathQueryAndBody => self.three_changes(),
+            Step::ServicePath => self.services(bodies),
             Step::GuessedPath => self.guesses(bodies),
             Step::Body => self.bodies(),
             Step::WrittenBody => self.written_bodies(),
@@ -272,11 +277,7 @@ impl<'a> Search<'a> {
                 queries::reordered(query, &mut |query| self.check_each(path, query, bodies))
             }
             None => ControlFlow::Continue(()),
-        }?;
-        self.tried.push("names of services in front of the path");
-        paths::services(request, path, &mut |path| {
-            self.check_each(path, query, bodies)
-        })
+        }
     }
 
     /// Two changes of the target: a prefix beside another change of the path, and a path beside a query.
@@ -319,6 +320,15 @@ impl<'a> Search<'a> {
             paths::prefixed(request, other, PAIRED_WORDS, &mut with_query)?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Names that nobody can list, but that are alike.
+    fn services(&mut self, bodies: &[Changed]) -> ControlFlow<()> {
+        let received = self.received;
+        self.tried.push("names of services in front of the path");
+        paths::services(self.request, &received.path, &mut |path| {
+            self.check_each(path, received.query.as_deref(), bodies)
+        })
     }
 
     /// Longer prefixes, and others in the place of the first segments.
