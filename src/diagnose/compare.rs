@@ -89,7 +89,9 @@ fn without_bom(body: &[u8]) -> &[u8] {
 fn path_changes(signed: &str, received: &str) -> Vec<Cause> {
     let (raw_signed, raw_received) = (decoded(signed), decoded(received));
     if raw_signed == raw_received {
-        return Vec::new();
+        // No request line holds a blank, so that something decoded the path and wrote it so.
+        let is_bare = received.contains(' ') && !signed.contains(' ');
+        return is_bare.then_some(Cause::PathDecoded).into_iter().collect();
     }
     let (bare_signed, bare_received) = (bare(&raw_signed), bare(&raw_received));
     if bare_signed == bare_received {
@@ -327,6 +329,8 @@ mod tests {
         let rows: &[(&str, &str, &[Cause])] = &[
             ("/cb", "/cb", &[]),
             ("/a%41", "/aA", &[]),
+            ("/a%20b", "/a b", &[PathDecoded]),
+            ("/a b", "/a%20b", &[]),
             ("/api/cb", "/cb", &[PathPrefixRemoved]),
             ("/api/cb", "//cb", &[PathPrefixRemoved]),
             ("/api/cb", "/", &[PathPrefixRemoved]),

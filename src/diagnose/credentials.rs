@@ -115,10 +115,10 @@ pub(super) fn judge(request: &CapturedRequest, key: &PublicKey, effort: Effort) 
             )
         }
         // Its length is another key's: there is nothing to search for.
-        Cause::WrongKey if searched || evidence.is_some() => (
-            cause,
-            [names(request, key).then_some(Evidence::OwnKeyUrl), None],
-        ),
+        Cause::WrongKey if searched || evidence.is_some() => {
+            let is_named = names(request, key) || names_published(request, key);
+            (cause, [is_named.then_some(Evidence::OwnKeyUrl), None])
+        }
         Cause::WrongKey if names(request, key) => (
             Cause::HeaderAltered,
             [
@@ -138,12 +138,27 @@ pub(super) fn judge(request: &CapturedRequest, key: &PublicKey, effort: Effort) 
     }
 }
 
+/// The URL of the key, decoded.
+fn key_url(request: &CapturedRequest) -> Option<Vec<u8>> {
+    BASE64_STANDARD.decode(request.header(KEY_URL)?.trim()).ok()
+}
+
+/// Whether the key URL is the one under which this key is published. Anybody can name it, so that a signature
+/// that does not open is forged or damaged beyond what is searched.
+fn names_published(request: &CapturedRequest, key: &PublicKey) -> bool {
+    let url = key_url(request);
+    let is_published = url.is_some_and(|url| {
+        url.strip_prefix(b"https").or(url.strip_prefix(b"http")) == Some(PUBLISHED)
+    });
+    is_published && *key == PublicKey::aliyun_v1()
+}
+
+/// The URL of the published key, without its scheme.
+const PUBLISHED: &[u8] = b"://gosspublic.alicdn.com/callback_pub_key_v1.pem";
+
 /// Whether the key URL is one of a local OSS and names this key.
 fn names(request: &CapturedRequest, key: &PublicKey) -> bool {
-    let url = request
-        .header(KEY_URL)
-        .and_then(|text| BASE64_STANDARD.decode(text.trim()).ok());
-    url.is_some_and(|url| {
+    key_url(request).is_some_and(|url| {
         let fingerprint = url
             .strip_prefix(b"https://local-oss.invalid/")
             .and_then(|rest| rest.strip_suffix(b".pem"));

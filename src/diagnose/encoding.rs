@@ -386,6 +386,54 @@ impl Style {
     }
 }
 
+/// Texts in which each part has a style of its own, as people encode one value and leave another as it is.
+pub(super) fn mixed(
+    text: &[u8],
+    visit: &mut dyn FnMut(Vec<u8>) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let parts: Vec<&[u8]> = text.split(|byte| *byte == b'&').collect();
+    if parts.len() > MAX_MIXED_PARTS {
+        return ControlFlow::Continue(());
+    }
+    // The ways to write each part, as it arrived first.
+    let mut ways: Vec<Vec<Vec<u8>>> = Vec::new();
+    for part in &parts {
+        let pair = decode_pairs(&[part], true);
+        let mut texts = vec![part.to_vec()];
+        for style in Style::distinct(&pair, MAX_WAYS) {
+            let text = style.write(&pair);
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+        ways.push(texts);
+    }
+    let choices = |ways: &[Vec<Vec<u8>>]| ways.iter().map(Vec::len).product::<usize>();
+    while choices(&ways) > MAX_MIXED {
+        let most = ways.iter_mut().max_by_key(|texts| texts.len());
+        most.and_then(Vec::pop);
+    }
+    for mut choice in 1..choices(&ways) {
+        let mut text = Vec::new();
+        for (index, texts) in ways.iter().enumerate() {
+            if index > 0 {
+                text.push(b'&');
+            }
+            text.extend_from_slice(&texts[choice % texts.len()]);
+            choice /= texts.len();
+        }
+        visit(text)?;
+    }
+    ControlFlow::Continue(())
+}
+
+/// Texts of more parts have one style for all.
+const MAX_MIXED_PARTS: usize = 16;
+
+/// The ways to write one part, beside the one in which it arrived, and the texts that they make.
+const MAX_WAYS: usize = 5;
+const MAX_MIXED: usize = 512;
+
 fn bits(characters: &[u8]) -> u128 {
     characters
         .iter()
@@ -422,6 +470,33 @@ pub(super) fn with_hex_case(text: &str, upper: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_part_may_have_a_style_of_its_own() {
+        let signed = "t=10:30&u=https%3A%2F%2Fh.cn%2Fx&e=&n=%E5%9B%BE";
+        for received in [
+            "t=10%3A30&u=https%3A%2F%2Fh.cn%2Fx&e=&n=%E5%9B%BE",
+            "t=10:30&u=https://h.cn/x&e=&n=图",
+            "t=10:30&u=https%3a%2f%2fh.cn%2fx&e=&n=%e5%9b%be",
+        ] {
+            let flow = mixed(
+                received.as_bytes(),
+                &mut |text| match text == signed.as_bytes() {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                },
+            );
+            assert!(flow.is_break(), "{received}");
+        }
+        // As many as there may be.
+        let long = vec!["a%2Fb%3A%24=c/d:e$"; MAX_MIXED_PARTS].join("&");
+        let mut visited = 0;
+        let _ = mixed(long.as_bytes(), &mut |_| {
+            visited += 1;
+            ControlFlow::Continue(())
+        });
+        assert!((1..=MAX_MIXED).contains(&visited), "{visited}");
+    }
 
     /// Whether a text is among those that another may have been made from.
     fn leads_back(signed: &str, received: &str) -> bool {

@@ -64,7 +64,8 @@ pub enum Evidence {
     },
     /// The body is JSON that ends early.
     JsonEndsEarly,
-    /// The body has U+FFFD, which a decoder puts in the place of bytes that are no text to it.
+    /// The body has U+FFFD or a row of question marks, which converters put in the place of what they do not
+    /// know.
     ReplacedCharacters,
     /// The request has the headers of a callback from OSS, whatever its `Authorization` is.
     KeyUrl,
@@ -112,7 +113,7 @@ impl fmt::Display for Evidence {
             Self::AuthorizationPrefixed => f.write_str("a word was put in front of the signature"),
             Self::AuthorizationRepeated => f.write_str("there is more than one signature"),
             Self::AuthorizationSpaced => {
-                f.write_str("white space or backslashes were put into the signature")
+                f.write_str("quotes, white space or backslashes were put into the signature, or around it")
             }
             Self::AuthorizationUrlSafe => {
                 f.write_str("the signature was converted to URL-safe base64")
@@ -128,10 +129,10 @@ impl fmt::Display for Evidence {
             }
             Self::JsonEndsEarly => f.write_str("the body is JSON that ends early"),
             Self::ReplacedCharacters => f.write_str(
-                "the body has U+FFFD, which a decoder writes for bytes that are no text to it",
+                "the body has U+FFFD or a row of question marks, which converters write for what they do not know",
             ),
             Self::KeyUrl => f.write_str(
-                "the request names a public key, as callbacks do: its Authorization was replaced, or made with another key",
+                "the request names a public key, as callbacks do: its Authorization was removed or replaced, or made with another key",
             ),
             Self::Method => f.write_str("the method is not POST, which OSS always uses"),
             Self::NoCallback => f.write_str(
@@ -197,16 +198,16 @@ pub(super) fn collect(request: &CapturedRequest) -> Vec<Evidence> {
 /// What can be said of a body whose original cannot be known, as it did not arrive.
 ///
 /// 1. `Content-MD5` must not say that the body is whole.
-/// 2. No byte arrived, and the length or the digest says that there were some: it was consumed.
+/// 2. No byte arrived: it was consumed. OSS refuses an empty `callbackBody`.
 /// 3. What arrived is how a serializer writes that there is nothing: `{}`, `null`. It was given the result
 ///    of a parser that got no body.
 /// 4. The encoding that is declared is not the one of the body, or the body is compressed: it was decoded
 ///    or encoded on the way, in a way that the search could not undo.
-/// 5. The body is known to differ, and has U+FFFD: it was read in another charset, and what that did not
-///    know is lost.
-/// 6. Fewer bytes arrived than declared, and they look like the beginning of a body: it was cut short.
-///    One or two missing bytes are no proof, as the search would have found them. JSON that ends early is,
-///    unless a declared length says that this is all.
+/// 5. The body is known to differ, and has U+FFFD or a row of question marks: it was converted to another
+///    charset, and what that did not know is lost.
+/// 6. Fewer bytes arrived than declared, and they look like the beginning of a body that OSS wrote: it was
+///    cut short. One or two missing bytes are no proof, as the search would have found them. JSON that ends
+///    early is, unless a declared length says that this is all.
 pub(super) fn cause_without_message(
     request: &CapturedRequest,
 ) -> Option<(Cause, Option<Evidence>)> {
@@ -217,8 +218,7 @@ pub(super) fn cause_without_message(
     let body = request.body().as_ref();
     let declared = request.declared_len();
     if body.is_empty() {
-        let came = intact == Some(false) || declared.is_some_and(|declared| declared > 0);
-        return came.then_some((Cause::BodyEmpty, None));
+        return Some((Cause::BodyEmpty, None));
     }
     let is_known_to_differ =
         intact == Some(false) || declared.is_some_and(|declared| declared != body.len());
@@ -233,7 +233,11 @@ pub(super) fn cause_without_message(
     if is_encoded {
         return Some((Cause::ContentDecoded, None));
     }
-    if is_known_to_differ && body.windows(3).any(|bytes| bytes == REPLACEMENT) {
+    let has = |replacement: &&[u8]| {
+        let mut places = body.windows(replacement.len());
+        places.any(|bytes| bytes == *replacement)
+    };
+    if is_known_to_differ && REPLACEMENTS.iter().any(has) {
         return Some((Cause::BodyCharset, Some(Evidence::ReplacedCharacters)));
     }
     let lacks = declared.and_then(|declared| declared.checked_sub(body.len()));
@@ -241,7 +245,9 @@ pub(super) fn cause_without_message(
     let evidence = ends_early.then_some(Evidence::JsonEndsEarly);
     match lacks {
         Some(1 | 2) => None,
-        Some(3..) if ends_early || is_start_of_form(body) => Some((Cause::BodyTruncated, evidence)),
+        Some(3..) if ends_early || !is_json(request) && is_start_of_form(body) => {
+            Some((Cause::BodyTruncated, evidence))
+        }
         _ if ends_early && (intact == Some(false) || declared.is_none()) => {
             Some((Cause::BodyTruncated, evidence))
         }
@@ -249,8 +255,14 @@ pub(super) fn cause_without_message(
     }
 }
 
-/// U+FFFD in UTF-8.
-const REPLACEMENT: &[u8] = b"\xef\xbf\xbd";
+/// U+FFFD in UTF-8, and several characters that an encoder did not have, as they are and in a form.
+const REPLACEMENTS: [&[u8]; 4] = [b"\xef\xbf\xbd", b"%EF%BF%BD", b"??", b"%3F%3F"];
+
+/// Whether the body is declared as JSON.
+fn is_json(request: &CapturedRequest) -> bool {
+    let declared = request.header("content-type").unwrap_or_default();
+    declared.to_ascii_lowercase().contains("json")
+}
 
 /// How serializers of several languages write nothing.
 const NOTHING: [&[u8]; 10] = [
@@ -280,8 +292,9 @@ fn json_ends_early(body: &[u8]) -> bool {
                 .any(|closer| is_json(&[body, closer].concat()).is_ok()))
 }
 
-/// Whether this begins like a form: a name and `=`, and no byte that a form would escape. One that is no
-/// UTF-8 or has blanks was written again by something, and may be shorter for that.
+/// Whether this begins like a form of OSS: a name and `=`, and no byte that a form would escape. One that is
+/// no UTF-8, has blanks, `+` or escapes in small letters was written again by something, and may be shorter
+/// for that.
 fn is_start_of_form(body: &[u8]) -> bool {
     let Some(at) = body.iter().position(|byte| *byte == b'=') else {
         return false;
@@ -293,5 +306,12 @@ fn is_start_of_form(body: &[u8]) -> bool {
     let is_text =
         std::str::from_utf8(body).map_or_else(|error| error.error_len().is_none(), |_| true);
     let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
-    at > 0 && body[..at].iter().all(name) && is_text && !body.iter().any(is_blank)
+    let is_foreign =
+        |escape: &[u8]| escape[0] == b'%' && escape[1..].iter().any(u8::is_ascii_lowercase);
+    let is_written_again = body.contains(&b'+') || body.windows(3).any(is_foreign);
+    at > 0
+        && body[..at].iter().all(name)
+        && is_text
+        && !body.iter().any(is_blank)
+        && !is_written_again
 }

@@ -3,12 +3,14 @@
 //! 1. PHP makes `_` of a dot in the name of a form's variable.
 //! 2. Mappers write `mimeType` as `mime_type`, and the other way round: every name, or those alone that
 //!    the service documents.
+//! 3. Structs of Go and .NET are written with a capital: `Object`.
 
 use crate::vars::SYSTEM_VARIABLES;
 
 /// The ways from a received name to the one that was signed, the likelier first.
 pub(super) fn changes() -> impl Iterator<Item = fn(&str) -> String> {
-    let all: [fn(&str) -> String; 4] = [documented, dotted, camel_case, snake_case];
+    let all: [fn(&str) -> String; 5] =
+        [documented, dotted, camel_case, snake_case, without_capital];
     all.into_iter()
 }
 
@@ -41,6 +43,12 @@ fn camel_case(name: &str) -> String {
     })
 }
 
+fn without_capital(name: &str) -> String {
+    let mut letters = name.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
+}
+
 fn snake_case(name: &str) -> String {
     let mut text = String::with_capacity(name.len() + 4);
     for letter in name.chars() {
@@ -68,6 +76,8 @@ mod tests {
             ("my.var", "my_var"),
             ("my_var", "myVar"),
             ("userId", "user_id"),
+            ("object", "Object"),
+            ("userId", "UserId"),
             ("é_A", "é_A"),
         ] {
             let found = changes().any(|change| change(received) == signed);

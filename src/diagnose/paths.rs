@@ -14,7 +14,7 @@ use super::{
     CapturedRequest,
     charsets::converted,
     named::prefixes,
-    words::{LIKELIEST_WORDS, OUTER_WORDS, WORDS},
+    words::{LIKELIEST_WORDS, OF_SERVICES, OUTER_WORDS, PAIRS, SERVICE_WORDS, WORDS},
 };
 
 /// Segments and slashes beyond these are left as they are.
@@ -214,7 +214,9 @@ pub(super) fn prefixed(
             }
         }
     }
-    for word in words(request).into_iter().take(most) {
+    let mut words = words(request).into_iter().take(most);
+    let likeliest = words.by_ref().take(LIKELIEST_WORDS).collect::<Vec<_>>();
+    for word in likeliest.into_iter().chain(PAIRS).chain(words) {
         joined(&format!("/{word}"), path, visit)?;
     }
     ControlFlow::Continue(())
@@ -315,14 +317,15 @@ const MAX_CAPITALISED: u32 = 3;
 /// Letters of a path that may have been capitals.
 const MAX_LETTERS: usize = 24;
 
-/// Another prefix in the place of the first segments, and two words in front: many, and so the last to
-/// be tried.
+/// Another prefix in the place of the first segments, two letters, and two words in front: many, and so the last
+/// to be tried.
 pub(super) fn guessed(
     request: &CapturedRequest,
     path: &str,
     visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     replaced(request, path, usize::MAX, visit)?;
+    two_letters(path, visit)?;
     let words = words(request);
     let rest = path.match_indices('/').nth(1).map(|(at, _)| &path[at..]);
     let own = path.split('/').filter(|segment| !segment.is_empty());
@@ -340,6 +343,34 @@ pub(super) fn guessed(
             for second in &words {
                 visit(&format!("/{first}/{second}{rest}"))?;
             }
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+/// The name of a service in front, of a word of the path, of the host or of the list; or one letter.
+pub(super) fn services(
+    request: &CapturedRequest,
+    path: &str,
+    visit: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let own = path.split('/').filter(|segment| !segment.is_empty());
+    for word in own
+        .take(MAX_PLACES)
+        .chain(words(request).into_iter().take(SERVICE_WORDS))
+    {
+        for ending in OF_SERVICES {
+            joined(&format!("/{word}{ending}"), path, visit)?;
+        }
+    }
+    ('a'..='z').try_for_each(|letter| joined(&format!("/{letter}"), path, visit))
+}
+
+/// Two letters in front, or a letter and a digit: `/wx`, `/h5`.
+fn two_letters(path: &str, visit: &mut dyn FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
+    for first in 'a'..='z' {
+        for second in ('a'..='z').chain('0'..='9') {
+            joined(&format!("/{first}{second}"), path, visit)?;
         }
     }
     ControlFlow::Continue(())

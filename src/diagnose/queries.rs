@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::{
-    encoding::{Style, pairs, readings, with_hex_case},
+    encoding::{Style, mixed, pairs, readings, with_hex_case},
     order::{canonical, permutations},
 };
 
@@ -84,6 +84,7 @@ pub(super) fn changed(
             as_text(style.write(&pairs))?;
         }
     }
+    mixed(query.as_bytes(), &mut as_text)?;
     // Parameters were added, and the rest was written again.
     if decoded.len() <= MAX_WRITTEN_RESTS {
         added(&decoded, &mut |rest| {

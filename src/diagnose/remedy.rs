@@ -117,8 +117,9 @@ impl Remedy {
                 None,
             ),
             WrongKey => (
-                "OssCallbackLayer::builder().pin_key(key_url, PublicKey::from_pem(pem)?) with the key \
-                 that the request's key URL names."
+                "// pem is the key that the request's key URL names. Pin it only if that URL is one that you \
+                 trust,\n// as of a local OSS: anybody can sign with a key of their own.\n\
+                 OssCallbackLayer::builder().pin_key(key_url, PublicKey::from_pem(pem)?)"
                     .to_owned(),
                 None,
             ),
@@ -189,8 +190,21 @@ const NOT_FOR_NEST: &str = "\
 // Set none if axum's `nest` took the prefix off, as the layer sees the whole path there: then capture
 // outside of it, or write `OriginalUri`.";
 
+/// Whether no server takes the target.
+fn is_unreadable(received: &Message) -> bool {
+    received.path.contains(' ')
+}
+
+/// What no setting of the layer fixes, as the layer does not see it.
+const NO_BLANKS: &str = "\
+None: a server answers a request line with a blank in its path by 400 before the layer sees it. Let what
+decodes the path hand it on as OSS sent it.";
+
 /// A rule for the path, as the query needs none.
 fn signed_target(received: &Message, signed: Option<&Message>) -> String {
+    if is_unreadable(received) {
+        return NO_BLANKS.to_owned();
+    }
     let signed = signed.filter(|signed| signed.query == received.query);
     let Some(signed) = signed else {
         return PASS_THE_QUERY.to_owned();
@@ -210,7 +224,7 @@ fn signed_target(received: &Message, signed: Option<&Message>) -> String {
 fn pass_the_target(received: &Message, signed: Option<&Message>) -> String {
     let how = match signed.filter(|signed| signed.path != received.path) {
         Some(Message { path, query, .. }) => {
-            let instead = match *query == received.query {
+            let instead = match *query == received.query && !is_unreadable(received) {
                 true => "In the place of the Rust half, serve",
                 false => "Serve",
             };

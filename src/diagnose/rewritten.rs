@@ -11,7 +11,7 @@ use super::{
     Cause,
     bodies::Visitor,
     charsets::converted,
-    encoding::{Pair, Style, is_small_digest, pairs, readings, renamed},
+    encoding::{Pair, Style, is_small_digest, mixed, pairs, readings, renamed},
     json_text::{Json, Layout},
     names,
     order::{Named, Pieces, canonical, permutations},
@@ -498,6 +498,7 @@ fn forms_of_form(
     if text.len() > MAX_VARIED_LEN {
         return ControlFlow::Continue(());
     }
+    mixed(text, &mut |text| visitor.body(cause, &text))?;
     Style::all(plain, &mut |style| visitor.body(cause, &style.write(plain)))
 }
 

@@ -83,6 +83,7 @@ enum Step {
     PairInTarget,
     TargetAndBody,
     PathQueryAndBody,
+    ServicePath,
     GuessedPath,
     Body,
     WrittenBody,
@@ -95,12 +96,13 @@ enum Step {
 const SHARES: usize = 16;
 
 /// The steps and their shares if nothing is known of the body.
-const EVERYTHING: [(Step, usize); 10] = [
+const EVERYTHING: [(Step, usize); 11] = [
     (Step::Target, 5),
     (Step::Body, 3),
     (Step::WrittenBody, 6),
     (Step::PairInTarget, 4),
     (Step::TargetAndBody, 4),
+    (Step::ServicePath, 2),
     (Step::LongerBody, 2),
     (Step::OrderedBody, 6),
     (Step::PairInBody, 3),
@@ -109,9 +111,10 @@ const EVERYTHING: [(Step, usize); 10] = [
 ];
 
 /// If the body is likely to be as it was sent.
-const TARGETS_FIRST: [(Step, usize); 8] = [
+const TARGETS_FIRST: [(Step, usize); 9] = [
     (Step::Target, 8),
     (Step::PairInTarget, 8),
+    (Step::ServicePath, 2),
     (Step::GuessedPath, 6),
     (Step::Body, 3),
     (Step::WrittenBody, 6),
@@ -121,9 +124,10 @@ const TARGETS_FIRST: [(Step, usize); 8] = [
 ];
 
 /// If the body is known.
-const TARGETS: [(Step, usize); 3] = [
+const TARGETS: [(Step, usize); 4] = [
     (Step::Target, 8),
     (Step::PairInTarget, 8),
+    (Step::ServicePath, 2),
     (Step::GuessedPath, 8),
 ];
 
@@ -241,6 +245,7 @@ impl<'a> Search<'a> {
             Step::PairInTarget => self.pairs_of_targets(bodies),
             Step::TargetAndBody => self.pairs_with_bodies(),
             Step::PathQueryAndBody => self.three_changes(),
+            Step::ServicePath => self.services(bodies),
             Step::GuessedPath => self.guesses(bodies),
             Step::Body => self.bodies(),
             Step::WrittenBody => self.written_bodies(),
@@ -315,6 +320,15 @@ impl<'a> Search<'a> {
             paths::prefixed(request, other, PAIRED_WORDS, &mut with_query)?;
         }
         ControlFlow::Continue(())
+    }
+
+    /// Names that nobody can list, but that are alike.
+    fn services(&mut self, bodies: &[Changed]) -> ControlFlow<()> {
+        let received = self.received;
+        self.tried.push("names of services in front of the path");
+        paths::services(self.request, &received.path, &mut |path| {
+            self.check_each(path, received.query.as_deref(), bodies)
+        })
     }
 
     /// Longer prefixes, and others in the place of the first segments.
@@ -485,18 +499,7 @@ impl<'a> Search<'a> {
             sent,
             found: None,
         };
-        let _ = bodies::changed(request, body, &mut by_md5).is_continue()
-            && likely(body, &mut by_md5).is_continue()
-            && wrapped::unwrapped(body, &mut by_md5).is_continue()
-            && by_md5.lengths().is_continue()
-            && rewritten(body, &mut by_md5).is_continue()
-            && without_added(body, &mut |causes, body| by_md5.check(causes, body)).is_continue()
-            && reordered(body, &mut by_md5).is_continue()
-            && wrapped::compressed(body, &mut by_md5).is_continue()
-            && twice(request, body, &mut |causes, body| {
-                by_md5.check(causes, body)
-            })
-            .is_continue();
+        by_md5.steps(request, body);
         let found = by_md5.found;
         self.left += reserve;
         self.exhausted = false;
@@ -588,6 +591,7 @@ impl<'a> Search<'a> {
     }
 
     fn found(&mut self, path: &str, query: Option<&str>, body: &[u8], body_causes: Causes) {
+        let path = &path.replace(' ', "%20");
         let received = Target {
             path: &self.received.path,
             query: self.received.query.as_deref(),
@@ -649,7 +653,62 @@ struct ByMd5<'s, 'a> {
     found: Option<Changed>,
 }
 
+/// A step of the search for a body whose MD5 is known.
+type Md5Step = fn(&mut ByMd5<'_, '_>, &CapturedRequest, &[u8]) -> ControlFlow<()>;
+
+/// The steps and their shares: half of the budget.
+const MD5_STEPS: [(Md5Step, usize); 6] = [
+    (
+        |by_md5, request, body| {
+            bodies::changed(request, body, by_md5)?;
+            likely(body, by_md5)?;
+            wrapped::unwrapped(body, by_md5)?;
+            by_md5.lengths()
+        },
+        1,
+    ),
+    (|by_md5, _, body| rewritten(body, by_md5), 2),
+    (
+        |by_md5, _, body| without_added(body, &mut |causes, body| by_md5.check(causes, body)),
+        1,
+    ),
+    (
+        |by_md5, request, body| {
+            twice(request, body, &mut |causes, body| {
+                by_md5.check(causes, body)
+            })
+        },
+        2,
+    ),
+    (|by_md5, _, body| reordered(body, by_md5), 1),
+    (|by_md5, _, body| wrapped::compressed(body, by_md5), 1),
+];
+
 impl ByMd5<'_, '_> {
+    /// Each step within its share, and then those that were cut short with what is left.
+    fn steps(&mut self, request: &CapturedRequest, body: &[u8]) {
+        let share = self.search.budget / SHARES;
+        let mut cut_short = Vec::new();
+        for (step, shares) in MD5_STEPS {
+            let reserve = self.search.left.saturating_sub(share * shares);
+            self.search.left -= reserve;
+            let flow = step(self, request, body);
+            self.search.left += reserve;
+            self.search.exhausted = false;
+            if self.found.is_some() {
+                return;
+            }
+            if flow.is_break() {
+                cut_short.push(step);
+            }
+        }
+        for step in cut_short {
+            if step(self, request, body).is_break() {
+                return;
+            }
+        }
+    }
+
     fn lengths(&mut self) -> ControlFlow<()> {
         let found = lengths(self.search, &[], self.sent);
         self.found = found.map(|(cause, body)| Changed {

@@ -170,6 +170,43 @@ pub(super) const OUTER_WORDS: usize = 30;
 /// Those that often stand in pairs.
 pub(super) const LIKELIEST_WORDS: usize = 13;
 
+/// Two segments that are often put in front together.
+pub(super) const PAIRS: [&str; 24] = [
+    "api/v1",
+    "api/v2",
+    "api/v3",
+    "v1/api",
+    "v2/api",
+    "app/api",
+    "api/app",
+    "prod/api",
+    "api/oss",
+    "oss/api",
+    "api/callback",
+    "open/api",
+    "api/open",
+    "api/public",
+    "api/admin",
+    "web/api",
+    "prod/v1",
+    "dev/api",
+    "test/api",
+    "gateway/api",
+    "api/gateway",
+    "rest/v1",
+    "service/api",
+    "backend/api",
+];
+
+/// What the names of services end with: `/oss-service`, `/media-api`.
+pub(super) const OF_SERVICES: [&str; 10] = [
+    "-service", "-api", "-server", "-svc", "-app", "-web", "-backend", "-gateway", "-center",
+    "service",
+];
+
+/// The words that services are called by.
+pub(super) const SERVICE_WORDS: usize = 80;
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

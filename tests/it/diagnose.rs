@@ -126,6 +126,24 @@ fn changes_of_the_target_are_named() {
         ("/cb?id=1", "/cb;id=1", PathRewritten),
         ("/zh-CN/cb", "/cb", PathPrefixRemoved),
         ("/a//b%2541", "/a/b%2541", SlashesMerged),
+        // Names of services, of the list and of the path's own words.
+        ("/media-svc/cb", "/cb", PathPrefixRemoved),
+        ("/oss-service/oss/cb", "/oss/cb", PathPrefixRemoved),
+        ("/photo-api/photo/cb", "/photo/cb", PathPrefixRemoved),
+        ("/f/cb?a=1", "/cb?a=1", PathPrefixRemoved),
+        // One value was encoded, and the other was not.
+        (
+            "/cb?t=10:30&u=https%3A%2F%2Fh.cn%2Fx&e=",
+            "/cb?t=10%3A30&u=https%3A%2F%2Fh.cn%2Fx&e=",
+            QueryReencoded,
+        ),
+        (
+            "/cb?t=10:30&u=https%3A%2F%2Fh.cn%2Fx&e=",
+            "/cb?t=10:30&u=https://h.cn/x&e=",
+            QueryReencoded,
+        ),
+        // No server takes a blank, but a proxy writes it if it is told to pass the decoded path on.
+        ("/a%20b/cb?id=1", "/a b/cb?id=1", PathDecoded),
     ];
     for (sent, received, cause) in rows {
         for body in [FORM, JSON, ""] {
@@ -299,6 +317,22 @@ fn a_body_that_did_not_arrive_is_told_by_its_length() {
         };
         assert!(diagnosis.evidence().contains(&lengths), "{diagnosis:?}");
     }
+}
+
+/// OSS refuses an empty `callbackBody`: that nothing arrived needs no other proof.
+#[test]
+fn a_callback_without_a_body_lost_it() {
+    let diagnosis = arrived(("/cb", FORM), ("/cb", b""), |headers| {
+        headers.remove("content-md5");
+        headers.insert("content-length", 0.into());
+    });
+    assert_eq!(diagnosis.verdict(), Verdict::Changed);
+    assert_eq!(diagnosis.cause(), Some(Cause::BodyEmpty));
+    // Unless the digest says that there was none, as of a template of one variable that is empty.
+    let empty = arrived(("/cb", ""), ("/nobody/guesses/cb", b""), |headers| {
+        headers.insert("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==".parse().unwrap());
+    });
+    assert_eq!(empty.verdict(), Verdict::ChangedUnknown);
 }
 
 #[test]

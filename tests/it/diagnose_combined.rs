@@ -34,6 +34,14 @@ fn arrived(
     diagnose_with(&request, &CallbackSigner::new().public_key(), effort)
 }
 
+/// With the length and the digest that OSS sent.
+fn arrived_as_json(sent: &str, received: &str) -> Diagnosis {
+    let request = CallbackSigner::new().json("/cb", sent.to_owned());
+    let headers = request.headers().clone();
+    let request = CapturedRequest::new("/cb", headers, received.to_owned()).unwrap();
+    diagnose(&request, &CallbackSigner::new().public_key())
+}
+
 const BARE: &[&str] = &["content-md5", "content-length"];
 
 /// Without the two headers that say something of the body.
@@ -339,8 +347,20 @@ fn what_is_lost_is_told_by_what_shows_it() {
         Effort::Full,
     );
     assert_eq!(cut.cause(), Some(Cause::BodyTruncated));
-    // A form with blanks was written again, and is no beginning of an encoded one.
-    for rewritten in ["object=lost forever&size=7", "object=\u{0}x&size=7"] {
+    // Characters that an encoder did not have.
+    for lossy in ["object=%3F%3F&size=7", "object=??&size=7"] {
+        let sent = "object=%E5%9B%BE%E7%89%87&size=7";
+        let diagnosis = arrived(("/cb", sent), ("/cb", lossy.as_bytes()), &[], Effort::Full);
+        assert_eq!(diagnosis.cause(), Some(Cause::BodyCharset), "{lossy}");
+    }
+    // A form with blanks, `+` or escapes in small letters was written again, and is no beginning of one that
+    // OSS wrote.
+    for rewritten in [
+        "object=lost forever&size=7",
+        "object=\u{0}x&size=7",
+        "object=lost+forever&size=7",
+        "object=lost%2fforever&size=7",
+    ] {
         let sent = "object=this%20one%20was%20longer%20than%20that&size=7";
         let diagnosis = arrived(
             ("/cb", sent),
@@ -350,6 +370,10 @@ fn what_is_lost_is_told_by_what_shows_it() {
         );
         assert_eq!(diagnosis.cause(), None, "{rewritten}");
     }
+    // Nor is a form in the place of JSON, whose inner object was lost.
+    let received = "object=a&size=7&imageInfo=%5Bobject%20Object%5D";
+    let diagnosis = arrived_as_json(NESTED, received);
+    assert_eq!(diagnosis.verdict(), Verdict::ChangedUnknown);
 }
 
 /// A wrong key is a wrong key, whatever became of the header besides.

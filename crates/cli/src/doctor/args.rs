@@ -10,8 +10,9 @@ use super::{lang::Lang, render::paint::ColorChoice};
 pub(crate) struct Args {
     /// The captured request; standard input without it, or for -
     ///
-    /// Raw HTTP, the output of `curl -v`, a curl command (of `oss-callback sign --curl`, or copied from a
-    /// proxy or a browser's tools for a POSIX shell), log text that holds the request target and the
+    /// Raw HTTP, the output of `curl -v` or `curl --trace`, a command of curl or HTTPie (of `oss-callback sign
+    /// --curl`, or copied from a proxy or a browser's tools for a POSIX shell), a call of fetch, Python's
+    /// requests or PowerShell as they are copied there, a HAR file, log text that holds the request target and the
     /// headers (nginx's access and debug logs, dumps of header maps, JSON), or the --json log of
     /// `oss-callback local-oss`. The form is recognised.
     #[arg(value_name = "FILE")]

@@ -126,6 +126,8 @@ pub(crate) enum BodyState {
     LikelyIntact,
     /// `Content-MD5`, which is not signed, does not fit it; or bytes are missing.
     LikelyChanged,
+    /// It did not arrive, and there was one.
+    Lost,
     /// Nothing says.
     Unknown,
 }
@@ -317,10 +319,14 @@ fn uploader(capture: &Capture, diagnosis: &Diagnosis, refusal: Option<&Refusal>)
             None => Uploader::Answered,
         };
     }
+    let has = |evidence| diagnosis.evidence().contains(&evidence);
     match (diagnosis.cause(), refusal) {
-        (Some(Cause::RequestSignature | Cause::OtherCredentials | Cause::Hmac), _) => {
+        (Some(Cause::RequestSignature), _) => Uploader::Nothing,
+        // Unless a callback of OSS is there, and something replaced what it carried.
+        (Some(Cause::OtherCredentials | Cause::Hmac), _) if !has(Evidence::KeyUrl) => {
             Uploader::Nothing
         }
+        _ if has(Evidence::NoCallback) => Uploader::Nothing,
         (_, Some(refusal)) => Uploader::Expected {
             status: refusal.status,
         },
@@ -344,6 +350,7 @@ fn body_state(capture: &Capture, diagnosis: &Diagnosis) -> BodyState {
         Some(sent) if sent == content_md5(received) => BodyState::LikelyIntact,
         Some(_) => BodyState::LikelyChanged,
         None if is_short => BodyState::LikelyChanged,
+        None if diagnosis.cause() == Some(Cause::BodyEmpty) => BodyState::Lost,
         None => BodyState::Unknown,
     }
 }

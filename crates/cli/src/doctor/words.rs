@@ -230,16 +230,17 @@ pub(crate) fn evidence(lang: Lang, evidence: &Evidence) -> String {
         Evidence::AuthorizationPlusLost => "签名中的每个 `+` 都变成了空格".to_owned(),
         Evidence::AuthorizationPrefixed => "签名前面被加上了一个词".to_owned(),
         Evidence::AuthorizationRepeated => "签名不止一个".to_owned(),
-        Evidence::AuthorizationSpaced => "签名中被插入了空白或反斜杠".to_owned(),
+        Evidence::AuthorizationSpaced => "签名的内部或两端被加上了引号、空白或反斜杠".to_owned(),
         Evidence::AuthorizationUrlSafe => "签名被转换成 URL 安全的 base64".to_owned(),
         Evidence::BodyBase64 => "请求体是 OSS 所发内容的 base64".to_owned(),
         Evidence::BodyCompressed => "请求体是压缩过的".to_owned(),
         Evidence::JsonEndsEarly => "请求体是不完整的 JSON".to_owned(),
         Evidence::ReplacedCharacters => {
-            "请求体含有 U+FFFD，即解码器用来代替无法识别的字节的字符".to_owned()
+            "请求体含有 U+FFFD 或连续的问号，即转换编码时用来代替无法识别内容的字符".to_owned()
         }
         Evidence::KeyUrl => {
-            "请求像回调一样指明了公钥：它的 Authorization 被换掉了，或是用另一把密钥签的".to_owned()
+            "请求像回调一样指明了公钥：它的 Authorization 被去掉或换掉了，或是用另一把密钥签的"
+                .to_owned()
         }
         Evidence::BodyChanged => "Content-MD5 表明请求体被改动".to_owned(),
         Evidence::BodyIntact => {
@@ -364,6 +365,11 @@ fn rust_remedy_of(cause: Cause, evidence: &[Evidence], library: &str) -> String 
         );
     }
     match cause {
+        _ if is_of_target(cause) && library.starts_with("None: ") => {
+            "没有：请求行的路径中有空格时，服务器在验证层看到它之前就以 400 应答。\n\
+             让解码路径的那一层把它按 OSS 发出的原样传下去。"
+                .to_owned()
+        }
         _ if is_of_target(cause) && !library.starts_with("OssCallbackLayer") =>
         {
             "让验证层前面的一切把请求目标按 OSS 发出的原样传下去：没有任何设置能找回查询串。\n\
@@ -405,7 +411,7 @@ fn rust_remedy_of(cause: Cause, evidence: &[Evidence], library: &str) -> String 
             "如果这是伪造的请求，无需处理。否则请把 Authorization 头与发出的相比较：其中不止一个字符不同。"
                 .to_owned()
         }
-        Cause::WrongKey => "// pem 是请求中公钥 URL 所指的公钥\n\
+        Cause::WrongKey => "// pem 是请求中公钥 URL 所指的公钥。只有该 URL 可信（例如本地 OSS 的）时才固定它：任何人都能用自己的密钥签名。\n\
              OssCallbackLayer::builder().pin_key(key_url, PublicKey::from_pem(pem)?)"
             .to_owned(),
         Cause::RequestSignature => {
@@ -465,9 +471,10 @@ pub(crate) fn proxy_remedy(lang: Lang, diagnosis: &Diagnosis, library: &str) -> 
 
 fn proxy_comment(cause: Cause, diagnosis: &Diagnosis) -> String {
     match cause {
-        Cause::AuthorizationMissing | Cause::HeaderAltered => {
-            "# 原样传递 Authorization 头。".to_owned()
-        }
+        Cause::AuthorizationMissing
+        | Cause::HeaderAltered
+        | Cause::Hmac
+        | Cause::OtherCredentials => "# 原样传递 Authorization 头。".to_owned(),
         Cause::BodyBom
         | Cause::BodyAppended
         | Cause::BodyCharset
@@ -488,7 +495,8 @@ fn target_comment(diagnosis: &Diagnosis) -> String {
         .filter(|signed| signed.path() != received.path());
     let how = match moved {
         Some(signed) => {
-            let instead = match signed.query() == received.query() {
+            let is_instead = signed.query() == received.query() && !received.path().contains(' ');
+            let instead = match is_instead {
                 true => "代替 Rust 的改法：",
                 false => "",
             };
@@ -517,6 +525,10 @@ pub(crate) fn body(lang: Lang, state: BodyState) -> &'static str {
         BodyState::LikelyChanged => text(
             "changed or incomplete, say Content-MD5 or Content-Length, which are not signed",
             "已改动或不完整：Content-MD5 或 Content-Length（均未被签名）与它不符",
+        ),
+        BodyState::Lost => text(
+            "lost: every callback of OSS has a body, and none arrived",
+            "已丢失：OSS 的回调都有请求体，而这里没有收到",
         ),
         BodyState::Unknown => text("nothing tells", "无从判断"),
     }
@@ -651,10 +663,14 @@ pub(crate) const NOT_TRIED_UNKNOWN: [Text; 5] = [
         "path segments that neither a header nor the word list names",
         "请求头与词表都没有提到的路径段",
     ),
-    text("more than two changes at once", "两处以上同时发生的改动"),
     text(
-        "character encodings other than UTF-8, GBK and Windows-1252; compression",
-        "UTF-8、GBK、Windows-1252 以外的字符编码；压缩",
+        "several changes of one part at once, but for likely pairs of them",
+        "同一部分的多处改动（常见的成对改动除外）",
+    ),
+    text(
+        "character encodings other than those of Unicode, Chinese, Japanese, Korean and Western Europe; compression \
+         other than gzip and deflate",
+        "Unicode、中日韩与西欧以外的字符编码；gzip 与 deflate 以外的压缩",
     ),
     text(
         "another order of more than a few parameters or members",
@@ -675,6 +691,7 @@ pub(crate) fn step(lang: Lang, step: &'static str) -> &'static str {
         "targets that the request's headers name" => "请求头里提到的目标",
         "slashes, escapes and prefixes of the path" => "路径的斜杠、转义与前缀",
         "order, escapes and parameters of the query" => "查询串的顺序、转义与参数",
+        "names of services in front of the path" => "路径前的服务名",
         "pairs of changes of the path" => "路径的两处改动",
         "a compressed body that was decompressed" => "被解压的请求体",
         "pairs of changes of the body" => "请求体的两处改动",
@@ -763,9 +780,10 @@ pub(crate) fn unusable(lang: Lang, unusable: &Unusable) -> String {
 }
 
 const FORMS: Text = text(
-    "raw HTTP (`POST /path HTTP/1.1` and header lines), `curl -v` output (`> ` lines), a `curl` \
-     command, the local OSS's --json log, or log text with a request target and an Authorization header",
-    "原始 HTTP（`POST /path HTTP/1.1` 及各个头）、`curl -v` 的输出（`> ` 开头的行）、`curl` 命令、本地 OSS 的 --json 日志，或含有请求目标与 Authorization 头的日志文本",
+    "raw HTTP (`POST /path HTTP/1.1` and header lines), output of `curl -v` (`> ` lines) or `curl --trace`, \
+     a command of `curl` or HTTPie, a call of `fetch`, `requests` or PowerShell, a HAR file, the local OSS's --json \
+     log, or log text with a request target and an Authorization header",
+    "原始 HTTP（`POST /path HTTP/1.1` 及各个头）、`curl -v`（`> ` 开头的行）或 `curl --trace` 的输出、`curl` 或 HTTPie 命令、`fetch`、`requests` 或 PowerShell 的调用代码、HAR 文件、本地 OSS 的 --json 日志，或含有请求目标与 Authorization 头的日志文本",
 );
 
 fn key_error(lang: Lang, error: &KeyError) -> String {

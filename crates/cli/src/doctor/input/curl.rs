@@ -3,7 +3,7 @@
 //! 1. Of several requests, the last that carries an `Authorization` counts.
 //! 2. `curl -v` does not show the body that it sends. What stands between the request's last line and the
 //!    answer's first is taken for it; without that, a request that declares no length has an empty
-//!    one, and any other has none here.
+//!    one, and any other has none here. Insomnia's timeline is the same, with `| ` in front of the body.
 //! 3. The progress meter, which curl writes into the same stream and often the same line, is cut out.
 
 use bytes::Bytes;
@@ -38,6 +38,7 @@ pub(super) fn read(text: &[u8]) -> Option<Capture> {
                 body.push_str(line);
             }
         }
+        let body = without_bars(&body).unwrap_or(body);
         capture.body = match (body.trim().is_empty(), capture.declared_len()) {
             (false, declared) => Some(trimmed(body, declared)),
             (true, None | Some(0)) => Some(Bytes::new()),
@@ -87,6 +88,13 @@ fn is_note(line: &str) -> bool {
         .any(|begins| line.trim_start().starts_with(begins))
 }
 
+/// The body in lines that begin with `| `, as Insomnia's timeline shows it below the same lines.
+fn without_bars(body: &str) -> Option<String> {
+    let lines = body.trim_matches(['\r', '\n']).split_inclusive('\n');
+    let plain = lines.map(|line| line.strip_prefix("| ").or(line.strip_prefix('|')));
+    plain.collect()
+}
+
 /// Without the line end that the terminal added, unless the declared length says that it was sent.
 fn trimmed(body: String, declared: Option<u64>) -> Bytes {
     if declared == u64::try_from(body.len()).ok() {
@@ -100,6 +108,13 @@ fn trimmed(body: String, declared: Option<u64>) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_timeline_of_insomnia_shows_the_body_behind_bars() {
+        let text = "* Preparing request to https://h/cb\n\n> POST /cb HTTP/1.1\n> Authorization: s\n> Content-Length: 9\n\n\
+            | a=1\n| b=2&c\n\n* We are completely uploaded and fine\n\n< HTTP/1.1 403 Forbidden\n";
+        assert_eq!(read(text.as_bytes()).unwrap().body.unwrap(), "a=1\nb=2&c");
+    }
 
     const VERBOSE: &str = "*   Trying 127.0.0.1:3000...\n\
         * Connected to 127.0.0.1 (127.0.0.1) port 3000\n\

@@ -193,7 +193,7 @@ fn literal(text: &[u8]) -> Option<Capture> {
 }
 
 /// The bytes of a literal, up to the quote that closes it.
-fn unescape(literal: &[u8], quote: Option<u8>, bytes: &mut Vec<u8>) {
+pub(super) fn unescape(literal: &[u8], quote: Option<u8>, bytes: &mut Vec<u8>) {
     let mut rest = literal;
     while let [byte, after @ ..] = rest {
         rest = after;

@@ -2,7 +2,8 @@
 //! maps, `name=value` lines.
 //!
 //! 1. A part is a [known name](super::names) at the beginning of a word, then `:`, `=` or `=>`, then a
-//!    value in quotes, in brackets, or bare.
+//!    value in quotes, in brackets, or bare. Behind a name in quotes, a comma and a value in quotes are
+//!    the same.
 //! 2. A bare value behind `=` ends at white space. Behind `:` it ends with the line, the quote that
 //!    opened before its name, or the next known name. A bare method, target or query has no blank in
 //!    it, and ends at the first, without the comma before it.
@@ -51,9 +52,9 @@ pub(super) fn read(text: &str) -> Option<Capture> {
 /// With the body of a later line, if that has the declared length: a middleware writes the headers, and the
 /// application the body.
 fn with_body_behind(capture: Capture, text: &str) -> Capture {
-    let lines = text
-        .lines()
-        .skip_while(|line| !line.contains(&capture.target));
+    // Its query may stand elsewhere.
+    let path = capture.target.split('?').next().unwrap_or_default();
+    let lines = text.lines().skip_while(|line| !line.contains(path));
     let bodies = lines.skip(1).filter_map(|line| {
         let names = names(line);
         let name = names.into_iter().find(|name| name.part == Part::Body)?;
@@ -184,7 +185,9 @@ fn request_lines(text: &str) -> impl Iterator<Item = (usize, &str, &str)> {
 
 /// A request line without the version, as Spring's filter and many a `log(method, url)` write it.
 fn bare_request_line(text: &str) -> Option<(usize, &str, &str)> {
-    text.match_indices("POST /").find_map(|(start, _)| {
+    let places = ["POST /", "POST http://", "POST https://"].into_iter();
+    let mut places = places.flat_map(|begins| text.match_indices(begins));
+    places.find_map(|(start, _)| {
         let rest = &text[start + "POST ".len()..];
         let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ']'));
         let target = rest[..end.unwrap_or(rest.len())].trim_end_matches([',', ';', ':']);
@@ -256,6 +259,10 @@ impl Name {
             [b'=', b'>', ..] => ('=', &rest[2..]),
             [b':', ..] => (':', &rest[1..]),
             [b'=', ..] => ('=', &rest[1..]),
+            // A pair, `(b'host', b'h')`, or a list of names and values in turn.
+            [b',', rest @ ..] if closed.is_some() && begins_literal(rest.trim_ascii_start()) => {
+                return Some((':', text.len() - rest.trim_ascii_start().len(), true));
+            }
             _ => return None,
         };
         let rest = rest.trim_start_matches([' ', '\t']);
@@ -275,7 +282,7 @@ impl Name {
         let rest = &text[start..];
         // Rust's `{:?}` of bytes, and Python's.
         let is_literal = rest.starts_with("b\"") || rest.starts_with("b'");
-        let rest = match is_literal && self.part == Part::Body {
+        let rest = match is_literal {
             true => &rest[1..],
             false => rest,
         };
@@ -329,6 +336,12 @@ impl Name {
             rest[..end].trim_matches(|c: char| c.is_whitespace() || "\"',;{}[]()|$".contains(c));
         Some(value.as_bytes().to_vec())
     }
+}
+
+/// Whether a text in quotes begins here, or bytes as Python writes them.
+fn begins_literal(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"b").unwrap_or(text);
+    matches!(text.first(), Some(b'"' | b'\''))
 }
 
 /// Whether a bare text is a body as it was sent, and nothing else.
@@ -445,6 +458,21 @@ mod tests {
     fn the_literal_of_bytes_in_python_is_what_it_stands_for() {
         let text = "INFO POST /cb headers={'Authorization': 's'} body=b'b=\\xe5\\x9b\\xbe'";
         assert_eq!(read(text).unwrap().body.unwrap(), "b=图");
+    }
+
+    #[test]
+    fn pairs_and_lists_of_names_and_values_are_headers() {
+        for text in [
+            "{'type': 'http', 'method': 'POST', 'path': '/cb', 'query_string': b'a=1', 'headers': [(b'host', b'h'), (b'authorization', b's=='), (b'content-length', b'3')]}\nbody: b'b=2'\n",
+            "IncomingMessage {\n  rawHeaders: [\n    'Host',\n    'h',\n    'Authorization',\n    's=='\n  ],\n  url: '/cb?a=1',\n}\nbody: b=2\n",
+            "POST http://h/cb?a=1 {'Host': 'h', 'Authorization': 's==', 'Content-Length': '3'}\nbody=b'b=2'\n",
+        ] {
+            let capture = read(text).unwrap_or_else(|| panic!("{text}"));
+            assert!(capture.target.ends_with("/cb?a=1"), "{text}");
+            assert_eq!(capture.headers["authorization"], "s==", "{text}");
+            assert_eq!(capture.headers["host"], "h", "{text}");
+            assert_eq!(capture.body.as_deref(), Some(b"b=2".as_slice()), "{text}");
+        }
     }
 
     #[test]

@@ -1,24 +1,33 @@
 //! What a captured request can look like.
 //!
 //! 1. The form is recognised by its content, never by a file's name: [raw] HTTP, `curl -v` output
-//!    ([curl]), a curl command ([curl_command]), [json] (the local OSS's log, structured application logs,
-//!    HAR), any [log] text that holds the headers, or raw HTTP that a tool [framed].
+//!    ([curl]) or `curl --trace` ([curl_trace]), a command of [curl](curl_command) or [httpie], a request in
+//!    a program ([snippet]) or in [postman]'s console, [json] (the local OSS's log, structured application
+//!    logs, HAR), any [log] text that holds the headers, or raw HTTP that a tool [framed].
 //! 2. A form only finds the parts. What they mean is the library's to say.
 //! 3. A body that the capture does not hold is [`None`]: it is asked for, and never taken for an empty
-//!    one, which would be a diagnosis.
+//!    one, which would be a diagnosis. One that stands elsewhere in the text is known by the length that
+//!    was [declared].
 //! 4. A target that cannot be the one that arrived, with a blank in it or with its query parsed and lost,
-//!    is said to be so, and never diagnosed.
+//!    is said to be so, and never diagnosed. In raw HTTP a blank did arrive.
 //! 5. An access log shows the request before the proxy that wrote it rewrites it. The layer's own
 //!    [warning] beside it says what became of the path.
 //! 6. Reading is bounded by [`MAX_LEN`], and no input can make it panic.
 
 mod curl;
 mod curl_command;
+mod curl_trace;
+mod declared;
 mod framed;
+mod httpie;
 mod json;
+mod literals;
 mod log;
 mod names;
+mod postman;
 mod raw;
+mod shell;
+mod snippet;
 mod warning;
 
 use std::borrow::Cow;
@@ -40,6 +49,8 @@ pub(crate) struct Capture {
     pub(crate) headers: HeaderMap,
     /// `None` if the capture does not hold one.
     pub(crate) body: Option<Bytes>,
+    /// Whether the target is all between the method and the version of a request line, blanks and all.
+    pub(crate) is_target_whole: bool,
     /// Whether only the parameters of the query are there, in whatever order.
     pub(crate) is_query_parsed: bool,
     /// Whether the target is as an access log has it: before the proxy that wrote it rewrote it, if one did.
@@ -82,7 +93,7 @@ pub(crate) fn read(input: &[u8]) -> Result<Capture, Unusable> {
         return Err(Unusable::Empty);
     }
     let mut capture = find(text).ok_or(Unusable::NoRequest)?;
-    if capture.target.contains(char::is_whitespace) {
+    if capture.target.contains(char::is_whitespace) && !capture.is_target_whole {
         return Err(Unusable::BlankInTarget);
     }
     if capture.is_query_parsed {
@@ -98,21 +109,30 @@ pub(crate) fn read(input: &[u8]) -> Result<Capture, Unusable> {
 
 fn find(text: &[u8]) -> Option<Capture> {
     let verbose = curl::read(text).map(|capture| curl_command::with_body(capture, text));
-    let http = verbose.or_else(|| raw::read(text));
+    let http = curl_trace::read(text)
+        .or(verbose)
+        .or_else(|| raw::read(text));
     let other = || {
         // Only raw HTTP carries bytes that are not text.
         let text = String::from_utf8_lossy(text);
         let text = without_colours(&text);
-        json::read(&text).or_else(|| log::read(&text))
+        postman::read(&text)
+            .or_else(|| json::read(&text))
+            .or_else(|| log::read(&text))
     };
-    let found = http.or_else(|| curl_command::read(text)).or_else(other);
-    match &found {
+    let found = http
+        .or_else(|| curl_command::read(text))
+        .or_else(|| httpie::read(text))
+        .or_else(|| snippet::read(text))
+        .or_else(other);
+    let found = match &found {
         Some(capture) if capture.body.is_some() => found,
         // The parts were found, and what stands behind them was not.
         _ => framed::read(text)
             .filter(|framed| framed.body.is_some())
             .or(found),
-    }
+    };
+    found.map(|capture| declared::with_body(capture, text))
 }
 
 /// Log text without the escape sequences that colour it in a terminal.
@@ -185,6 +205,15 @@ fn request_line(line: &str) -> Option<(&str, &str)> {
         .then_some((method, target))
 }
 
+/// Method and target of a request line with blanks in its target, as a proxy writes a path that it decoded.
+fn request_line_with_blanks(line: &str) -> Option<(&str, &str)> {
+    let (method, rest) = line.split_once(' ')?;
+    let (target, version) = rest.trim_ascii_end().rsplit_once(' ')?;
+    request_line(&format!("{method} / {version}"))?;
+    (target.starts_with('/') && target.len() <= oss_callback::MAX_TARGET_LEN)
+        .then_some((method, target))
+}
+
 /// Name and value of a header line.
 fn header_line(line: &[u8]) -> Option<(&str, &[u8])> {
     let colon = line.iter().position(|byte| *byte == b':')?;
@@ -244,6 +273,19 @@ mod tests {
                 "map[Authorization:[x] Host:[",
                 "curl http://a/b -H 'Authorization: x' ",
                 "\ncurl ",
+                "=> Send header, 40 bytes (0x28)\n",
+                "=> Send data, 4 bytes (0x4)\n",
+                "0000: POST /a HTTP/1.1\n0011: Authorization: x\n",
+                "0000: 50 4f 53 54 ",
+                "http POST h/a Authorization:x --raw ",
+                "fetch('http://a/b', {headers: {authorization: \"x\"}, body: `a${b}`})",
+                "requests.post(url, data=b'\\xe5\\u56fe\\",
+                "Invoke-WebRequest -Uri \"http://a/b\" -Headers @{\"Authorization\"=\"$([char]22270)`",
+                "-Body @'\n",
+                "\n'@",
+                "POST https://h/a: {\"Request Headers\": {\"authorization\": \"x\"}}",
+                "Content-Length: 12\r\n",
+                "b'a=1&b=\\x41\\x42'\n",
                 "--data-raw $'\\u00e9\\",
                 "--header \"Authorization: x\\\"",
                 " \\\n",
@@ -335,6 +377,11 @@ mod tests {
             "POST /a\n",
             "> POST /a\n> a: b\n",
             "x POST /a HTTP/1.1\\r\\n",
+            "=> Send header, 9 bytes\n0000: a\n",
+            "http h/a Authorization:x\n",
+            "fetch('http://a', 'b')\n",
+            "POST http://a: {\"a\":{}}\n",
+            "POST /a HTTP/1.1\nAuthorization: x\nContent-Length: 20\n'\n",
         ] {
             let input = match piece {
                 "uri=/" => piece.to_owned() + &")".repeat(oss_callback::MAX_TARGET_LEN - 1),

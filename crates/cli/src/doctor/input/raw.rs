@@ -13,7 +13,7 @@
 
 use bytes::Bytes;
 
-use super::{Capture, header_line, request_line};
+use super::{Capture, header_line, request_line, request_line_with_blanks};
 
 pub(super) fn read(text: &[u8]) -> Option<Capture> {
     let mut fenced = false;
@@ -22,9 +22,9 @@ pub(super) fn read(text: &[u8]) -> Option<Capture> {
         fenced |= line.starts_with(b"```");
         // Behind the bytes of a packet's own headers, as tcpdump shows them, each as a dot.
         let packet = line.windows(7).position(|window| window == b".POST /");
-        let begins = std::str::from_utf8(&line[packet.map_or(0, |dot| dot + 1)..])
-            .ok()
-            .and_then(request_line);
+        let line = std::str::from_utf8(&line[packet.map_or(0, |dot| dot + 1)..]).ok();
+        let begins =
+            line.and_then(|line| request_line(line).or_else(|| request_line_with_blanks(line)));
         let Some((method, target)) = begins else {
             continue;
         };
@@ -35,6 +35,7 @@ pub(super) fn read(text: &[u8]) -> Option<Capture> {
         let mut capture = Capture {
             method: method.to_owned(),
             target: target.to_owned(),
+            is_target_whole: true,
             ..Capture::default()
         };
         let has_body = read_headers(&mut capture, &mut lines);
@@ -60,7 +61,8 @@ pub(super) fn read(text: &[u8]) -> Option<Capture> {
 /// Whether the empty line was there.
 fn read_headers(capture: &mut Capture, lines: &mut Lines<'_>) -> bool {
     for line in lines {
-        if line.is_empty() {
+        // Some consoles show the empty line as a blank.
+        if line.trim_ascii().is_empty() {
             return true;
         }
         match header_line(line) {

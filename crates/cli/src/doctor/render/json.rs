@@ -108,7 +108,7 @@ pub(crate) fn render(examination: &Examination) -> String {
             BodyState::Intact => "intact",
             BodyState::Changed => "changed",
             BodyState::LikelyIntact => "likely-intact",
-            BodyState::LikelyChanged => "likely-changed",
+            BodyState::LikelyChanged | BodyState::Lost => "likely-changed",
             BodyState::Unknown => "unknown",
         }),
         remedy: diagnosis.remedy().map(|remedy| Remedy {
