@@ -9,6 +9,7 @@ use oss_callback::{
 
 use crate::{
     faults::MINIMAL_ACL,
+    patient,
     proxy::{Mode, Proxy},
     servers::{PATIENCE, Server, eventually, store_at},
     support::replay::{Effects, MINUTE, builder, callback, claim, now, replay, send, send_counted},
@@ -34,7 +35,7 @@ async fn health_says_what_is_wrong() {
             .build()
             .unwrap()
     };
-    let store = with(RedisCredentials::password("right"));
+    let store = with(RedisCredentials::password("right")).timeout(PATIENCE);
     assert_eq!(store.health(), RedisHealth::Unused);
     store.ping().await.unwrap();
     assert_eq!(store.health(), RedisHealth::Up);
@@ -65,7 +66,7 @@ async fn health_says_what_is_wrong() {
         (Mode::Answer("-OOM\r\n"), RedisFault::NoRoom),
         (Mode::Answer("-ERR whatever\r\n"), RedisFault::Refused),
     ] {
-        store.ping().await.unwrap();
+        eventually(|| async { store.ping().await.is_ok() }).await;
         proxy.set(mode);
         // The last attempt may be one for whose answer there was no time.
         eventually(|| async {
@@ -74,7 +75,6 @@ async fn health_says_what_is_wrong() {
         })
         .await;
         proxy.set(Mode::Pass);
-        eventually(|| async { store.ping().await.is_ok() }).await;
     }
     let nobody = store_at(([127, 0, 0, 1], 1).into());
     let error = nobody.ping().await.unwrap_err();
@@ -120,7 +120,7 @@ async fn an_entry_is_looked_up_and_freed_if_it_is_held() {
     let Some(server) = Server::start().await else {
         return;
     };
-    let store = server.store();
+    let store = server.store().timeout(PATIENCE);
     let claims = [1, 2, 3].map(|id| claim(id, now(), MINUTE, 60 * MINUTE));
     let [running, held, done] = &claims;
     for claim in &claims {
@@ -147,11 +147,8 @@ async fn an_operator_lets_a_callback_run_again_that_was_cut_off() {
     let Some(server) = Server::start().await else {
         return;
     };
-    let store = server.store();
-    let layer = builder()
-        .guard(ReplayGuard::by_signature(store.clone()))
-        .build()
-        .unwrap();
+    let store = server.store().timeout(PATIENCE);
+    let layer = patient(store.clone());
     let proof = oss_callback::test_util::CallbackSigner::new().verify(callback(1));
     let id = ReplayId::of_message(&proof.unwrap());
     // What the guard tells of a handler that was cut off.
@@ -178,12 +175,18 @@ async fn draining_waits_for_outcomes_that_the_server_did_not_take() {
         return;
     };
     let guard = ReplayGuard::by_signature(server.store());
-    let layer = builder().guard(guard.clone()).build().unwrap();
+    let layer = builder()
+        .deadline(PATIENCE)
+        .guard_timeout(PATIENCE)
+        .guard(guard.clone())
+        .build()
+        .unwrap();
     let effects = Effects::default();
     assert_eq!(
         send_counted(&layer, callback(1), &effects).await.status(),
         200
     );
+    assert_eq!(guard.drain(PATIENCE).await, 0);
     assert_eq!(guard.drain(Duration::ZERO).await, 0);
     let server = {
         let (killed, kill) = tokio::sync::oneshot::channel();

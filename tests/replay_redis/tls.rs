@@ -8,9 +8,9 @@ use oss_callback::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::{
-    faults::{self, Traffic},
     proxy::{Mode, Proxy},
-    servers::{Server, directory},
+    servers::{PATIENCE, Server, directory},
+    traffic::{self, Traffic},
 };
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -86,7 +86,7 @@ fn fault(store: &RedisReplayStore) -> RedisFault {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_private_ca_is_trusted_and_no_other() {
-    let _turn = faults::turn().await;
+    let _turn = traffic::turn().await;
     let directory = directory();
     let authority = Authority::new();
     let Some(server) = start(&authority, &directory, "no").await else {
@@ -98,7 +98,7 @@ async fn a_private_ca_is_trusted_and_no_other() {
             .build()
             .unwrap()
     };
-    let trusting = store(server.port, &authority.pem());
+    let trusting = store(server.port, &authority.pem()).timeout(PATIENCE);
     trusting.warm().await.unwrap();
     check_replay_store(&trusting).await;
 
@@ -125,7 +125,7 @@ async fn a_private_ca_is_trusted_and_no_other() {
 /// authority, and notices neither.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_expires_and_is_replaced() {
-    let _turn = faults::turn().await;
+    let _turn = traffic::turn().await;
     let directories = [(); 3].map(|()| directory());
     let authority = Authority::new();
     let mut servers = Vec::new();
@@ -175,7 +175,7 @@ async fn a_client_shows_its_certificate() {
         .clone()
         .client_certificate(certificate.as_bytes(), key.as_bytes());
     let store = RedisReplayStore::builder(&url).tls(known).build().unwrap();
-    store.warm().await.unwrap();
+    store.timeout(PATIENCE).warm().await.unwrap();
 
     let unknown = RedisReplayStore::builder(&url).tls(tls).build().unwrap();
     unknown.warm().await.unwrap_err();
