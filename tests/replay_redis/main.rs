@@ -12,6 +12,7 @@ mod support;
 mod cluster_faults;
 mod faults;
 mod fleet;
+mod managed;
 mod operators;
 mod proxy;
 mod schedules;

@@ -27,8 +27,8 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Says who the master is, and nothing else.
-struct FakeSentinel {
-    address: SocketAddr,
+pub(crate) struct FakeSentinel {
+    pub(crate) address: SocketAddr,
     master: Arc<AtomicU16>,
 }
 
@@ -37,7 +37,7 @@ impl FakeSentinel {
         Self::start_for(master.port, delay).await
     }
 
-    async fn start_for(port: u16, delay: Duration) -> Self {
+    pub(crate) async fn start_for(port: u16, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let sentinel = Self {
             address: listener.local_addr().unwrap(),
