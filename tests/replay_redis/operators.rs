@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use oss_callback::{
     RedisCredentials, RedisFault, RedisHealth, RedisReplayStore, Replay, ReplayClaim, ReplayGuard,
-    ReplayId, ReplayState, ReplayStore, Reservation,
+    ReplayId, ReplayState, ReplayStore, Reservation, test_util::check_replay_store,
 };
 
+#[cfg(feature = "redis-cluster")]
+use crate::topologies::Cluster;
 use crate::{
     faults::MINIMAL_ACL,
     patient,
@@ -95,7 +97,7 @@ async fn the_documented_permissions_are_enough_and_one_less_is_found_by_warming(
     server.tell(&user(MINIMAL_ACL)).await;
     let enough = store().timeout(PATIENCE);
     enough.warm().await.unwrap();
-    oss_callback::test_util::check_replay_store(&enough).await;
+    check_replay_store(&enough).await;
     enough.ping().await.unwrap();
     for less in ["set", "get", "del", "eval"] {
         server.tell(&user(&format!("{MINIMAL_ACL} -{less}"))).await;
@@ -108,11 +110,55 @@ async fn the_documented_permissions_are_enough_and_one_less_is_found_by_warming(
         .await;
     }
     // What operators need besides.
-    server.tell(&user(&format!("{MINIMAL_ACL} +pttl"))).await;
+    server.tell(&user(MINIMAL_ACL)).await;
     let claim = claim(1, now(), MINUTE, MINUTE);
     enough.reserve(&claim).await.unwrap();
     let id = ReplayId::from(*claim.id());
+    store().look_up(&id).await.unwrap_err();
+    server.tell(&user(&format!("{MINIMAL_ACL} +pttl"))).await;
     assert!(enough.look_up(&id).await.unwrap().is_some());
+
+    let of_a_database = || {
+        let url = format!("redis://u:secret@{}/3", server.address());
+        RedisReplayStore::new(&url).unwrap()
+    };
+    of_a_database().warm().await.unwrap_err();
+    server.tell(&user(&format!("{MINIMAL_ACL} +select"))).await;
+    of_a_database().timeout(PATIENCE).warm().await.unwrap();
+}
+
+#[test]
+fn the_permissions_are_those_of_the_documentation() {
+    let page = include_str!("../../docs/replay-store.md");
+    let line = format!("ACL SETUSER callbacks on >secret ~oss-callback:* {MINIMAL_ACL}\n");
+    assert!(page.contains(&line));
+}
+
+#[cfg(feature = "redis-cluster")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_needs_the_permission_for_its_map_besides() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let allow = async |permissions: &str| {
+        for node in &cluster.nodes {
+            let user = format!("ACL SETUSER u reset on >secret ~oss-callback:* {permissions}");
+            node.tell(&user).await;
+        }
+    };
+    let url = format!("redis://u:secret@{}/", cluster.nodes[1].address());
+    let store = || RedisReplayStore::cluster([&url]).build().unwrap();
+    allow(MINIMAL_ACL).await;
+    eventually(|| async {
+        let store = store();
+        store.warm().await.unwrap_err();
+        fault(&store) == RedisFault::Permission
+    })
+    .await;
+    allow(&format!("{MINIMAL_ACL} +cluster|slots")).await;
+    let enough = store().timeout(PATIENCE);
+    enough.warm().await.unwrap();
+    check_replay_store(&enough).await;
 }
 
 #[tokio::test]
