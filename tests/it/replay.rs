@@ -13,8 +13,8 @@ use std::{
 };
 
 use crate::support::replay::{
-    Down, Effects, MINUTE, builder, callback, callback_after, claim, contract, layer, now, replay,
-    send, send_counted, storm,
+    Down, Effects, MINUTE, builder, callback, callback_after, claim, layer, now, replay, send,
+    send_counted, storm,
 };
 use crate::support::schedules::search;
 use bytes::Bytes;
@@ -39,8 +39,6 @@ async fn of_a_thousand_simultaneous_copies_one_reaches_the_handler() {
 #[tokio::test]
 async fn the_memory_store_keeps_the_contract() {
     let store = MemoryReplayStore::new();
-    let short = Duration::from_millis(20);
-    contract(&store, short, || async move { now() + short * 2 }).await;
     check_replay_store(&store).await;
     check_replay_store(&Slow(store)).await;
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use oss_callback::{
-    RedisCredentials, RedisFault, RedisHealth, RedisReplayStore, ReplayId, ReplayState,
-    ReplayStore, Reservation, test_util::check_replay_store,
+    RedisCredentials, RedisFault, RedisReplayStore, ReplayId, ReplayState, ReplayStore,
+    Reservation, test_util::check_replay_store,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     sentinel_faults::FakeSentinel,
-    servers::{PATIENCE, Server, eventually, store_at},
+    servers::{PATIENCE, Server, eventually, fault, store_at},
     support::replay::{MINUTE, claim, now},
 };
 
@@ -108,13 +108,6 @@ fn words(command: &[u8]) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-fn fault(store: &RedisReplayStore) -> Option<RedisFault> {
-    match store.health() {
-        RedisHealth::Down { fault, .. } => Some(fault),
-        _ => None,
-    }
-}
-
 const UNKNOWN: Option<&str> = Some("-ERR unknown command\r\n");
 
 /// What every proxy has. No greeting, no information about the server, no second protocol.
@@ -189,7 +182,7 @@ async fn a_refused_greeting_is_told_in_the_words_of_the_server() {
             eventually(|| async {
                 let error = store.ping().await.unwrap_err();
                 assert!(error.is_nothing_done());
-                fault(&store) == Some(expected)
+                fault(&store) == expected
             })
             .await;
         }
@@ -211,7 +204,7 @@ async fn a_database_that_may_not_be_chosen_is_a_permission() {
         .unwrap();
     eventually(|| async {
         store.ping().await.unwrap_err();
-        fault(&store) == Some(RedisFault::Permission)
+        fault(&store) == RedisFault::Permission
     })
     .await;
 }

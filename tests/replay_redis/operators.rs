@@ -13,16 +13,9 @@ use crate::{
     faults::MINIMAL_ACL,
     patient,
     proxy::{Mode, Proxy},
-    servers::{PATIENCE, Server, eventually, store_at},
+    servers::{PATIENCE, Server, eventually, fault, store_at},
     support::replay::{Effects, MINUTE, builder, callback, claim, now, replay, send, send_counted},
 };
-
-fn fault(store: &RedisReplayStore) -> RedisFault {
-    match store.health() {
-        RedisHealth::Down { fault, .. } => fault,
-        health => panic!("{health:?}"),
-    }
-}
 
 #[tokio::test]
 async fn health_says_what_is_wrong() {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oss_callback::RedisReplayStore;
+use oss_callback::{RedisFault, RedisHealth, RedisReplayStore};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -220,6 +220,14 @@ impl Drop for Server {
 
 pub(crate) fn store_at(address: SocketAddr) -> RedisReplayStore {
     RedisReplayStore::new(&format!("redis://{address}/")).unwrap()
+}
+
+/// What is wrong with a store that is down.
+pub(crate) fn fault(store: &RedisReplayStore) -> RedisFault {
+    match store.health() {
+        RedisHealth::Down { fault, .. } => fault,
+        health => panic!("{health:?}"),
+    }
 }
 
 fn launch(arguments: &[String], directory: &Path) -> std::io::Result<Child> {

@@ -3,13 +3,13 @@
 use std::{path::Path, time::Duration};
 
 use oss_callback::{
-    ConfigError, RedisFault, RedisHealth, RedisReplayStore, RedisTls, test_util::check_replay_store,
+    ConfigError, RedisFault, RedisReplayStore, RedisTls, test_util::check_replay_store,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::{
     proxy::{Mode, Proxy},
-    servers::{PATIENCE, Server, directory},
+    servers::{PATIENCE, Server, directory, fault},
     traffic::{self, Traffic},
 };
 
@@ -75,13 +75,6 @@ async fn start_with(
         clients,
     ])
     .await
-}
-
-fn fault(store: &RedisReplayStore) -> RedisFault {
-    match store.health() {
-        RedisHealth::Down { fault, .. } => fault,
-        health => panic!("{health:?}"),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

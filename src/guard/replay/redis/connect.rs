@@ -561,6 +561,27 @@ mod tests {
         }
     }
 
+    /// A master says its role, or a server takes a password, before the first callback.
+    #[tokio::test]
+    async fn failures_are_over_with_the_first_command_after_those_that_made_a_connection() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (client, mut server) = tokio::io::duplex(1024);
+        tokio::spawn(async move {
+            let mut command = [0; 1024];
+            while let Ok(1..) = server.read(&mut command).await {
+                server.write_all(b"+OK\r\n").await.unwrap();
+            }
+        });
+        let greeting = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let live = greet(&greeting, client).await.unwrap();
+        let command = Arc::new(redis::cmd("PING"));
+        live.query(&command, false).await.unwrap();
+        live.made_after(3);
+        assert_eq!((live.has_worked(), live.failures()), (false, 3));
+        live.query(&command, false).await.unwrap();
+        assert_eq!((live.has_worked(), live.failures()), (true, 0));
+    }
+
     #[tokio::test]
     async fn an_address_that_refuses_makes_way_for_the_next_one_and_the_last_one_says_why() {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -639,25 +639,19 @@ impl Call<'_> {
         let timeout = self.store.timeout.min(MAX_LIMIT);
         let mut reply = pin!(live.query(command, is_asking));
         let sent = Instant::now();
+        // Replies to other commands put it off.
+        let silent_since = || live.silent_since().unwrap_or(sent);
+        let silent_at = || (silent_since() + timeout).max(sent + timeout / 4);
         loop {
-            let silent_since = live.silent_since().unwrap_or(sent);
-            let is_silent_at = (silent_since + timeout).max(sent + timeout / 4);
-            if let Ok(reply) = timeout_at(is_silent_at.min(self.deadline), &mut reply).await {
+            if let Ok(reply) = timeout_at(silent_at().min(self.deadline), &mut reply).await {
                 return reply;
             }
-            let silent_since = live.silent_since().unwrap_or(sent);
-            let is_silent_at = (silent_since + timeout).max(sent + timeout / 4);
             let now = Instant::now();
-            if now >= is_silent_at {
+            if now >= silent_at() || now >= self.deadline.max(silent_since() + timeout / 2) {
                 return Err(Fault::silent());
             }
             if now >= self.deadline {
-                let is_silent = now - silent_since >= timeout / 2;
-                return Err(if is_silent {
-                    Fault::silent()
-                } else {
-                    Fault::late()
-                });
+                return Err(Fault::late());
             }
         }
     }
