@@ -265,3 +265,33 @@ async fn a_master_that_sentinels_name_need_not_know_its_role() {
         .unwrap();
     eventually(|| async { store.warm().await.is_ok() }).await;
 }
+
+/// Why there is no map is told by every callback that needs it, and nothing is undone that was never sent.
+#[cfg(feature = "redis-cluster")]
+#[tokio::test]
+async fn nothing_is_reserved_in_a_cluster_that_does_not_show_its_map() {
+    for (answer, expected) in [
+        (
+            "-NOPERM this user has no permissions to run 'cluster'\r\n",
+            RedisFault::Permission,
+        ),
+        ("-ERR upstream failure\r\n", RedisFault::Refused),
+        ("-ERR unknown command 'CLUSTER'\r\n", RedisFault::Refused),
+    ] {
+        let front = Front::start(None, move |_| Some(answer)).await;
+        let store = RedisReplayStore::cluster([front.url()]).build().unwrap();
+        for number in 0..10 {
+            let claim = claim(number, now(), MINUTE, MINUTE);
+            let error = store.reserve(&claim).await.unwrap_err();
+            assert!(error.is_nothing_done(), "{answer}");
+            // A machine that stands still does not connect in time.
+            let fault = fault(&store);
+            assert!(
+                fault == expected || fault == RedisFault::Unreachable,
+                "{fault:?}"
+            );
+        }
+        let asked = front.asked();
+        assert!(asked.iter().all(|words| words[0] == "CLUSTER"), "{asked:?}");
+    }
+}
