@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::{
     servers::{Server, eventually},
     stalls::Stalls,
-    support::replay::{MINUTE, claim, now},
+    support::replay::{HOUR, claim, now},
     topologies::{Cluster, becomes_master},
     traffic::{Traffic, turn},
 };
@@ -39,7 +39,7 @@ async fn a_silent_master_is_left_for_its_heir_by_the_first_callback() {
     let reserving = async {
         let mut refused = Vec::new();
         for number in 0..12 {
-            let claim = claim(number, now(), MINUTE, MINUTE).within(SECOND);
+            let claim = claim(number, now(), HOUR, HOUR).within(SECOND);
             let began = Instant::now();
             if store.reserve(&claim).await.is_err() {
                 refused.push((began, Instant::now()));
@@ -210,7 +210,7 @@ async fn a_node_leaves_and_its_slots_are_others() {
         let claims: Vec<_> = numbers.by_ref().take(20).collect();
         let claims = claims
             .into_iter()
-            .map(|number| claim(number, now(), MINUTE, MINUTE));
+            .map(|number| claim(number, now(), HOUR, HOUR));
         async {
             let mut all = true;
             for claim in claims {

@@ -20,7 +20,7 @@ use crate::{
     proxy::{Mode, Proxy},
     servers::{PATIENCE, Server, eventually, store_at},
     stalls::Stalls,
-    support::replay::{Effects, MINUTE, builder, callback, claim, now, send},
+    support::replay::{Effects, HOUR, builder, callback, claim, now, send},
     traffic::{Traffic, alive_tasks, alone, turn},
 };
 
@@ -153,7 +153,7 @@ async fn of_two_servers_behind_a_balancer_one_hangs() {
     let mut fastest = Duration::MAX;
     for number in 0..6 {
         let connections = proxy.connections();
-        let claim = claim(number, now(), MINUTE, MINUTE).within(PATIENCE);
+        let claim = claim(number, now(), HOUR, HOUR).within(PATIENCE);
         let started = Instant::now();
         assert_eq!(store.reserve(&claim).await.unwrap(), Reservation::Fresh);
         // The first new connection may lead to the server that works.
@@ -481,7 +481,7 @@ async fn a_reservation_is_recognised_as_ones_own() {
         eventually(|| async { !server.is_empty().await }).await;
         proxy.set(Mode::Pass);
     };
-    let claim = claim(1, now(), MINUTE, MINUTE).within(PATIENCE);
+    let claim = claim(1, now(), HOUR, HOUR).within(PATIENCE);
     let (reserved, ()) = tokio::join!(store.reserve(&claim), passing);
     assert_eq!(reserved.unwrap(), Reservation::Fresh);
 }
@@ -495,7 +495,7 @@ async fn nothing_is_sent_twice_over_a_connection_that_falls_silent() {
     let proxy = Proxy::start(server.address());
     // So long that a machine which stands still for a while changes nothing.
     let store = store_at(proxy.address).timeout(5 * SECOND);
-    let claims = [1, 2].map(|id| claim(id, now(), MINUTE, MINUTE).within(PATIENCE));
+    let claims = [1, 2].map(|id| claim(id, now(), HOUR, HOUR).within(PATIENCE));
     // The first reply is on its way when the flow is swallowed, and comes while the second one is awaited.
     proxy.set(Mode::HoldReplies);
     let second = async {
@@ -522,7 +522,7 @@ async fn a_store_that_waits_for_its_server_keeps_no_thread_busy() {
     let nobody = store_at(([127, 0, 0, 1], 1).into()).timeout(limit);
     let mut busy = 0;
     for number in 0..REFUSALS as u64 {
-        let claim = claim(number, now(), MINUTE, MINUTE);
+        let claim = claim(number, now(), HOUR, HOUR);
         let mut reserving = std::pin::pin!(nobody.reserve(&claim));
         let mut longest = Duration::ZERO;
         let reserved = std::future::poll_fn(|cx| {

@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     sentinel_faults::FakeSentinel,
     servers::{PATIENCE, Server, eventually, fault, store_at},
-    support::replay::{MINUTE, claim, now},
+    support::replay::{HOUR, claim, now},
 };
 
 /// Answers some commands itself, and hands on the others if there is a server behind it. It is asked one at a
@@ -144,7 +144,7 @@ async fn reads_are_answered_from_elsewhere() {
     check_replay_store(&store).await;
 
     // An attempt whose reply got lost.
-    let claim = claim(1, now(), MINUTE, MINUTE);
+    let claim = claim(1, now(), HOUR, HOUR);
     assert_eq!(store.reserve(&claim).await.unwrap(), Reservation::Fresh);
     assert_eq!(store.reserve(&claim).await.unwrap(), Reservation::Fresh);
     let entry = store.look_up(&ReplayId::from(*claim.id())).await.unwrap();
@@ -281,7 +281,7 @@ async fn nothing_is_reserved_in_a_cluster_that_does_not_show_its_map() {
         let front = Front::start(None, move |_| Some(answer)).await;
         let store = RedisReplayStore::cluster([front.url()]).build().unwrap();
         for number in 0..10 {
-            let claim = claim(number, now(), MINUTE, MINUTE);
+            let claim = claim(number, now(), HOUR, HOUR);
             let error = store.reserve(&claim).await.unwrap_err();
             assert!(error.is_nothing_done(), "{answer}");
             // A machine that stands still does not connect in time.

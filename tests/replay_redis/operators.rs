@@ -14,7 +14,9 @@ use crate::{
     patient,
     proxy::{Mode, Proxy},
     servers::{PATIENCE, Server, eventually, fault, store_at},
-    support::replay::{Effects, MINUTE, builder, callback, claim, now, replay, send, send_counted},
+    support::replay::{
+        Effects, HOUR, MINUTE, builder, callback, claim, now, replay, send, send_counted,
+    },
 };
 
 #[tokio::test]
@@ -104,7 +106,7 @@ async fn the_documented_permissions_are_enough_and_one_less_is_found_by_warming(
     }
     // What operators need besides.
     server.tell(&user(MINIMAL_ACL)).await;
-    let claim = claim(1, now(), MINUTE, MINUTE);
+    let claim = claim(1, now(), HOUR, HOUR);
     enough.reserve(&claim).await.unwrap();
     let id = ReplayId::from(*claim.id());
     store().look_up(&id).await.unwrap_err();

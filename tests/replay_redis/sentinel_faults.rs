@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     proxy::Proxy,
     servers::{PATIENCE, Server, eventually},
-    support::replay::{MINUTE, claim, now},
+    support::replay::{HOUR, claim, now},
     topologies::Trio,
     traffic::{Traffic, turn},
 };
@@ -92,7 +92,7 @@ async fn a_sentinel_that_names_an_old_master_is_outvoted() {
         FakeSentinel::start(&new, late).await,
     ];
     for number in 0..10 {
-        let claim = claim(number, now(), MINUTE, MINUTE).within(PATIENCE);
+        let claim = claim(number, now(), HOUR, HOUR).within(PATIENCE);
         store(&sentinels).reserve(&claim).await.unwrap();
     }
     // The others are not waited for as long as this machine may stand still.
@@ -115,7 +115,7 @@ async fn a_master_that_was_replaced_is_left_before_it_is_demoted() {
     let mut number = 0;
     let mut reserve = async || {
         number += 1;
-        let claim = claim(number, now(), MINUTE, MINUTE).within(PATIENCE);
+        let claim = claim(number, now(), HOUR, HOUR).within(PATIENCE);
         store.reserve(&claim).await.unwrap();
         sleep(Duration::from_millis(20)).await;
     };
@@ -180,7 +180,7 @@ async fn idle_connections_to_sentinels_are_dropped_silently() {
         to_master.swallow_flows();
         to_sentinel.swallow_flows();
         let started = Instant::now();
-        let claim = claim(number, now(), MINUTE, MINUTE).within(PATIENCE);
+        let claim = claim(number, now(), HOUR, HOUR).within(PATIENCE);
         store.reserve(&claim).await.unwrap();
         fastest = fastest.min(started.elapsed());
     }

@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     proxy::Proxy,
     servers::{PATIENCE, Server, eventually, store_at},
-    support::replay::{MINUTE, claim, now},
+    support::replay::{HOUR, claim, now},
     traffic::{Traffic, turn},
 };
 
@@ -309,6 +309,6 @@ async fn the_newer_protocol_does_as_well() {
     let store = RedisReplayStore::new(&url).unwrap().timeout(PATIENCE);
     store.warm().await.unwrap();
     oss_callback::test_util::check_replay_store(&store).await;
-    let id = *claim(1, now(), MINUTE, MINUTE).id();
+    let id = *claim(1, now(), HOUR, HOUR).id();
     assert!(store.look_up(&id.into()).await.unwrap().is_none());
 }

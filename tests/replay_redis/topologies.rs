@@ -18,7 +18,7 @@ use crate::{
     patient,
     proxy::Proxy,
     servers::{PATIENCE, Server, eventually},
-    support::replay::{MINUTE, claim, now, storm},
+    support::replay::{HOUR, claim, now, storm},
     traffic::{self, Traffic},
 };
 
@@ -289,7 +289,7 @@ async fn a_cluster_keeps_the_contract() {
     storm(patient(cluster.store())).await;
     // Its keys are spread over all masters.
     for number in 0..100 {
-        let claim = claim(number, now(), MINUTE, MINUTE);
+        let claim = claim(number, now(), HOUR, HOUR);
         store.reserve(&claim).await.unwrap();
         store.confirm(&claim).await.unwrap();
     }
@@ -346,7 +346,7 @@ async fn follows_a_slot(cluster: &Cluster) {
     let store = cluster.store();
     eventually(|| async { store.warm().await.is_ok() }).await;
     for number in 0..20 {
-        let claims = [(); 3].map(|()| claim(number, now(), MINUTE, MINUTE));
+        let claims = [(); 3].map(|()| claim(number, now(), HOUR, HOUR));
         let id = oss_callback::ReplayId::from(*claims[0].id());
         let slot = cluster.nodes[0]
             .ask(&format!("CLUSTER KEYSLOT oss-callback:{id}"))
@@ -418,7 +418,7 @@ async fn redirections_are_followed_in_moderation() {
     let store = RedisReplayStore::cluster([format!("redis://127.0.0.1:{port}/")])
         .build()
         .unwrap();
-    let claim = claim(1, now(), MINUTE, MINUTE).within(PATIENCE);
+    let claim = claim(1, now(), HOUR, HOUR).within(PATIENCE);
     let started = Instant::now();
     assert_eq!(store.reserve(&claim).await.unwrap(), Reservation::Fresh);
     // All but the first ones after a pause each.
@@ -498,7 +498,7 @@ async fn a_store_can_have_a_client_or_a_connection_of_the_applications_own() {
         check_replay_store(store).await;
     }
     // Both speak with one server.
-    let claims = [(); 2].map(|()| claim(1, now(), MINUTE, MINUTE));
+    let claims = [(); 2].map(|()| claim(1, now(), HOUR, HOUR));
     assert_eq!(given.reserve(&claims[0]).await.unwrap(), Reservation::Fresh);
     assert_eq!(
         own.reserve(&claims[1]).await.unwrap(),
@@ -516,7 +516,7 @@ async fn a_store_can_be_behind_a_socket_and_in_another_database() {
     };
     let url = format!("redis+unix://{}", socket.display());
     let store = RedisReplayStore::builder(&url).database(7).build().unwrap();
-    let claim = claim(1, now(), MINUTE, MINUTE).within(PATIENCE);
+    let claim = claim(1, now(), HOUR, HOUR).within(PATIENCE);
     assert_eq!(store.reserve(&claim).await.unwrap(), Reservation::Fresh);
     let keyspace = server.ask_all("INFO keyspace").await.unwrap_or_default();
     assert!(keyspace.contains("db7:keys=1"), "{keyspace}");
@@ -534,7 +534,7 @@ async fn callbacks_that_wait_share_one_connection() {
     let reservations = (0..500).map(|number| {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
-            let claim = claim(number, now(), MINUTE, MINUTE);
+            let claim = claim(number, now(), HOUR, HOUR);
             store.reserve(&claim).await.unwrap()
         })
     });

@@ -21,6 +21,9 @@ use tower::{Layer, ServiceExt, service_fn};
 
 pub const MINUTE: Duration = Duration::from_secs(60);
 
+/// Longer than any test takes: what is kept for so long is there in the end.
+pub const HOUR: Duration = Duration::from_secs(60 * 60);
+
 /// The time of every callback here, and what the layers take for now.
 pub fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(0x6639_9AA5)

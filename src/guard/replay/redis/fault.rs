@@ -6,7 +6,7 @@
 //! | it broke, is silent, or speaks another protocol | perhaps | is replaced | try again |
 //! | `MOVED`, `ASK` | no | that of the other node is used (a cluster), or it is replaced | try again |
 //! | an error that says what the server lacks: `READONLY`, `LOADING`, `NOAUTH`, `NOPERM`, `OOM`, `MISCONF`, `NOREPLICAS`, `BUSY`, .. | no | is replaced | try again |
-//! | an unknown command, a value of another type | no | stays: every server would say so | give up |
+//! | a command that is unknown or not supported, a value of another type | no | stays: every server would say so | give up |
 //! | any other error | perhaps: a proxy may have made it up | is replaced | try again |
 //!
 //! A server that answers with an error is as good as none, for as long as it does: behind a name, a balancer
