@@ -2,10 +2,7 @@
 
 #[cfg(feature = "redis-cluster")]
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use oss_callback::{
     RedisFault, RedisHealth, RedisReplayStore, ReplayStore, Reservation,
@@ -419,7 +416,7 @@ async fn redirections_are_followed_in_moderation() {
         .build()
         .unwrap();
     let claim = claim(1, now(), HOUR, HOUR).within(PATIENCE);
-    let started = Instant::now();
+    let started = std::time::Instant::now();
     assert_eq!(store.reserve(&claim).await.unwrap(), Reservation::Fresh);
     // All but the first ones after a pause each.
     assert!(started.elapsed() > Duration::from_millis(25 * (REDIRECTIONS as u64 - 3)));
