@@ -1,4 +1,7 @@
 //! What strangers can make the server fetch by naming keys, and what they cannot keep out.
+//!
+//! Nothing here leaves the process, so all of it is by a clock that stands still while anybody works: ten thousand
+//! callbacks may take a busy machine longer than a fetch may.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -130,7 +133,7 @@ impl Numbers {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn ten_thousand_callbacks_with_one_unknown_key_make_one_fetch() {
     let server = KeyServer::default();
     server.publish(2);
@@ -146,7 +149,7 @@ async fn ten_thousand_callbacks_with_one_unknown_key_make_one_fetch() {
     assert_eq!(server.fetches(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_fetch_outlives_the_request_that_asked_first() {
     let server = KeyServer::default();
     server.publish(2);
@@ -163,7 +166,7 @@ async fn a_fetch_outlives_the_request_that_asked_first() {
     assert_eq!(server.fetches(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_fetch_that_nobody_waits_for_any_more_is_not_wasted() {
     let server = KeyServer::default();
     server.publish(2);
@@ -317,7 +320,7 @@ async fn a_fetch_that_does_not_end_is_given_up_before_the_deadline() {
     assert_eq!(started.elapsed(), Duration::from_secs(3));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_denied_v1_refuses_the_official_sample_without_a_fetch() {
     let server = KeyServer::default();
     server.publish(1);
@@ -347,13 +350,13 @@ async fn verdict_if_meanwhile(
     waiting.await.unwrap().unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_key_that_is_denied_while_it_is_fetched_does_not_verify() {
     let verdict = verdict_if_meanwhile(|keys, url| keys.deny_key(url)).await;
     assert_eq!(verdict, Some(RejectionKind::KeyUnavailable));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_key_that_is_pinned_while_another_is_fetched_counts() {
     let other = CallbackSigner::new().public_key();
     let verdict = verdict_if_meanwhile(|keys, url| keys.pin_key(url, other)).await;
@@ -361,7 +364,7 @@ async fn a_key_that_is_pinned_while_another_is_fetched_counts() {
     assert_eq!(verdict, Some(RejectionKind::InvalidSignature(cause)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn keys_are_pinned_and_unpinned_while_layers_run() {
     let server = KeyServer::default();
     let keys = store(&server);
@@ -376,7 +379,7 @@ async fn keys_are_pinned_and_unpinned_while_layers_run() {
     assert_eq!(server.fetches_of(9), 1, "it is no longer at hand");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_listener_that_panics_keeps_no_key_from_a_callback() {
     let server = KeyServer::default();
     server.publish(2);
@@ -388,7 +391,7 @@ async fn a_listener_that_panics_keeps_no_key_from_a_callback() {
     assert_eq!(service(&keys).oneshot(callback(2)).await, Ok(None));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_fetch_is_told() {
     let server = KeyServer::default();
     server.publish(3);

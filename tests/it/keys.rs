@@ -1,4 +1,7 @@
 //! Which key a callback is verified with, and what has to happen before one is fetched.
+//!
+//! The clock of most of it is paused: it goes on only when all wait, so no time limit ends because a machine is
+//! busy.
 
 use std::{
     convert::Infallible,
@@ -125,7 +128,7 @@ async fn the_key(_: usize) -> Result<PublicKey, FetchError> {
     Ok(CallbackSigner::new().public_key())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn pinning_a_key_admits_exactly_its_url() {
     let layer = builder().build().unwrap();
     let pinned = CallbackSigner::new().key_url();
@@ -156,7 +159,7 @@ async fn pinning_a_key_admits_exactly_its_url() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_pinned_key_is_warm_be_its_url_admitted_or_not() {
     let signer = CallbackSigner::new();
     let keys = KeyStore::builder().pin_key(signer.key_url(), signer.public_key());
@@ -166,7 +169,7 @@ async fn a_pinned_key_is_warm_be_its_url_admitted_or_not() {
     assert_eq!(refused.kind(), &RejectionKind::KeyUrlNotAllowed);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn where_the_policy_admits_both_schemes_both_name_the_pinned_key() {
     let layer = OssCallbackLayer::builder()
         .key_url_policy(policy())
@@ -180,7 +183,7 @@ async fn where_the_policy_admits_both_schemes_both_name_the_pinned_key() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_published_key_needs_no_network_and_can_be_denied() {
     let official = || crate::support::official().request::<Full<Bytes>>();
     assert_eq!(refusal(&OssCallbackLayer::new(), official()).await, None);
@@ -200,7 +203,7 @@ async fn the_published_key_needs_no_network_and_can_be_denied() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_denied_key_is_refused_be_it_pinned_or_fetchable() {
     let pinned = CallbackSigner::new().key_url();
     let layer = builder().deny_key(pinned).build().unwrap();
@@ -220,7 +223,7 @@ async fn a_denied_key_is_refused_be_it_pinned_or_fetchable() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_unknown_key_is_fetched_once_and_over_https() {
     let (builder, asked) = fetching(the_key);
     let layer = builder.build().unwrap();
@@ -230,7 +233,7 @@ async fn an_unknown_key_is_fetched_once_and_over_https() {
     assert_eq!(*asked.lock().unwrap(), [V2]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_key_that_is_listed_over_http_alone_verifies_from_the_first_callback_on() {
     let url = "http://keys.test/oss.pem";
     let (builder, asked) = fetching(the_key);
@@ -242,7 +245,7 @@ async fn a_key_that_is_listed_over_http_alone_verifies_from_the_first_callback_o
     assert_eq!(*asked.lock().unwrap(), ["https://keys.test/oss.pem"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn layers_that_share_a_store_share_its_keys() {
     let (keys, asked) = store();
     for _ in 0..2 {
@@ -255,7 +258,7 @@ async fn layers_that_share_a_store_share_its_keys() {
     assert_eq!(asked.lock().unwrap().len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_key_that_is_denied_before_the_body_is_there_does_not_verify() {
     let (keys, _) = store();
     let layer = OssCallbackLayer::builder().key_store(keys.clone());
@@ -287,7 +290,7 @@ async fn refusal_if_meanwhile(
     waiting.await
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_denial_stops_a_callback_whose_signature_was_opened_before() {
     let denied = Some(RejectionKind::KeyUrlNotAllowed);
     for spelling in [V2.to_owned(), V2.replace("https", "http")] {
@@ -305,7 +308,7 @@ async fn a_denial_stops_a_callback_whose_signature_was_opened_before() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_denial_stops_no_callback_of_another_key() {
     let (keys, _) = store();
     keys.warm(V2).await.unwrap();
@@ -319,7 +322,7 @@ async fn a_denial_stops_no_callback_of_another_key() {
     assert_eq!(refusal_if_meanwhile(&keys, V2, |_| ()).await, None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_denial_stops_a_callback_that_has_not_yet_learned_of_the_key_that_was_fetched_for_it() {
     let (keys, asked) = store();
     let layer = OssCallbackLayer::builder().key_store(keys.clone());
@@ -334,7 +337,7 @@ async fn a_denial_stops_a_callback_that_has_not_yet_learned_of_the_key_that_was_
     assert_eq!(asked.lock().unwrap().len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_fetched_key_verifies_no_callback_of_another_key() {
     let (builder, asked) = fetching(async |_| Ok(PublicKey::aliyun_v1()));
     let layer = builder.build().unwrap();
@@ -346,7 +349,7 @@ async fn a_fetched_key_verifies_no_callback_of_another_key() {
     assert_eq!(asked.lock().unwrap().len(), 1, "the key is not at fault");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_key_is_fetched_after_the_whole_body() {
     let (builder, asked) = fetching(the_key);
     let layer = builder.build().unwrap();
@@ -423,7 +426,7 @@ fn gated() -> (OssCallbackLayer, Asked, Arc<Semaphore>) {
     (builder.build().unwrap(), asked, gate)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_thousand_callbacks_that_wait_for_one_key_share_one_fetch() {
     let (layer, asked, gate) = gated();
     let mut waiting = join_all((0..1_000).map(|_| refusal(&layer, naming(V2)))).boxed_local();
@@ -433,7 +436,7 @@ async fn a_thousand_callbacks_that_wait_for_one_key_share_one_fetch() {
     assert_eq!(asked.lock().unwrap().len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn whoever_asked_first_may_leave() {
     let (layer, asked, gate) = gated();
     {
@@ -449,7 +452,7 @@ async fn whoever_asked_first_may_leave() {
     assert_eq!(asked.lock().unwrap().len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_key_arrives_although_everybody_left() {
     let (layer, asked, gate) = gated();
     assert!(refusal(&layer, naming(V2)).now_or_never().is_none());
@@ -487,7 +490,7 @@ async fn a_fetch_that_fails_or_panics_is_tried_again_within_a_minute() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_admitted_key_that_nobody_can_fetch_is_unavailable() {
     let layer = OssCallbackLayer::builder()
         .key_url_policy(policy())

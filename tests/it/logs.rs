@@ -1,7 +1,10 @@
 //! What an operator learns with `tracing-subscriber`'s defaults, and what strangers cannot make the
 //! log say.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
 use crate::support::{
     builder, guards, guide, kind,
@@ -84,11 +87,15 @@ async fn ten_thousand_of_them_are_one_warning_for_each_layer() {
     let log = Log::start();
     let layers = [(); 2].map(|()| production().build().unwrap());
     for layer in &layers {
+        let (before, begun) = (log.lines().len(), Instant::now());
         for _ in 0..10_000 {
             assert_eq!(send(layer, stripped(2)).await.status(), 403);
         }
+        // A machine that takes longer than ten seconds sees another.
+        let most = 1 + (begun.elapsed().as_secs() / 10) as usize;
+        let lines = log.lines().split_off(before);
+        assert!((1..=most).contains(&lines.len()), "{lines:#?}");
     }
-    assert_eq!(log.lines().len(), 2, "{:#?}", log.lines());
 }
 
 #[tokio::test]

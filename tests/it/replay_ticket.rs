@@ -1,4 +1,7 @@
 //! One upload for each ticket.
+//!
+//! The clock of most of it is paused: it goes on only when all wait, so no time limit ends because a machine is
+//! busy.
 
 use std::{
     sync::{
@@ -48,7 +51,7 @@ fn by_ticket() -> ReplayGuard {
     ReplayGuard::by_ticket(MemoryReplayStore::new())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_ticket_is_good_for_one_callback_whatever_that_says() {
     let (builder, _) = builder();
     let layer = builder
@@ -78,7 +81,7 @@ async fn a_ticket_is_good_for_one_callback_whatever_that_says() {
     assert_eq!(effects.count(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_ticket_used_twice_around_its_end_is_used_once() {
     for first in 595..600 {
         let (builder, clock) = builder();
@@ -114,7 +117,7 @@ async fn a_ticket_used_twice_around_its_end_is_used_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_age_guard_does_not_shorten_the_memory_of_a_ticket() {
     let ticket = ticket(now() + 60 * MINUTE);
     let young = || AgeGuard::new().max_age(MINUTE);
@@ -166,7 +169,7 @@ fn answering() -> (OssCallbackLayer, Effects) {
     (layer, Effects::default())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_upload_with_a_used_ticket_is_refused_and_a_copy_is_answered() {
     let claims = TicketClaims::object_prefix("photos/");
     let ticket = key().issue_until(&claims, now() + 10 * MINUTE).unwrap();

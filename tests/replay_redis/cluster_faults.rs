@@ -1,16 +1,20 @@
 //! What happens to a cluster while callbacks come: its slots move, its nodes change their parts, and it goes
 //! away as a whole.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
-use oss_callback::{RedisReplayStore, ReplayStore, Reservation};
+use oss_callback::{RedisReplayStore, ReplayStore};
 use tokio::time::sleep;
 
 use crate::{
-    faults::{Traffic, turn},
     servers::{Server, eventually},
-    support::replay::{MINUTE, claim, now},
+    stalls::Stalls,
+    support::replay::{HOUR, claim, now},
     topologies::{Cluster, becomes_master},
+    traffic::{Traffic, turn},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,27 +23,37 @@ const SECOND: Duration = Duration::from_secs(1);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_master_is_left_for_its_heir_by_the_first_callback() {
     let password = ["--requirepass", "secret", "--masterauth", "secret"];
-    let Some(mut cluster) = Cluster::start_with(&password, "AUTH secret").await else {
+    let Some(mut cluster) = Cluster::start_watchful_with(&password, "AUTH secret").await else {
         return;
     };
     let _turn = turn().await;
     let url = format!("redis://:secret@{}/", cluster.nodes[1].address());
     let store = RedisReplayStore::cluster([url]).build().unwrap();
-    store.warm().await.unwrap();
+    eventually(|| async { store.warm().await.is_ok() }).await;
     cluster.nodes[0].signal("-STOP");
     becomes_master(&cluster.nodes[3]).await;
     for node in 1..4 {
         cluster.is_ok_at(node).await;
     }
-    let mut refused = 0;
-    for number in 0..12 {
-        let claim = claim(number, now(), MINUTE, MINUTE).within(SECOND);
-        refused += usize::from(store.reserve(&claim).await.is_err());
-        // Longer than an attempt to connect.
-        sleep(Duration::from_millis(1100)).await;
-    }
+    let stop = AtomicBool::new(false);
+    let reserving = async {
+        let mut refused = Vec::new();
+        for number in 0..12 {
+            let claim = claim(number, now(), HOUR, HOUR).within(SECOND);
+            let began = Instant::now();
+            if store.reserve(&claim).await.is_err() {
+                refused.push((began, Instant::now()));
+            }
+            // Longer than an attempt to connect.
+            sleep(Duration::from_millis(1100)).await;
+        }
+        stop.store(true, Ordering::SeqCst);
+        refused
+    };
+    let (mut refused, stalls) = tokio::join!(reserving, Stalls::until(&stop));
     cluster.nodes.remove(0).signal("-CONT");
-    assert_eq!(refused, 0);
+    refused.retain(|(began, ended)| !stalls.disturbed(*began, *ended));
+    assert!(refused.is_empty(), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,7 +84,7 @@ async fn a_replica_takes_over_as_it_is_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_nodes_die_and_come_back() {
-    let Some(cluster) = Cluster::start().await else {
+    let Some(cluster) = Cluster::start_watchful().await else {
         return;
     };
     let _turn = turn().await;
@@ -168,13 +182,13 @@ async fn move_slot(cluster: &Cluster, slot: u16, from: usize, to: usize) {
 /// One of the nodes that the store was told of loses its slots to another, and is silent from then on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_leaves_and_its_slots_are_others() {
-    let Some(cluster) = Cluster::start().await else {
+    let Some(cluster) = Cluster::start_watchful().await else {
         return;
     };
     let _turn = turn().await;
     let seeds = [cluster.nodes[0].url(), cluster.nodes[2].url()];
     let store = RedisReplayStore::cluster(seeds).build().unwrap();
-    store.warm().await.unwrap();
+    eventually(|| async { store.warm().await.is_ok() }).await;
     let [heir, leaver] = [cluster.id(0).await, cluster.id(2).await];
     // What it would say of its slots must not reach the others any more.
     cluster.nodes[2].signal("-STOP");
@@ -191,16 +205,19 @@ async fn a_node_leaves_and_its_slots_are_others() {
         let forgotten = format!("CLUSTER FORGET {leaver}");
         cluster.nodes[node].tell(&forgotten).await;
     }
-    eventually(|| async {
-        let mut all = true;
-        for number in 0..20 {
-            let claim = claim(number, now(), MINUTE, MINUTE);
-            match store.reserve(&claim).await {
-                Ok(Reservation::Fresh) => store.release(&claim).await.unwrap(),
-                _ => all = false,
+    let mut numbers = 0..;
+    eventually(|| {
+        let claims: Vec<_> = numbers.by_ref().take(20).collect();
+        let claims = claims
+            .into_iter()
+            .map(|number| claim(number, now(), HOUR, HOUR));
+        async {
+            let mut all = true;
+            for claim in claims {
+                all &= store.reserve(&claim).await.is_ok();
             }
+            all
         }
-        all
     })
     .await;
     cluster.nodes[2].signal("-CONT");

@@ -1,378 +1,30 @@
 //! The fault matrix: one layer, callbacks all the time, and a server or a way to it that fails.
 //!
-//! Of each callback two copies are sent at one time. Whatever happens, no callback has two effects,
-//! what was accepted had its one, and once the fault is over nothing of it is left: no reservation, no
-//! task, nothing that waits.
+//! Whatever happens, no callback has two effects, what was accepted had its one, and once the fault is
+//! over nothing of it is left: no reservation, no task, nothing that waits.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
     io::Write,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use http::StatusCode;
-use oss_callback::{
-    OssCallbackLayer, OssCallbackLayerBuilder, RedisCredentials, RedisReplayStore, ReplayGuard,
-    ReplayId, ReplayStore, Reservation, test_util::CallbackSigner,
-};
-use tokio::{
-    runtime::Handle,
-    sync::{Semaphore, SemaphorePermit},
-    task::JoinSet,
-    time::sleep,
-};
+use oss_callback::{RedisCredentials, RedisReplayStore, ReplayGuard, ReplayStore, Reservation};
+use tokio::{task::JoinSet, time::sleep};
 
 #[cfg(feature = "tracing")]
 use crate::support::log::Log;
 use crate::{
+    accepted,
     proxy::{Mode, Proxy},
     servers::{PATIENCE, Server, eventually, store_at},
-    support::replay::{MINUTE, builder, callback, claim, now, send},
+    stalls::Stalls,
+    support::replay::{Effects, HOUR, builder, callback, claim, now, send},
+    traffic::{Traffic, alive_tasks, alone, turn},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
-
-/// How soon after a fault it has to be over for the layer. Callbacks go on for longer.
-const RECOVERY: Duration = Duration::from_secs(2);
-
-/// How many of these tests run at one time. They mostly wait, and measure how long.
-const AT_ONE_TIME: u32 = 2;
-
-static TURNS: Semaphore = Semaphore::const_new(AT_ONE_TIME as usize);
-
-/// For a test that measures: it may run beside another one, and not beside one that loads the machine.
-pub(crate) async fn turn() -> SemaphorePermit<'static> {
-    TURNS.acquire().await.unwrap()
-}
-
-/// For a test that loads the machine.
-pub(crate) async fn alone() -> SemaphorePermit<'static> {
-    TURNS.acquire_many(AT_ONE_TIME).await.unwrap()
-}
-
-const INTERVAL: Duration = Duration::from_millis(20);
-
-/// Callbacks through one layer.
-pub(crate) struct Traffic {
-    name: String,
-    guard: ReplayGuard,
-    layer: OssCallbackLayer,
-    shared: Arc<Shared>,
-    is_forgotten_by_heir: bool,
-    tasks_before: usize,
-    begun: Instant,
-}
-
-#[derive(Default)]
-struct Shared {
-    effects: Mutex<HashMap<u64, usize>>,
-    results: Mutex<Vec<Sent>>,
-}
-
-struct Sent {
-    number: u64,
-    at: Instant,
-    answered: Instant,
-    status: StatusCode,
-}
-
-impl Sent {
-    fn is_lost(&self) -> bool {
-        self.status == StatusCode::SERVICE_UNAVAILABLE
-    }
-
-    fn took(&self) -> Duration {
-        self.answered - self.at
-    }
-}
-
-impl Traffic {
-    /// Through a layer as users have it.
-    pub(crate) fn new(name: &str, store: impl ReplayStore) -> Self {
-        Self::through_layer(name, store, builder())
-    }
-
-    /// Through a layer that has time for attempts which wait for `attempt`, whatever else the machine has
-    /// to do: for faults at which nothing may be lost.
-    pub(crate) fn unhurried(name: &str, store: RedisReplayStore, attempt: Duration) -> Self {
-        let layer = builder().deadline(PATIENCE).guard_timeout(PATIENCE);
-        Self::through_layer(name, store.timeout(attempt), layer)
-    }
-
-    fn through_layer(name: &str, store: impl ReplayStore, layer: OssCallbackLayerBuilder) -> Self {
-        let guard = ReplayGuard::by_signature(store);
-        let layer = layer.guard(guard.clone()).build().unwrap();
-        Self {
-            name: name.to_owned(),
-            guard,
-            layer,
-            shared: Arc::default(),
-            is_forgotten_by_heir: false,
-            tasks_before: alive_tasks(),
-            begun: Instant::now(),
-        }
-    }
-
-    /// The fault ends with another master, which replication has not told of everything: that is how Redis
-    /// fails over. Of a callback that was under way then, both copies may run.
-    pub(crate) fn heir_may_lag(mut self) -> Self {
-        self.is_forgotten_by_heir = true;
-        self
-    }
-
-    /// Sends callbacks until it is told to stop, two copies of each, and waits for their answers.
-    async fn send_until(&self, stop: &AtomicBool) {
-        let mut copies = JoinSet::new();
-        while !stop.load(Ordering::SeqCst) {
-            let number = self.begun.elapsed().as_micros() as u64;
-            for _ in 0..2 {
-                copies.spawn(self.send(number));
-            }
-            sleep(INTERVAL).await;
-        }
-        while let Some(copy) = copies.join_next().await {
-            copy.unwrap();
-        }
-    }
-
-    /// Sends one copy of one callback.
-    pub(crate) fn send(&self, number: u64) -> impl Future<Output = ()> + Send + use<> {
-        let (layer, shared) = (self.layer.clone(), Arc::clone(&self.shared));
-        async move {
-            let at = Instant::now();
-            let answered = send(&layer, callback(number), || {
-                let shared = Arc::clone(&shared);
-                async move {
-                    *shared.effects.lock().unwrap().entry(number).or_default() += 1;
-                    tokio::task::yield_now().await;
-                    StatusCode::OK
-                }
-            });
-            let status = answered.await.status();
-            shared.results.lock().unwrap().push(Sent {
-                number,
-                at,
-                answered: Instant::now(),
-                status,
-            });
-        }
-    }
-
-    /// Callbacks all the time, and in between a fault that begins and ends.
-    pub(crate) async fn through<B, E>(
-        self,
-        begin: impl FnOnce() -> B,
-        period: Duration,
-        end: impl FnOnce() -> E,
-    ) -> Outcome
-    where
-        B: Future<Output = ()>,
-        E: Future<Output = ()>,
-    {
-        let around = Duration::from_millis(500);
-        let stop = AtomicBool::new(false);
-        let fault = async {
-            sleep(around).await;
-            let began = Instant::now();
-            begin().await;
-            sleep(period.saturating_sub(began.elapsed())).await;
-            end().await;
-            let ended = Instant::now();
-            sleep(RECOVERY + around).await;
-            eventually(|| async { self.is_accepted_again() }).await;
-            stop.store(true, Ordering::SeqCst);
-            (began, ended)
-        };
-        let ((), (began, ended), stalls) =
-            tokio::join!(self.send_until(&stop), fault, stalls_until(&stop));
-        self.finish(began, ended, &stalls).await
-    }
-
-    fn is_accepted_again(&self) -> bool {
-        let results = self.shared.results.lock().unwrap();
-        results.last().is_some_and(|last| !last.is_lost())
-    }
-
-    /// What came of it, once nothing is under way any more.
-    pub(crate) async fn finish(self, began: Instant, ended: Instant, stalls: &[Stall]) -> Outcome {
-        assert_eq!(self.guard.drain(PATIENCE).await, 0, "{}", self.name);
-        let results = std::mem::take(&mut *self.shared.results.lock().unwrap());
-        let effects = std::mem::take(&mut *self.shared.effects.lock().unwrap());
-        let name = &self.name;
-
-        let mut copies: BTreeMap<u64, Vec<&Sent>> = BTreeMap::new();
-        for sent in &results {
-            copies.entry(sent.number).or_default().push(sent);
-        }
-        let mut repeated = 0;
-        for (number, copies) in &copies {
-            let accepted = copies.iter().filter(|sent| sent.status == StatusCode::OK);
-            let count = effects.get(number).copied().unwrap_or_default();
-            assert_eq!(count, accepted.count(), "{name}: {number}");
-            if count > 1 {
-                let mut copies = copies.iter();
-                let is_forgotten = self.is_forgotten_by_heir
-                    && copies.any(|sent| sent.at <= ended && sent.answered >= began);
-                assert!(is_forgotten, "{name}: {count} effects of {number}");
-                repeated += 1;
-            }
-        }
-
-        let lost = || results.iter().filter(|sent| sent.is_lost());
-        let before = lost().filter(|sent| sent.answered < began);
-        assert_eq!(before.count(), 0, "{name}: refused before the fault");
-        let last_refusal = lost().map(|sent| sent.answered).max().unwrap_or(ended);
-        let stalled: Duration = stalls
-            .iter()
-            .map(|stall| stall.between(ended, last_refusal))
-            .sum();
-        let outcome = Outcome {
-            name: name.clone(),
-            sent: copies.len(),
-            lost: copies.len() - effects.len(),
-            done: effects.into_keys().collect(),
-            recovered: last_refusal.saturating_duration_since(ended) - stalled,
-        };
-        let slowest = results.iter().map(Sent::took).max().unwrap_or_default();
-        let _ = writeln!(
-            std::io::stderr(),
-            "{:<48} {:>5} sent {:>5} lost {:>2} repeated, recovered after {:>6.0?}, slowest {slowest:>4.0?}",
-            outcome.name,
-            outcome.sent,
-            outcome.lost,
-            repeated,
-            outcome.recovered,
-        );
-        let tasks = self.tasks_before;
-        drop((self.layer, self.guard));
-        // With the store goes its connection, and the second look that an undo takes.
-        eventually(|| async { alive_tasks() <= tasks }).await;
-        outcome
-    }
-}
-
-/// A time in which this process was not run, though it wanted to: the machine had something else to do. No
-/// store recovers in such a time, so it does not count.
-pub(crate) struct Stall {
-    begun: Instant,
-    ended: Instant,
-}
-
-impl Stall {
-    fn between(&self, from: Instant, to: Instant) -> Duration {
-        self.ended
-            .min(to)
-            .saturating_duration_since(self.begun.max(from))
-    }
-}
-
-/// Those that are longer than what the scheduler of a busy machine does all the time.
-async fn stalls_until(stop: &AtomicBool) -> Vec<Stall> {
-    const TICK: Duration = Duration::from_millis(10);
-    let mut stalls = Vec::new();
-    while !stop.load(Ordering::SeqCst) {
-        let due = Instant::now() + TICK;
-        sleep(TICK).await;
-        let now = Instant::now();
-        if now.saturating_duration_since(due) > 2 * TICK {
-            stalls.push(Stall {
-                begun: due,
-                ended: now,
-            });
-        }
-    }
-    stalls
-}
-
-pub(crate) struct Outcome {
-    name: String,
-    /// Callbacks, not copies.
-    sent: usize,
-    lost: usize,
-    /// Their numbers.
-    done: Vec<u64>,
-    /// How long after the end of the fault the last one was refused.
-    recovered: Duration,
-}
-
-impl Outcome {
-    pub(crate) fn has_recovered(self) -> Self {
-        assert!(self.sent > self.lost, "{}: all were lost", self.name);
-        assert!(
-            self.recovered <= RECOVERY,
-            "{}: recovered after {:?}",
-            self.name,
-            self.recovered
-        );
-        self
-    }
-
-    pub(crate) fn lost_none(self) -> Self {
-        assert_eq!(self.lost, 0, "{}", self.name);
-        self
-    }
-
-    /// Only what was done is remembered, and all of it.
-    pub(crate) async fn left_nothing(self, servers: &[&Server]) {
-        let expected = (self.done.len(), 0);
-        self.leaves(servers, |entries| entries == expected).await;
-    }
-
-    /// As [`left_nothing`](Self::left_nothing), for heirs that replication has not told of everything. Such a
-    /// one may have heard that a callback was reserved, and not that it was done.
-    pub(crate) async fn left_nothing_else(self, servers: &[&Server]) {
-        let done = self.done.len();
-        let signer = CallbackSigner::new();
-        let id = |number| ReplayId::of_message(&signer.verify(callback(number)).unwrap());
-        let ids: HashSet<String> = self
-            .done
-            .iter()
-            .map(|number| id(*number).to_string())
-            .collect();
-        eventually(|| async {
-            let mut others = Vec::new();
-            for server in servers {
-                others.extend(server.unfinished().await);
-            }
-            let is_of_done = |key: &String| ids.contains(key.rsplit(':').next().unwrap());
-            others.iter().all(is_of_done)
-        })
-        .await;
-        self.leaves(servers, |(remembered, other)| remembered + other <= done)
-            .await;
-    }
-
-    async fn leaves(&self, servers: &[&Server], expected: impl Fn((usize, usize)) -> bool) {
-        let started = Instant::now();
-        loop {
-            let mut found = (0, 0);
-            for server in servers {
-                let (done, other) = server.entries().await;
-                found = (found.0 + done, found.1 + other);
-            }
-            if expected(found) {
-                return;
-            }
-            assert!(
-                started.elapsed() < PATIENCE,
-                "{}: {} were done; {} are remembered, and {} others",
-                self.name,
-                self.done.len(),
-                found.0,
-                found.1
-            );
-            sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
-pub(crate) fn alive_tasks() -> usize {
-    Handle::current().metrics().num_alive_tasks()
-}
 
 /// A fault of the way to a server.
 async fn through_proxy(name: &str, mode: Mode) {
@@ -496,20 +148,22 @@ async fn of_two_servers_behind_a_balancer_one_hangs() {
     let proxy = Proxy::start(server.address());
     let url = format!("redis://:secret@{}/", proxy.address);
     let store = RedisReplayStore::new(&url).unwrap();
-    store.warm().await.unwrap();
+    eventually(|| async { store.warm().await.is_ok() }).await;
     proxy.swallow_every_second();
-    for number in 0..4 {
-        let claim = claim(number, now(), MINUTE, MINUTE).within(PATIENCE);
+    let mut fastest = Duration::MAX;
+    for number in 0..6 {
+        let connections = proxy.connections();
+        let claim = claim(number, now(), HOUR, HOUR).within(PATIENCE);
         let started = Instant::now();
         assert_eq!(store.reserve(&claim).await.unwrap(), Reservation::Fresh);
-        // An attempt to connect may take longer.
-        assert!(
-            started.elapsed() < 9 * SECOND / 10,
-            "{:?}",
-            started.elapsed()
-        );
+        // The first new connection may lead to the server that works.
+        if proxy.connections() > connections + 1 {
+            fastest = fastest.min(started.elapsed());
+        }
         proxy.swallow_flows();
     }
+    // An attempt to connect may take longer. On a busy machine one of several is fast.
+    assert!(fastest < 9 * SECOND / 10, "{fastest:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -526,13 +180,19 @@ async fn idle_connections_are_closed_by_the_server() {
         traffic.send(number).await;
         // The server looks after idle clients now and then.
         eventually(|| async {
-            let clients = server.ask_all("CLIENT LIST TYPE normal").await.unwrap();
+            // Those of the test as well, if they do not ask at once.
+            let clients = server.ask_all("CLIENT LIST TYPE normal").await;
+            let clients = clients.unwrap_or_default();
             clients.lines().filter(|line| line.contains("id=")).count() == 1
         })
         .await;
     }
     traffic.send(4).await;
-    let outcome = traffic.finish(began, Instant::now(), &[]).await;
+    eventually(|| async { server.ask("CONFIG SET timeout 0").await.as_deref() == Some("+OK") })
+        .await;
+    let outcome = traffic
+        .finish(began, Instant::now(), &Stalls::default())
+        .await;
     outcome.lost_none().left_nothing(&[&server]).await;
 }
 
@@ -551,7 +211,9 @@ async fn idle_connections_are_dropped_silently() {
         proxy.swallow_flows();
     }
     traffic.send(4).await;
-    let outcome = traffic.finish(began, Instant::now(), &[]).await;
+    let outcome = traffic
+        .finish(began, Instant::now(), &Stalls::default())
+        .await;
     outcome.lost_none().left_nothing(&[&server]).await;
 }
 
@@ -653,7 +315,7 @@ async fn an_acl_user_is_missing_for_a_moment() {
     server.tell(&create).await;
     let url = format!("redis://callbacks:secret@{}/", server.address());
     let store = RedisReplayStore::new(&url).unwrap();
-    store.warm().await.unwrap();
+    eventually(|| async { store.warm().await.is_ok() }).await;
     Traffic::new("an ACL user missing for 2 s", store)
         .through(
             || async { assert_eq!(server.ask("ACL DELUSER callbacks").await.unwrap(), ":1") },
@@ -679,6 +341,12 @@ async fn the_server_is_demoted_and_its_name_leads_to_another() {
     eventually(|| async {
         let role = new.ask_all("INFO replication").await.unwrap_or_default();
         role.contains("master_link_status:up")
+    })
+    .await;
+    // The master learns of it a moment later.
+    eventually(|| async {
+        let role = old.ask_all("INFO replication").await.unwrap_or_default();
+        role.contains("state=online")
     })
     .await;
     // The name of the pair. Connections that exist stay where they are.
@@ -724,12 +392,8 @@ async fn copies_at_a_dead_server_leave_nothing() {
     };
     let guard = ReplayGuard::by_signature(server.store());
     let layer = builder().guard(guard.clone()).build().unwrap();
-    assert_eq!(
-        send(&layer, callback(0), || async { StatusCode::OK })
-            .await
-            .status(),
-        200
-    );
+    accepted(&layer, 0, &Effects::default()).await;
+    assert_eq!(guard.drain(PATIENCE).await, 0);
     let tasks = alive_tasks();
     server.kill();
     let mut copies = JoinSet::new();
@@ -782,19 +446,27 @@ fn a_store_that_outlives_its_runtime_loses_nothing() {
         return;
     };
     let layer = builder()
+        .deadline(PATIENCE)
+        .guard_timeout(PATIENCE)
         .guard(ReplayGuard::by_signature(server.store()))
         .build()
         .unwrap();
     // The last one is neither driven nor dropped while the next one runs.
     let mut idle = Vec::new();
+    let mut fastest = Duration::MAX;
     for number in 0..6 {
         let runtime = runtime();
+        let started = Instant::now();
         let sent = send(&layer, callback(number), || async { StatusCode::OK });
         assert_eq!(runtime.block_on(sent).status(), 200, "{number}");
         if number % 2 == 0 {
             idle.push(runtime);
+        } else {
+            fastest = fastest.min(started.elapsed());
         }
     }
+    // The time of a guard. On a busy machine one of several is fast.
+    assert!(fastest < SECOND / 2, "{fastest:?}");
 }
 
 #[tokio::test]
@@ -804,13 +476,12 @@ async fn a_reservation_is_recognised_as_ones_own() {
     };
     let proxy = Proxy::start(server.address());
     let store = store_at(proxy.address);
-    store.warm().await.unwrap();
     proxy.set(Mode::LoseReplies);
     let passing = async {
         eventually(|| async { !server.is_empty().await }).await;
         proxy.set(Mode::Pass);
     };
-    let claim = claim(1, now(), MINUTE, MINUTE);
+    let claim = claim(1, now(), HOUR, HOUR).within(PATIENCE);
     let (reserved, ()) = tokio::join!(store.reserve(&claim), passing);
     assert_eq!(reserved.unwrap(), Reservation::Fresh);
 }
@@ -822,18 +493,21 @@ async fn nothing_is_sent_twice_over_a_connection_that_falls_silent() {
         return;
     };
     let proxy = Proxy::start(server.address());
-    let store = store_at(proxy.address).timeout(SECOND);
-    store.warm().await.unwrap();
-    let [first, second] = [1, 2].map(|id| claim(id, now(), MINUTE, MINUTE));
+    // So long that a machine which stands still for a while changes nothing.
+    let store = store_at(proxy.address).timeout(5 * SECOND);
+    let claims = [1, 2].map(|id| claim(id, now(), HOUR, HOUR).within(PATIENCE));
     // The first reply is on its way when the flow is swallowed, and comes while the second one is awaited.
-    proxy.set(Mode::Delay(500));
+    proxy.set(Mode::HoldReplies);
     let second = async {
-        sleep(SECOND / 4).await;
-        proxy.set(Mode::Pass);
+        eventually(|| async { !server.is_empty().await }).await;
         proxy.swallow_flows();
-        store.reserve(&second).await
+        store.reserve(&claims[1]).await
     };
-    let (first, second) = tokio::join!(store.reserve(&first), second);
+    let releasing = async {
+        eventually(|| async { proxy.swallowed() == 1 }).await;
+        proxy.set(Mode::Pass);
+    };
+    let (first, second, ()) = tokio::join!(store.reserve(&claims[0]), second, releasing);
     for reserved in [first, second] {
         assert_eq!(reserved.unwrap(), Reservation::Fresh);
     }
@@ -848,7 +522,7 @@ async fn a_store_that_waits_for_its_server_keeps_no_thread_busy() {
     let nobody = store_at(([127, 0, 0, 1], 1).into()).timeout(limit);
     let mut busy = 0;
     for number in 0..REFUSALS as u64 {
-        let claim = claim(number, now(), MINUTE, MINUTE);
+        let claim = claim(number, now(), HOUR, HOUR);
         let mut reserving = std::pin::pin!(nobody.reserve(&claim));
         let mut longest = Duration::ZERO;
         let reserved = std::future::poll_fn(|cx| {

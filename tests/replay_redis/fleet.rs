@@ -46,7 +46,7 @@ fn gets(member: u64, number: u64) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_callback_has_one_effect_in_a_fleet_whose_server_is_killed() {
-    let _alone = crate::faults::alone().await;
+    let _alone = crate::traffic::alone().await;
     if let Ok(url) = std::env::var(REDIS) {
         return member(&url).await;
     }

@@ -4,22 +4,20 @@ use std::time::Duration;
 
 use oss_callback::{
     RedisCredentials, RedisFault, RedisHealth, RedisReplayStore, Replay, ReplayClaim, ReplayGuard,
-    ReplayId, ReplayState, ReplayStore, Reservation,
+    ReplayId, ReplayState, ReplayStore, Reservation, test_util::check_replay_store,
 };
 
+#[cfg(feature = "redis-cluster")]
+use crate::topologies::Cluster;
 use crate::{
     faults::MINIMAL_ACL,
+    patient,
     proxy::{Mode, Proxy},
-    servers::{PATIENCE, Server, eventually, store_at},
-    support::replay::{Effects, MINUTE, builder, callback, claim, now, replay, send, send_counted},
+    servers::{PATIENCE, Server, eventually, fault, store_at},
+    support::replay::{
+        Effects, HOUR, MINUTE, builder, callback, claim, now, replay, send, send_counted,
+    },
 };
-
-fn fault(store: &RedisReplayStore) -> RedisFault {
-    match store.health() {
-        RedisHealth::Down { fault, .. } => fault,
-        health => panic!("{health:?}"),
-    }
-}
 
 #[tokio::test]
 async fn health_says_what_is_wrong() {
@@ -34,7 +32,7 @@ async fn health_says_what_is_wrong() {
             .build()
             .unwrap()
     };
-    let store = with(RedisCredentials::password("right"));
+    let store = with(RedisCredentials::password("right")).timeout(PATIENCE);
     assert_eq!(store.health(), RedisHealth::Unused);
     store.ping().await.unwrap();
     assert_eq!(store.health(), RedisHealth::Up);
@@ -65,7 +63,7 @@ async fn health_says_what_is_wrong() {
         (Mode::Answer("-OOM\r\n"), RedisFault::NoRoom),
         (Mode::Answer("-ERR whatever\r\n"), RedisFault::Refused),
     ] {
-        store.ping().await.unwrap();
+        eventually(|| async { store.ping().await.is_ok() }).await;
         proxy.set(mode);
         // The last attempt may be one for whose answer there was no time.
         eventually(|| async {
@@ -74,7 +72,6 @@ async fn health_says_what_is_wrong() {
         })
         .await;
         proxy.set(Mode::Pass);
-        eventually(|| async { store.ping().await.is_ok() }).await;
     }
     let nobody = store_at(([127, 0, 0, 1], 1).into());
     let error = nobody.ping().await.unwrap_err();
@@ -95,7 +92,7 @@ async fn the_documented_permissions_are_enough_and_one_less_is_found_by_warming(
     server.tell(&user(MINIMAL_ACL)).await;
     let enough = store().timeout(PATIENCE);
     enough.warm().await.unwrap();
-    oss_callback::test_util::check_replay_store(&enough).await;
+    check_replay_store(&enough).await;
     enough.ping().await.unwrap();
     for less in ["set", "get", "del", "eval"] {
         server.tell(&user(&format!("{MINIMAL_ACL} -{less}"))).await;
@@ -108,11 +105,55 @@ async fn the_documented_permissions_are_enough_and_one_less_is_found_by_warming(
         .await;
     }
     // What operators need besides.
-    server.tell(&user(&format!("{MINIMAL_ACL} +pttl"))).await;
-    let claim = claim(1, now(), MINUTE, MINUTE);
+    server.tell(&user(MINIMAL_ACL)).await;
+    let claim = claim(1, now(), HOUR, HOUR);
     enough.reserve(&claim).await.unwrap();
     let id = ReplayId::from(*claim.id());
+    store().look_up(&id).await.unwrap_err();
+    server.tell(&user(&format!("{MINIMAL_ACL} +pttl"))).await;
     assert!(enough.look_up(&id).await.unwrap().is_some());
+
+    let of_a_database = || {
+        let url = format!("redis://u:secret@{}/3", server.address());
+        RedisReplayStore::new(&url).unwrap()
+    };
+    of_a_database().warm().await.unwrap_err();
+    server.tell(&user(&format!("{MINIMAL_ACL} +select"))).await;
+    of_a_database().timeout(PATIENCE).warm().await.unwrap();
+}
+
+#[test]
+fn the_permissions_are_those_of_the_documentation() {
+    let page = include_str!("../../docs/replay-store.md");
+    let line = format!("ACL SETUSER callbacks on >secret ~oss-callback:* {MINIMAL_ACL}\n");
+    assert!(page.contains(&line));
+}
+
+#[cfg(feature = "redis-cluster")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_needs_the_permission_for_its_map_besides() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let allow = async |permissions: &str| {
+        for node in &cluster.nodes {
+            let user = format!("ACL SETUSER u reset on >secret ~oss-callback:* {permissions}");
+            node.tell(&user).await;
+        }
+    };
+    let url = format!("redis://u:secret@{}/", cluster.nodes[1].address());
+    let store = || RedisReplayStore::cluster([&url]).build().unwrap();
+    allow(MINIMAL_ACL).await;
+    eventually(|| async {
+        let store = store();
+        store.warm().await.unwrap_err();
+        fault(&store) == RedisFault::Permission
+    })
+    .await;
+    allow(&format!("{MINIMAL_ACL} +cluster|slots")).await;
+    let enough = store().timeout(PATIENCE);
+    enough.warm().await.unwrap();
+    check_replay_store(&enough).await;
 }
 
 #[tokio::test]
@@ -120,7 +161,7 @@ async fn an_entry_is_looked_up_and_freed_if_it_is_held() {
     let Some(server) = Server::start().await else {
         return;
     };
-    let store = server.store();
+    let store = server.store().timeout(PATIENCE);
     let claims = [1, 2, 3].map(|id| claim(id, now(), MINUTE, 60 * MINUTE));
     let [running, held, done] = &claims;
     for claim in &claims {
@@ -147,11 +188,8 @@ async fn an_operator_lets_a_callback_run_again_that_was_cut_off() {
     let Some(server) = Server::start().await else {
         return;
     };
-    let store = server.store();
-    let layer = builder()
-        .guard(ReplayGuard::by_signature(store.clone()))
-        .build()
-        .unwrap();
+    let store = server.store().timeout(PATIENCE);
+    let layer = patient(store.clone());
     let proof = oss_callback::test_util::CallbackSigner::new().verify(callback(1));
     let id = ReplayId::of_message(&proof.unwrap());
     // What the guard tells of a handler that was cut off.
@@ -178,12 +216,18 @@ async fn draining_waits_for_outcomes_that_the_server_did_not_take() {
         return;
     };
     let guard = ReplayGuard::by_signature(server.store());
-    let layer = builder().guard(guard.clone()).build().unwrap();
+    let layer = builder()
+        .deadline(PATIENCE)
+        .guard_timeout(PATIENCE)
+        .guard(guard.clone())
+        .build()
+        .unwrap();
     let effects = Effects::default();
     assert_eq!(
         send_counted(&layer, callback(1), &effects).await.status(),
         200
     );
+    assert_eq!(guard.drain(PATIENCE).await, 0);
     assert_eq!(guard.drain(Duration::ZERO).await, 0);
     let server = {
         let (killed, kill) = tokio::sync::oneshot::channel();

@@ -258,7 +258,15 @@ async fn replies(
     while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
         let mut control = watch.clone();
         let held = |mode| matches!(mode, Mode::HoldReplies | Mode::Freeze);
-        let passes = control.wait_for(|control| !control.swallows(number) && !held(control.mode));
+        // What was under way before the flow was swallowed still comes.
+        if control
+            .wait_for(|control| !control.swallows(number))
+            .await
+            .is_err()
+        {
+            return;
+        }
+        let passes = control.wait_for(|control| !held(control.mode));
         let Ok(mode) = passes.await.map(|control| control.mode) else {
             return;
         };

@@ -9,7 +9,7 @@ use crate::{
 
 #[tokio::test]
 async fn a_copy_cancelled_at_any_poll_leaves_exactly_what_is_known() {
-    let _alone = crate::faults::alone().await;
+    let _alone = crate::traffic::alone().await;
     let Some(server) = Server::start_with(&["--appendfsync", "no"]).await else {
         return;
     };

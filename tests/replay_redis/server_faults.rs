@@ -9,10 +9,10 @@ use tokio::{
 };
 
 use crate::{
-    faults::{Traffic, turn},
     proxy::Proxy,
-    servers::{Server, eventually, store_at},
-    support::replay::{MINUTE, claim, now},
+    servers::{PATIENCE, Server, eventually, store_at},
+    support::replay::{HOUR, claim, now},
+    traffic::{Traffic, turn},
 };
 
 const TWO_SECONDS: Duration = Duration::from_secs(2);
@@ -237,7 +237,7 @@ async fn a_server_loses_its_password_at_a_restart() {
     server.tell("CONFIG SET requirepass secret").await;
     let url = format!("redis://:secret@{}/", server.address());
     let store = RedisReplayStore::new(&url).unwrap();
-    store.warm().await.unwrap();
+    eventually(|| async { store.warm().await.is_ok() }).await;
     let server = tokio::sync::Mutex::new(server);
     Traffic::new("restarted without its password", store)
         .through(
@@ -306,9 +306,9 @@ async fn the_newer_protocol_does_as_well() {
         return;
     };
     let url = format!("redis://{}/?protocol=resp3", server.address());
-    let store = RedisReplayStore::new(&url).unwrap();
+    let store = RedisReplayStore::new(&url).unwrap().timeout(PATIENCE);
     store.warm().await.unwrap();
     oss_callback::test_util::check_replay_store(&store).await;
-    let id = *claim(1, now(), MINUTE, MINUTE).id();
+    let id = *claim(1, now(), HOUR, HOUR).id();
     assert!(store.look_up(&id.into()).await.unwrap().is_none());
 }

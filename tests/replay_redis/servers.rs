@@ -9,17 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use oss_callback::RedisReplayStore;
+use oss_callback::{RedisFault, RedisHealth, RedisReplayStore};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
+pub(crate) use crate::support::patience::PATIENCE;
 use crate::support::ports::free_port;
-
-/// For tests that are not about time, on machines that are busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A Redis server, or what is started from the same program.
 pub(crate) struct Server {
@@ -76,19 +74,13 @@ impl Server {
         })
     }
 
-    /// A Sentinel that watches a master.
-    pub(crate) async fn start_sentinel(master: &Self) -> Option<Self> {
-        Self::start_sentinel_with(master, "").await
-    }
-
-    /// With more lines of configuration.
-    pub(crate) async fn start_sentinel_with(master: &Self, more: &str) -> Option<Self> {
+    /// A Sentinel that watches a master, with more lines of configuration.
+    pub(crate) async fn start_sentinel(master: &Self, more: &str) -> Option<Self> {
         let port = free_port();
         let directory = directory();
         let configuration = directory.join("sentinel.conf");
         let text = format!(
             "port {port}\nbind 127.0.0.1\nsentinel monitor callbacks 127.0.0.1 {} 2\n\
-             sentinel down-after-milliseconds callbacks 1000\n\
              sentinel failover-timeout callbacks 5000\n{more}",
             master.port
         );
@@ -156,19 +148,8 @@ impl Server {
         let mut connection = TcpStream::connect(self.address()).await.ok()?;
         let text = format!("{}{command}\r\nQUIT\r\n", self.greeting);
         connection.write_all(text.as_bytes()).await.ok()?;
-        let mut answer = Vec::new();
-        let reading = connection.read_to_end(&mut answer);
-        if self
-            .arguments
-            .iter()
-            .any(|argument| argument == "--sentinel")
-        {
-            // A Sentinel does not know `QUIT`.
-            let _ = tokio::time::timeout(Duration::from_millis(200), reading).await;
-        } else {
-            reading.await.ok()?;
-        }
-        let answer = String::from_utf8(answer).unwrap();
+        let answer = timeout(PATIENCE, read_until_quit(&mut connection));
+        let answer = answer.await.ok()?.ok()?;
         let greeted = answer
             .strip_prefix("+OK\r\n")
             .filter(|_| !self.greeting.is_empty());
@@ -241,6 +222,14 @@ pub(crate) fn store_at(address: SocketAddr) -> RedisReplayStore {
     RedisReplayStore::new(&format!("redis://{address}/")).unwrap()
 }
 
+/// What is wrong with a store that is down.
+pub(crate) fn fault(store: &RedisReplayStore) -> RedisFault {
+    match store.health() {
+        RedisHealth::Down { fault, .. } => fault,
+        health => panic!("{health:?}"),
+    }
+}
+
 fn launch(arguments: &[String], directory: &Path) -> std::io::Result<Child> {
     if arguments.iter().any(|argument| argument == "--sentinel") {
         return Command::new("redis-server")
@@ -277,6 +266,19 @@ pub(crate) fn directory() -> PathBuf {
     };
     std::fs::create_dir_all(&directory).unwrap();
     directory
+}
+
+/// All answers up to that to `QUIT`. A Sentinel does not know that command, says so, and goes on listening.
+async fn read_until_quit(connection: &mut TcpStream) -> std::io::Result<String> {
+    let mut answers = Vec::new();
+    while connection.read_buf(&mut answers).await? > 0 {
+        let last = answers.rsplit(|byte| *byte == b'\n').nth(1);
+        let refusals: [&[u8]; 2] = [b"-ERR unknown command", b"-NOAUTH"];
+        if last.is_some_and(|line| refusals.iter().any(|refusal| line.starts_with(refusal))) {
+            break;
+        }
+    }
+    Ok(String::from_utf8(answers).unwrap())
 }
 
 fn skip() {

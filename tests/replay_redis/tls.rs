@@ -3,14 +3,14 @@
 use std::{path::Path, time::Duration};
 
 use oss_callback::{
-    ConfigError, RedisFault, RedisHealth, RedisReplayStore, RedisTls, test_util::check_replay_store,
+    ConfigError, RedisFault, RedisReplayStore, RedisTls, test_util::check_replay_store,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::{
-    faults::{self, Traffic},
     proxy::{Mode, Proxy},
-    servers::{Server, directory},
+    servers::{PATIENCE, Server, directory, fault},
+    traffic::{self, Traffic},
 };
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -77,16 +77,9 @@ async fn start_with(
     .await
 }
 
-fn fault(store: &RedisReplayStore) -> RedisFault {
-    match store.health() {
-        RedisHealth::Down { fault, .. } => fault,
-        health => panic!("{health:?}"),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_private_ca_is_trusted_and_no_other() {
-    let _turn = faults::turn().await;
+    let _turn = traffic::turn().await;
     let directory = directory();
     let authority = Authority::new();
     let Some(server) = start(&authority, &directory, "no").await else {
@@ -98,7 +91,7 @@ async fn a_private_ca_is_trusted_and_no_other() {
             .build()
             .unwrap()
     };
-    let trusting = store(server.port, &authority.pem());
+    let trusting = store(server.port, &authority.pem()).timeout(PATIENCE);
     trusting.warm().await.unwrap();
     check_replay_store(&trusting).await;
 
@@ -125,7 +118,7 @@ async fn a_private_ca_is_trusted_and_no_other() {
 /// authority, and notices neither.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_expires_and_is_replaced() {
-    let _turn = faults::turn().await;
+    let _turn = traffic::turn().await;
     let directories = [(); 3].map(|()| directory());
     let authority = Authority::new();
     let mut servers = Vec::new();
@@ -175,7 +168,7 @@ async fn a_client_shows_its_certificate() {
         .clone()
         .client_certificate(certificate.as_bytes(), key.as_bytes());
     let store = RedisReplayStore::builder(&url).tls(known).build().unwrap();
-    store.warm().await.unwrap();
+    store.timeout(PATIENCE).warm().await.unwrap();
 
     let unknown = RedisReplayStore::builder(&url).tls(tls).build().unwrap();
     unknown.warm().await.unwrap_err();

@@ -21,6 +21,9 @@ use tower::{Layer, ServiceExt, service_fn};
 
 pub const MINUTE: Duration = Duration::from_secs(60);
 
+/// Longer than any test takes: what is kept for so long is there in the end.
+pub const HOUR: Duration = Duration::from_secs(60 * 60);
+
 /// The time of every callback here, and what the layers take for now.
 pub fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(0x6639_9AA5)
@@ -178,108 +181,4 @@ pub fn claim(id: u64, now: SystemTime, lease: Duration, keep: Duration) -> Repla
     let mut bytes = [7; 32];
     bytes[..8].copy_from_slice(&id.to_be_bytes());
     ReplayClaim::new(bytes, owner, now, lease, keep)
-}
-
-/// The table of [`ReplayStore`]. `pass` lets a time go by that is longer than a short lease of
-/// `short`, and returns what claims then take for now.
-pub async fn contract<S, F, Fut>(store: &S, short: Duration, pass: F)
-where
-    S: ReplayStore,
-    F: Fn() -> Fut,
-    Fut: Future<Output = SystemTime>,
-{
-    use Reservation::{Done, Fresh, Held, InProgress};
-
-    let long = 60 * MINUTE;
-    let at_ease = |id| claim(id, now(), MINUTE, long);
-
-    let first = at_ease(1);
-    assert_eq!(store.reserve(&first).await.unwrap(), Fresh);
-    assert_eq!(store.reserve(&at_ease(1)).await.unwrap(), InProgress);
-    assert_eq!(
-        store.reserve(&at_ease(2)).await.unwrap(),
-        Fresh,
-        "another id"
-    );
-
-    store.release(&at_ease(1)).await.unwrap();
-    assert_eq!(
-        store.reserve(&at_ease(1)).await.unwrap(),
-        InProgress,
-        "a stranger releases nothing",
-    );
-    store.release(&first).await.unwrap();
-    let second = at_ease(1);
-    assert_eq!(
-        store.reserve(&second).await.unwrap(),
-        Fresh,
-        "its owner does"
-    );
-
-    for _ in 0..2 {
-        store.confirm(&second).await.unwrap();
-        assert_eq!(store.reserve(&at_ease(1)).await.unwrap(), Done);
-    }
-    store.release(&second).await.unwrap();
-    store.hold(&second).await.unwrap();
-    assert_eq!(
-        store.reserve(&at_ease(1)).await.unwrap(),
-        Done,
-        "done is done"
-    );
-
-    let never_reserved = at_ease(3);
-    store.release(&never_reserved).await.unwrap();
-    assert_eq!(store.reserve(&at_ease(3)).await.unwrap(), Fresh);
-
-    // Leases that end before their handlers do.
-    let in_haste = |id| claim(id, now(), short, long);
-    let lost: Vec<_> = (10..16).map(in_haste).collect();
-    let held = in_haste(20);
-    for claim in lost.iter().chain([&held]) {
-        assert_eq!(store.reserve(claim).await.unwrap(), Fresh);
-    }
-    store.hold(&held).await.unwrap();
-    let then = pass().await;
-    let next = |id| claim(id, then, MINUTE, long);
-    assert_eq!(
-        store.reserve(&next(20)).await.unwrap(),
-        Held,
-        "what is held outlives its lease",
-    );
-    let takers: Vec<_> = (10..14).map(next).collect();
-    for taker in &takers {
-        assert_eq!(store.reserve(taker).await.unwrap(), Fresh, "a lease ends");
-    }
-    store.release(&lost[0]).await.unwrap();
-    assert_eq!(
-        store.reserve(&next(10)).await.unwrap(),
-        InProgress,
-        "a late release does not touch the next owner's",
-    );
-    store.confirm(&lost[1]).await.unwrap();
-    store.release(&takers[1]).await.unwrap();
-    assert_eq!(
-        store.reserve(&next(11)).await.unwrap(),
-        Done,
-        "a late success counts, whatever becomes of the next owner's attempt",
-    );
-    store.hold(&lost[2]).await.unwrap();
-    store.release(&takers[2]).await.unwrap();
-    assert_eq!(
-        store.reserve(&next(12)).await.unwrap(),
-        Held,
-        "nor is what the first owner may have done done again",
-    );
-    store.confirm(&takers[3]).await.unwrap();
-    store.hold(&lost[3]).await.unwrap();
-    assert_eq!(store.reserve(&next(13)).await.unwrap(), Done);
-    store.confirm(&lost[4]).await.unwrap();
-    assert_eq!(
-        store.reserve(&next(14)).await.unwrap(),
-        Done,
-        "nobody took it"
-    );
-    store.hold(&lost[5]).await.unwrap();
-    assert_eq!(store.reserve(&next(15)).await.unwrap(), Held);
 }

@@ -18,7 +18,7 @@ use std::{
 use oss_callback::{ReplayClaim, ReplayStore, Reservation};
 use tokio::task::yield_now;
 
-use super::replay::{MINUTE, claim, now};
+use super::replay::{HOUR, claim, now};
 
 /// Numbers that depend on nothing but the seed.
 pub struct Numbers(u64);
@@ -174,7 +174,7 @@ pub async fn search<S: ReplayStore>(store: Arc<S>, schedules: u64, pause: Durati
             .map(|copy| {
                 let copy = OneCopy {
                     store: Arc::clone(&store),
-                    claim: claim(1_000_000 + schedule, now(), MINUTE, MINUTE),
+                    claim: claim(1_000_000 + schedule, now(), HOUR, HOUR),
                     numbers: Numbers::new(schedule * 64 + copy as u64 + 7),
                     shared: Arc::clone(&shared),
                 };
@@ -203,7 +203,7 @@ pub async fn search<S: ReplayStore>(store: Arc<S>, schedules: u64, pause: Durati
         } else {
             Reservation::Fresh
         };
-        let last = claim(1_000_000 + schedule, now(), MINUTE, MINUTE);
+        let last = claim(1_000_000 + schedule, now(), HOUR, HOUR);
         let left = store.reserve(&last).await.unwrap();
         assert_eq!(left, expected, "schedule {schedule}: {ends:?}");
         store.release(&last).await.unwrap();

@@ -54,7 +54,7 @@ impl Callback {
         request
     }
 
-    /// Sends it as OSS does, and returns the status of the answer: 0 if there is none within 10 s.
+    /// Sends it as OSS does, and returns the status of the answer: 0 if there is none within a minute.
     pub async fn send(&self, to: SocketAddr) -> u16 {
         let exchange = async {
             let mut stream = TcpStream::connect(to).await.unwrap();
@@ -72,7 +72,7 @@ impl Callback {
             let _ = stream.read_to_end(&mut answer).await;
             answer
         };
-        let answer = tokio::time::timeout(Duration::from_secs(10), exchange).await;
+        let answer = tokio::time::timeout(Duration::from_secs(60), exchange).await;
         let answer = String::from_utf8_lossy(&answer.unwrap_or_default()).into_owned();
         let status = answer.split(' ').nth(1).and_then(|word| word.parse().ok());
         status.unwrap_or_default()

@@ -15,6 +15,9 @@ use tempfile::TempDir;
 
 use crate::ports::free_port;
 
+/// A program that has not started by then never will, on a machine however busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A proxy that ends with this value.
 pub struct Running {
     child: Child,
@@ -114,7 +117,7 @@ impl Program {
                 });
             }
             let ended = child.try_wait().unwrap().is_some();
-            if ended || begin.elapsed() > Duration::from_secs(30) {
+            if ended || begin.elapsed() > PATIENCE {
                 let _ = child.kill();
                 let _ = child.wait();
                 for name in ["output", "log"] {

@@ -43,8 +43,8 @@ pub(super) struct Cluster {
     seeds: Vec<Address>,
     session: Session,
     nodes: Mutex<Nodes>,
-    /// When the map was last asked for. Held while it is.
-    refreshed: tokio::sync::Mutex<Option<Instant>>,
+    /// When the map was last asked for, and why it did not come. Held while it is asked for.
+    refreshed: tokio::sync::Mutex<Option<(Instant, Result<(), Fault>)>>,
 }
 
 #[derive(Default)]
@@ -126,11 +126,19 @@ impl Cluster {
     /// Asks for the map, unless somebody else just did.
     async fn refresh(&self) -> Result<(), Fault> {
         let mut refreshed = self.refreshed.lock().await;
-        if refreshed.is_some_and(|last| last.elapsed() < REFRESH_INTERVAL) {
-            return Ok(());
+        let now = Instant::now();
+        match &*refreshed {
+            Some((last, outcome)) if now < *last + REFRESH_INTERVAL => return outcome.clone(),
+            _ => {}
         }
-        *refreshed = Some(Instant::now());
-        let deadline = Instant::now() + REFRESH_LIMIT;
+        // In case that nobody waits for the answer to the end.
+        *refreshed = Some((now, Err(Fault::not_connected_in_time())));
+        let outcome = self.renew_map(now + REFRESH_LIMIT).await;
+        *refreshed = Some((now, outcome.clone()));
+        outcome
+    }
+
+    async fn renew_map(&self, deadline: Instant) -> Result<(), Fault> {
         let answers: FuturesUnordered<_> = self
             .known()
             .into_iter()
@@ -139,7 +147,10 @@ impl Cluster {
                 async move { ask_for_ranges(&link, &address, deadline).await }
             })
             .collect();
-        let ranges = agreed(answers).await?;
+        let ranges = agreed(answers).await.map_err(|fault| {
+            let remedy = fault.remedy.clone();
+            fault.before_the_command(remedy)
+        })?;
         let mut nodes = self.lock();
         let masters = |address: &Address| ranges.iter().any(|range| range.master == *address);
         nodes.links.retain(|address, _| masters(address));

@@ -108,20 +108,23 @@ pub(super) struct Session {
 
 impl Session {
     fn redis(&self) -> RedisConnectionInfo {
-        // One command less that a user needs a permission for.
-        let redis = self.redis.clone().set_skip_set_lib_name();
-        match &self.credentials {
+        let Some(source) = &self.credentials else {
+            return self.redis.clone();
+        };
+        let RedisCredentials { user, password } = source();
+        let redis = nameless(&self.redis).set_password(password);
+        match user {
+            Some(user) => redis.set_username(user),
             None => redis,
-            Some(source) => {
-                let RedisCredentials { user, password } = source();
-                let redis = redis.set_password(password);
-                match user {
-                    Some(user) => redis.set_username(user),
-                    None => redis,
-                }
-            }
         }
     }
+}
+
+/// The same without a user and a password.
+fn nameless(redis: &RedisConnectionInfo) -> RedisConnectionInfo {
+    RedisConnectionInfo::default()
+        .set_db(redis.db())
+        .set_protocol(redis.protocol())
 }
 
 /// Where a server is.
@@ -163,7 +166,7 @@ impl Endpoint {
                 self.session.needs_none.store(false, Ordering::Relaxed);
                 return Ok(live);
             }
-            Err(cause) => Fault::unreachable(cause),
+            Err(fault) => fault,
         };
         // A user with a name may have been deleted on purpose.
         if refused.kind == RedisFault::Authentication && redis.username().is_none() {
@@ -176,12 +179,7 @@ impl Endpoint {
 
     /// As the default user, if that one needs no password.
     async fn without_password(&self, redis: &RedisConnectionInfo) -> Result<Live, Fault> {
-        let nameless = RedisConnectionInfo::default()
-            .set_db(redis.db())
-            .set_protocol(redis.protocol())
-            .set_skip_set_lib_name();
-        let live = self.connection(&nameless).await;
-        let live = live.map_err(Fault::unreachable)?;
+        let live = self.connection(&nameless(redis)).await?;
         // Whoever needs one says so now.
         live.query(&Arc::new(redis::cmd("PING")), false).await?;
         if !self.session.needs_none.swap(true, Ordering::Relaxed) {
@@ -195,8 +193,19 @@ impl Endpoint {
         Ok(live)
     }
 
-    async fn connection(&self, redis: &RedisConnectionInfo) -> RedisResult<Live> {
-        let mut live = self.greeted(redis).await?;
+    async fn connection(&self, redis: &RedisConnectionInfo) -> Result<Live, Fault> {
+        // One command less that a user needs a permission for.
+        let greeting = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let mut live = if redis.protocol().supports_resp3() {
+            // It begins with a command that says who one is, too.
+            let greeting = redis.clone().set_skip_set_lib_name();
+            let live = self.greeted(&greeting).await;
+            live.map_err(|cause| Fault::unreachable(cause).of_authentication())?
+        } else {
+            let live = self.greeted(&greeting).await.map_err(Fault::unreachable)?;
+            introduce(&live, redis).await?;
+            live
+        };
         live.server = Some(self.address.clone());
         Ok(live)
     }
@@ -239,6 +248,30 @@ where
     let mut live = Live::new(Connection::Own(connection));
     (live.driver, live.closed) = (Some(driver), closed);
     Ok(live)
+}
+
+/// Says who one is, and which database is meant. redis-rs would, and would not tell why a server refuses.
+async fn introduce(live: &Live, redis: &RedisConnectionInfo) -> Result<(), Fault> {
+    if let Some(password) = redis.password() {
+        let authenticate = |user: Option<&str>| {
+            let mut command = redis::cmd("AUTH");
+            command.arg(user).arg(password);
+            Arc::new(command)
+        };
+        let mut answer = live.query(&authenticate(redis.username()), false).await;
+        // A server before Redis 6 has no users.
+        if redis.username().is_some() && answer.as_ref().is_err_and(Fault::is_of_arguments) {
+            answer = live.query(&authenticate(None), false).await;
+        }
+        answer.map_err(Fault::of_authentication)?;
+    }
+    if redis.db() != 0 {
+        let mut select = redis::cmd("SELECT");
+        select.arg(redis.db());
+        let answer = live.query(&Arc::new(select), false).await;
+        answer.map_err(Fault::of_greeting)?;
+    }
+    Ok(())
 }
 
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
@@ -377,7 +410,7 @@ impl Live {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Whether it carried out a command.
+    /// Whether it carried out a command, besides those with which it was made.
     pub(super) fn has_worked(&self) -> bool {
         self.has_worked.load(Ordering::Relaxed)
     }
@@ -386,8 +419,10 @@ impl Live {
         self.failures.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_failures(&self, failures: u32) {
+    /// It was made, after so many attempts in a row that came to nothing.
+    pub(super) fn made_after(&self, failures: u32) {
         self.failures.store(failures, Ordering::Relaxed);
+        self.has_worked.store(false, Ordering::Relaxed);
     }
 
     /// When the last reply came, or else when it was made.
@@ -426,7 +461,7 @@ impl Live {
         awaited.answered();
         let reply = reply.extract_error().map_err(Fault::of_command)?;
         if !self.has_worked.swap(true, Ordering::Relaxed) {
-            self.set_failures(0);
+            self.failures.store(0, Ordering::Relaxed);
         }
         Ok(reply)
     }
@@ -524,6 +559,27 @@ mod tests {
             let stream = timeout(Duration::from_secs(20), connecting).await;
             assert_eq!(stream.unwrap().unwrap().peer_addr().unwrap(), works);
         }
+    }
+
+    /// A master says its role, or a server takes a password, before the first callback.
+    #[tokio::test]
+    async fn failures_are_over_with_the_first_command_after_those_that_made_a_connection() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (client, mut server) = tokio::io::duplex(1024);
+        tokio::spawn(async move {
+            let mut command = [0; 1024];
+            while let Ok(1..) = server.read(&mut command).await {
+                server.write_all(b"+OK\r\n").await.unwrap();
+            }
+        });
+        let greeting = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let live = greet(&greeting, client).await.unwrap();
+        let command = Arc::new(redis::cmd("PING"));
+        live.query(&command, false).await.unwrap();
+        live.made_after(3);
+        assert_eq!((live.has_worked(), live.failures()), (false, 3));
+        live.query(&command, false).await.unwrap();
+        assert_eq!((live.has_worked(), live.failures()), (true, 0));
     }
 
     #[tokio::test]

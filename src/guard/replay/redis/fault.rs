@@ -6,7 +6,7 @@
 //! | it broke, is silent, or speaks another protocol | perhaps | is replaced | try again |
 //! | `MOVED`, `ASK` | no | that of the other node is used (a cluster), or it is replaced | try again |
 //! | an error that says what the server lacks: `READONLY`, `LOADING`, `NOAUTH`, `NOPERM`, `OOM`, `MISCONF`, `NOREPLICAS`, `BUSY`, .. | no | is replaced | try again |
-//! | an unknown command, a value of another type | no | stays: every server would say so | give up |
+//! | a command that is unknown or not supported, a value of another type | no | stays: every server would say so | give up |
 //! | any other error | perhaps: a proxy may have made it up | is replaced | try again |
 //!
 //! A server that answers with an error is as good as none, for as long as it does: behind a name, a balancer
@@ -140,6 +140,36 @@ impl Fault {
         self
     }
 
+    /// While a connection was being made.
+    pub(super) fn of_greeting(mut self) -> Self {
+        if self.kind == RedisFault::ConnectionLost {
+            self.kind = RedisFault::Unreachable;
+        }
+        self.before_the_command(Remedy::Reconnect)
+    }
+
+    /// As an answer to a user and a password. What a server refuses then in words of its own is these.
+    pub(super) fn of_authentication(mut self) -> Self {
+        if self.kind == RedisFault::Refused && !self.is_unknown_command() {
+            self.kind = RedisFault::Authentication;
+        }
+        self.of_greeting()
+    }
+
+    /// Whether the server knows the command, and not with as many arguments.
+    pub(super) fn is_of_arguments(&self) -> bool {
+        self.says("wrong number of arguments")
+    }
+
+    pub(super) fn is_unknown_command(&self) -> bool {
+        self.says(UNKNOWN_COMMAND)
+    }
+
+    fn says(&self, text: &str) -> bool {
+        let detail = self.cause.as_ref().and_then(RedisError::detail);
+        detail.is_some_and(|detail| detail.contains(text))
+    }
+
     pub(super) fn is_redirection(&self) -> bool {
         matches!(self.remedy, Remedy::Moved(_) | Remedy::Ask(_))
     }
@@ -209,6 +239,8 @@ impl Fault {
                 "NOAUTH" | "WRONGPASS" => (RedisFault::Authentication, false, Remedy::Reconnect),
                 "OOM" | "MISCONF" | "NOREPLICAS" => (RedisFault::NoRoom, false, Remedy::Reconnect),
                 "BUSY" => (RedisFault::NotReady, false, Remedy::Reconnect),
+                // The protected mode of a server that has no password.
+                "DENIED" => (RedisFault::Unreachable, false, Remedy::Reconnect),
                 "WRONGTYPE" => (RedisFault::Refused, false, Remedy::GiveUp),
                 "ERR" => match cause.detail().and_then(of_a_plain_error) {
                     Some(RedisFault::Refused) => (RedisFault::Refused, false, Remedy::GiveUp),
@@ -232,13 +264,19 @@ impl Fault {
     }
 }
 
+const UNKNOWN_COMMAND: &str = "unknown command";
+
 /// What an error means that has no code of its own; nothing was done then.
 ///
 /// Servers differ in how they tell what a command in a script met. The scripts of the store change nothing
 /// before their last command.
 fn of_a_plain_error(detail: &str) -> Option<RedisFault> {
     let faults = [
-        ("unknown command", RedisFault::Refused),
+        (UNKNOWN_COMMAND, RedisFault::Refused),
+        // Of proxies that do not let every command pass.
+        ("not support for", RedisFault::Refused),
+        // The client is on no list of those that may connect.
+        ("illegal address", RedisFault::Unreachable),
         ("max number of clients reached", RedisFault::NoRoom),
         ("ACL failure in script", RedisFault::Permission),
         (
@@ -294,7 +332,9 @@ mod tests {
 
     #[test]
     fn what_a_server_answers_decides_what_is_done() {
-        use RedisFault::{Authentication, NoRoom, NotReady, Permission, ReadOnly, Refused};
+        use RedisFault::{
+            Authentication, NoRoom, NotReady, Permission, ReadOnly, Refused, Unreachable,
+        };
         let answers = [
             ("-READONLY You can't write\r\n", ReadOnly, false, true),
             ("-LOADING Redis is loading\r\n", NotReady, false, true),
@@ -354,6 +394,19 @@ mod tests {
                 Refused,
                 false,
                 false,
+            ),
+            (
+                "-ERR command eval not support for normal user\r\n",
+                Refused,
+                false,
+                false,
+            ),
+            ("-ERR illegal address\r\n", Unreachable, false, true),
+            (
+                "-DENIED Redis is running in protected mode\r\n",
+                Unreachable,
+                false,
+                true,
             ),
             ("-WRONGTYPE Operation against\r\n", Refused, false, false),
         ];

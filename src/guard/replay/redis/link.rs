@@ -304,7 +304,7 @@ impl Link {
             if matches!(&*state, State::Connecting { begun: other, .. } if *other == begun) {
                 *state = match made {
                     Ok(live) => {
-                        live.set_failures(failures);
+                        live.made_after(failures);
                         State::Up(Arc::new(live))
                     }
                     Err(fault) => State::down(failures + 1, fault, Instant::now()),

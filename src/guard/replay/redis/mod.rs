@@ -5,7 +5,9 @@
 //! 2. All four operations may be repeated: `SET NX` is recognised by its owner token, the scripts
 //!    compare before they change. So each is tried again within its time limit, over another
 //!    connection if need be; see [`fault`] for when.
-//! 3. A server that refuses or cannot be reached has done nothing, and nothing is undone then.
+//! 3. What a key holds is read by a script as well. What stands before a server may answer a `GET` from a
+//!    replica that lags behind, or from a cache, and a script never, for it may write.
+//! 4. A server that refuses or cannot be reached has done nothing, and nothing is undone then.
 // Without a cluster or TLS some of what they share is not used.
 #![cfg_attr(
     not(all(feature = "redis-cluster", feature = "redis-tls-no-provider")),
@@ -77,6 +79,12 @@ const MESSAGE_BYTES: usize = 16;
 const IN_PROGRESS: char = 'p';
 const HELD: char = 'h';
 const DONE: char = 'd';
+
+/// What a key holds.
+const READ: &str = "return redis.call('GET', KEYS[1])";
+
+/// What a key holds, and for how long.
+const LOOK_UP: &str = "return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}";
 
 /// Frees what this owner reserved or holds.
 const RELEASE: &str = "\
@@ -339,13 +347,13 @@ impl RedisReplayStore {
     pub async fn look_up(&self, id: &ReplayId) -> Result<Option<ReplayEntry>, ReplayStoreError> {
         let key = self.key(id.as_bytes());
         self.run(&key, None, async |call| {
-            let Some(state) = call.state().await? else {
+            let (value, left): (Option<String>, i64) = call.ask(script(LOOK_UP, &call.key)).await?;
+            // It has no time left if it ended between the two.
+            let (Some(value), Ok(left)) = (value, u64::try_from(left)) else {
                 return Ok(None);
             };
-            let left: i64 = call.ask(command("PTTL", &call.key)).await?;
-            // It may have ended between the two.
-            let left = u64::try_from(left).ok().map(Duration::from_millis);
-            Ok(left.map(|left| ReplayEntry::new(state.replay_state(), left)))
+            let state = KeyState::parse(&value)?.replay_state();
+            Ok(Some(ReplayEntry::new(state, Duration::from_millis(left))))
         })
         .await
     }
@@ -360,9 +368,7 @@ impl RedisReplayStore {
     pub async fn free(&self, id: &ReplayId) -> Result<bool, ReplayStoreError> {
         let key = self.key(id.as_bytes());
         self.run(&key, None, async |call| {
-            let mut script = cmd("EVAL");
-            script.arg(FREE).arg(1).arg(&call.key);
-            call.ask::<u64>(script).await
+            call.ask::<u64>(script(FREE, &call.key)).await
         })
         .await
         .map(|freed| freed == 1)
@@ -370,18 +376,14 @@ impl RedisReplayStore {
 
     async fn run_script(
         &self,
-        script: &str,
+        text: &str,
         claim: &ReplayClaim,
         period: Duration,
     ) -> Result<(), ReplayStoreError> {
         let key = self.key(claim.id());
         self.run(&key, None, async |call| {
-            // The text is shorter than the round trip which a server that lost its scripts would cost.
-            let mut command = cmd("EVAL");
+            let mut command = script(text, &call.key);
             command
-                .arg(script)
-                .arg(1)
-                .arg(&call.key)
                 .arg(hexadecimal_after(None, claim.owner()))
                 .arg(milliseconds(period));
             call.send(command).await
@@ -499,6 +501,16 @@ enum KeyState {
 }
 
 impl KeyState {
+    fn parse(value: &str) -> Result<Self, Fault> {
+        let rest = || value.get(1..).unwrap_or_default().to_owned();
+        match value.chars().next() {
+            Some(IN_PROGRESS) => Ok(Self::InProgress(rest())),
+            Some(HELD) => Ok(Self::Held),
+            Some(DONE) => Ok(Self::Done(rest())),
+            _ => Err(Fault::unexpected_reply()),
+        }
+    }
+
     fn replay_state(&self) -> ReplayState {
         match self {
             Self::InProgress(_) => ReplayState::InProgress,
@@ -541,16 +553,8 @@ impl Call<'_> {
     }
 
     async fn state(&mut self) -> Result<Option<KeyState>, Fault> {
-        let Some(value): Option<String> = self.ask(command("GET", &self.key)).await? else {
-            return Ok(None);
-        };
-        let rest = || value.get(1..).unwrap_or_default().to_owned();
-        match value.chars().next() {
-            Some(IN_PROGRESS) => Ok(Some(KeyState::InProgress(rest()))),
-            Some(HELD) => Ok(Some(KeyState::Held)),
-            Some(DONE) => Ok(Some(KeyState::Done(rest()))),
-            _ => Err(Fault::unexpected_reply()),
-        }
+        let value: Option<String> = self.ask(script(READ, &self.key)).await?;
+        value.as_deref().map(KeyState::parse).transpose()
     }
 
     async fn ask<T: redis::FromRedisValue>(&mut self, command: Cmd) -> Result<T, Fault> {
@@ -635,25 +639,19 @@ impl Call<'_> {
         let timeout = self.store.timeout.min(MAX_LIMIT);
         let mut reply = pin!(live.query(command, is_asking));
         let sent = Instant::now();
+        // Replies to other commands put it off.
+        let silent_since = || live.silent_since().unwrap_or(sent);
+        let silent_at = || (silent_since() + timeout).max(sent + timeout / 4);
         loop {
-            let silent_since = live.silent_since().unwrap_or(sent);
-            let is_silent_at = (silent_since + timeout).max(sent + timeout / 4);
-            if let Ok(reply) = timeout_at(is_silent_at.min(self.deadline), &mut reply).await {
+            if let Ok(reply) = timeout_at(silent_at().min(self.deadline), &mut reply).await {
                 return reply;
             }
-            let silent_since = live.silent_since().unwrap_or(sent);
-            let is_silent_at = (silent_since + timeout).max(sent + timeout / 4);
             let now = Instant::now();
-            if now >= is_silent_at {
+            if now >= silent_at() || now >= self.deadline.max(silent_since() + timeout / 2) {
                 return Err(Fault::silent());
             }
             if now >= self.deadline {
-                let is_silent = now - silent_since >= timeout / 2;
-                return Err(if is_silent {
-                    Fault::silent()
-                } else {
-                    Fault::late()
-                });
+                return Err(Fault::late());
             }
         }
     }
@@ -712,6 +710,13 @@ impl fmt::Debug for RedisReplayStore {
 fn command(name: &str, key: &str) -> Cmd {
     let mut command = cmd(name);
     command.arg(key);
+    command
+}
+
+/// As text, which is shorter than the round trip that a server costs which lost its scripts.
+fn script(text: &str, key: &str) -> Cmd {
+    let mut command = cmd("EVAL");
+    command.arg(text).arg(1).arg(key);
     command
 }
 

@@ -129,8 +129,10 @@ impl Sentinel {
         let live = master.connect().await?;
         match live.query(&Arc::new(cmd("ROLE")), false).await {
             Ok(Value::Array(role)) if is_master(&role) => Ok(live),
-            // It will say itself what it is.
-            Err(fault) if fault.kind == RedisFault::Permission => Ok(live),
+            // It does not say, and refuses to write if it is none.
+            Err(fault) if fault.kind == RedisFault::Permission || fault.is_unknown_command() => {
+                Ok(live)
+            }
             Ok(_) => Err(Fault::not_the_master()),
             Err(fault) => Err(fault),
         }
