@@ -1,6 +1,6 @@
 //! HTTP/1 as bytes on a socket, for what no client library would send.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Uri};
@@ -12,7 +12,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::patience::PATIENCE;
+/// A server that has not answered by then never will: the test fails, rather than hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Connection(BufReader<TcpStream>);
 
