@@ -93,7 +93,7 @@ fn requested_fault(headers: &HeaderMap) -> Result<Option<Fault>, OssError> {
                 .ok()
                 .and_then(|text| text.parse().ok())
                 .ok_or_else(|| {
-                    OssError::invalid_argument(format!("{FAULT_HEADER} is {}.", ParseFaultError))
+                    OssError::invalid_argument(format!("{FAULT_HEADER} is {ParseFaultError}."))
                 })
         })
         .transpose()
