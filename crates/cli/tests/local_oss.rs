@@ -55,6 +55,13 @@ impl Server {
             .unwrap()
     }
 
+    #[cfg(unix)]
+    fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let kill = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(kill.unwrap().success());
+    }
+
     fn next(&mut self) -> Value {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();
@@ -202,15 +209,24 @@ fn what_is_wrong_is_said_in_one_line() {
 #[test]
 fn a_signal_ends_it_in_good_order() {
     let mut server = Server::start(&[]);
-    let pid = server.child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    server.terminate();
     assert!(server.child.wait().unwrap().success());
+}
+
+/// A program that ends it reads what happened until then.
+#[cfg(unix)]
+#[test]
+fn no_line_is_lost_to_a_signal() {
+    for _ in 0..10 {
+        let mut server = Server::start(&["--open"]);
+        for _ in 0..5 {
+            assert_eq!(server.request("PUT /bucket-1/a HTTP/1.1", b"x").0, 200);
+        }
+        server.terminate();
+        let mut rest = String::new();
+        server.lines.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest.matches(r#""event":"upload""#).count(), 5, "{rest}");
+    }
 }
 
 /// A program that starts it may read nothing but the first line.
@@ -224,9 +240,7 @@ fn a_reader_that_does_not_read_holds_up_neither_requests_nor_the_end() {
         let head = format!("GET /bucket-1/{target} HTTP/1.1");
         assert_eq!(server.request(&head, b"").0, 404);
     }
-    let pid = server.child.id().to_string();
-    let kill = Command::new("kill").args(["-TERM", &pid]).status();
-    assert!(kill.unwrap().success());
+    server.terminate();
     let begin = std::time::Instant::now();
     let status = loop {
         if let Some(status) = server.child.try_wait().unwrap() {

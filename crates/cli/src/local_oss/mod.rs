@@ -7,7 +7,7 @@ mod args;
 mod choices;
 mod print;
 
-use std::{error::Error, io};
+use std::{error::Error, io, time::Duration};
 
 use oss_callback_local::StartError;
 
@@ -48,26 +48,33 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error>> {
             oss.key().to_private_pem()
         })?;
     }
-    tokio::pin!(stop);
-    while is_read {
-        let event = tokio::select! {
-            event = events.next() => event,
-            () = &mut stop => break,
-        };
-        let Some(event) = event else { break };
-        let text = if args.json {
-            print::event_json(&event)
-        } else {
-            print::event_text(&event)
-        };
-        let printed = tokio::task::spawn_blocking(move || line(&text));
-        is_read = tokio::select! {
-            printed = printed => printed??,
-            () = &mut stop => break,
-        };
-    }
+    let lines = async {
+        while is_read {
+            let Some(event) = events.next().await else {
+                break;
+            };
+            let text = if args.json {
+                print::event_json(&event)
+            } else {
+                print::event_text(&event)
+            };
+            is_read = tokio::task::spawn_blocking(move || line(&text)).await??;
+        }
+        Ok(())
+    };
+    tokio::pin!(lines);
+    let ended = tokio::select! {
+        ended = &mut lines => Some(ended),
+        () = stop => None,
+    };
     oss.shutdown().await;
-    Ok(())
+    match ended {
+        Some(ended) => ended,
+        // What happened before the end is said, unless nobody reads it.
+        None => tokio::time::timeout(LAST_LINES, lines)
+            .await
+            .unwrap_or(Ok(())),
+    }
 }
 
 /// Writes and flushes a line: the reader of a pipe may be waiting for it, or may be gone.
@@ -100,3 +107,6 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
         }
     })
 }
+
+/// Far longer than a reader takes that reads.
+const LAST_LINES: Duration = Duration::from_secs(1);

@@ -598,97 +598,97 @@ fn texts(reply: &Reply, open: &str) -> Vec<String> {
         .collect()
 }
 
-#[tokio::test]
-async fn listings_have_pages_prefixes_and_groups() {
+/// A bucket with objects to list.
+async fn listable() -> LocalOss {
     let oss = open().await;
     for key in ["a/1", "a/2", "b", "c/1", "c/2", "d%20%26", "%E7%A4%BA"] {
         send(address(&oss), "PUT", &format!("/bucket-1/{key}"), &[], b"x").await;
     }
-    let list = async |query: &str| {
-        let target = format!("/bucket-1?list-type=2&{query}");
-        let reply = send(address(&oss), "GET", &target, &[], b"").await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        (
-            texts(&reply, "<Key>"),
-            texts(&reply, "<CommonPrefixes><Prefix>"),
-            reply.element("NextContinuationToken"),
-        )
-    };
-    let all = ["a/1", "a/2", "b", "c/1", "c/2", "d &amp;", "示"];
-    assert_eq!(list("").await.0, all);
-    assert_eq!(list("prefix=c%2F").await.0, ["c/1", "c/2"]);
-    assert_eq!(list("start-after=c%2F1").await.0, ["c/2", "d &amp;", "示"]);
-    assert_eq!(list("prefix=d&encoding-type=url").await.0, ["d%20%26"]);
-    let grouped = list("delimiter=%2F").await;
-    assert_eq!(
-        (grouped.0, grouped.1),
-        (
-            vec!["b".to_owned(), "d &amp;".into(), "示".into()],
-            vec!["a/".to_owned(), "c/".into()]
-        )
-    );
+    oss
+}
 
-    for size in 1..=5 {
-        let (mut seen, mut token) = (Vec::new(), String::new());
-        loop {
-            let page = list(&format!(
-                "delimiter=%2F&max-keys={size}&continuation-token={token}"
-            ))
-            .await;
-            assert!(page.0.len() + page.1.len() <= size);
-            seen.extend(page.0);
-            seen.extend(page.1);
-            match page.2 {
-                Some(next) => token = next,
-                None => break,
-            }
-        }
-        seen.sort();
-        assert_eq!(seen, ["a/", "b", "c/", "d &amp;", "示"], "{size}");
+/// What `listable` has on its highest level.
+const GROUPED: [&str; 5] = ["a/", "b", "c/", "d &amp;", "示"];
+
+#[tokio::test]
+async fn listings_have_prefixes_and_groups() {
+    let oss = listable().await;
+    let list = async |query: &str| {
+        let target = format!("/bucket-1?{query}");
+        send(address(&oss), "GET", &target, &[], b"").await
+    };
+    for (query, expected) in [
+        (
+            "list-type=2",
+            &["a/1", "a/2", "b", "c/1", "c/2", "d &amp;", "示"][..],
+        ),
+        ("list-type=2&prefix=c%2F", &["c/1", "c/2"]),
+        ("list-type=2&start-after=c%2F1", &["c/2", "d &amp;", "示"]),
+        ("list-type=2&prefix=d&encoding-type=url", &["d%20%26"]),
+        ("prefix=d&encoding-type=url", &["d%20%26"]),
+    ] {
+        assert_eq!(texts(&list(query).await, "<Key>"), expected, "{query}");
     }
+    let grouped = list("list-type=2&delimiter=%2F").await;
+    assert_eq!(texts(&grouped, "<Key>"), ["b", "d &amp;", "示"]);
+    assert_eq!(texts(&grouped, "<CommonPrefixes><Prefix>"), ["a/", "c/"]);
+}
+
+#[tokio::test]
+async fn pages_of_a_listing_miss_nothing_and_repeat_nothing() {
+    let oss = listable().await;
     // The first listing has markers instead of tokens.
-    for size in 1..=5 {
-        let (mut seen, mut marker) = (Vec::new(), String::new());
-        loop {
-            let encoded = marker.replace(' ', "%20").replace('&', "%26");
-            let target =
-                format!("/bucket-1/?delimiter=%2F&max-keys={size}&marker={encoded}&prefix");
-            let page = send(address(&oss), "GET", &target, &[], b"").await;
-            assert_eq!(page.element("Marker").as_deref(), Some(marker.as_str()));
-            let before = seen.len();
-            seen.extend(texts(&page, "<Key>"));
-            seen.extend(texts(&page, "<CommonPrefixes><Prefix>"));
-            assert!(seen.len() <= before + size);
-            let next = page.element("NextMarker");
-            let is_truncated = page.element("IsTruncated").unwrap();
-            assert_eq!(is_truncated, next.is_some().to_string());
-            match next {
-                Some(next) => marker = next,
-                None => break,
+    for (version, parameter, echo, next) in [
+        (
+            "list-type=2&",
+            "continuation-token",
+            "ContinuationToken",
+            "NextContinuationToken",
+        ),
+        ("", "marker", "Marker", "NextMarker"),
+    ] {
+        for size in 1..=5 {
+            let (mut seen, mut after) = (Vec::new(), String::new());
+            loop {
+                let encoded = after.replace(' ', "%20").replace('&', "%26");
+                let target = format!(
+                    "/bucket-1/?{version}delimiter=%2F&max-keys={size}&{parameter}={encoded}&prefix"
+                );
+                let page = send(address(&oss), "GET", &target, &[], b"").await;
+                assert_eq!(page.element(echo).as_deref(), Some(after.as_str()));
+                let before = seen.len();
+                seen.extend(texts(&page, "<Key>"));
+                seen.extend(texts(&page, "<CommonPrefixes><Prefix>"));
+                assert!(seen.len() <= before + size);
+                let next = page.element(next);
+                let is_truncated = page.element("IsTruncated").unwrap();
+                assert_eq!(is_truncated, next.is_some().to_string());
+                match next {
+                    Some(next) => after = next,
+                    None => break,
+                }
             }
+            seen.sort();
+            assert_eq!(seen, GROUPED, "{parameter} {size}");
         }
-        seen.sort();
-        assert_eq!(seen, ["a/", "b", "c/", "d &amp;", "示"], "{size}");
     }
-    let target = "/bucket-1?prefix=d&encoding-type=url";
-    let reply = send(address(&oss), "GET", target, &[], b"").await;
-    assert_eq!(reply.element("Key").as_deref(), Some("d%20%26"));
-    let reply = send(address(&oss), "GET", "/bucket-2", &[], b"").await;
-    assert_eq!((reply.status, reply.code().as_str()), (404, "NoSuchBucket"));
-    let reply = send(address(&oss), "GET", "/bucket-2?list-type=2", &[], b"").await;
-    assert_eq!((reply.status, reply.code().as_str()), (404, "NoSuchBucket"));
-    let reply = send(
-        address(&oss),
-        "GET",
-        "/bucket-1?list-type=2&max-keys=0",
-        &[],
-        b"",
-    )
-    .await;
-    assert_eq!(
-        (reply.status, reply.code().as_str()),
-        (400, "InvalidArgument")
-    );
+}
+
+#[tokio::test]
+async fn a_listing_that_cannot_be_made_is_refused() {
+    let oss = listable().await;
+    for (target, status, code) in [
+        ("/bucket-2", 404, "NoSuchBucket"),
+        ("/bucket-2?list-type=2", 404, "NoSuchBucket"),
+        ("/bucket-1?list-type=2&max-keys=0", 400, "InvalidArgument"),
+    ] {
+        let reply = send(address(&oss), "GET", target, &[], b"").await;
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (status, code),
+            "{target}"
+        );
+    }
 }
 
 #[tokio::test]
