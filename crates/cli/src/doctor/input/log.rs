@@ -413,7 +413,7 @@ fn without_closers(text: &str) -> &str {
 }
 
 /// The text up to the quote, its escapes undone.
-fn quoted(text: &str, quote: char) -> Vec<u8> {
+pub(super) fn quoted(text: &str, quote: char) -> Vec<u8> {
     let mut value = Vec::new();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
