@@ -46,7 +46,7 @@ fn find(capture: &Capture, text: &[u8], length: usize) -> Option<Bytes> {
 }
 
 /// Whether a text is JSON or a form, by its ends.
-fn is_body(text: &[u8]) -> bool {
+pub(super) fn is_body(text: &[u8]) -> bool {
     let is_json = text.starts_with(b"{") && text.ends_with(b"}");
     let equals = text.iter().position(|byte| *byte == b'=');
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.:%".contains(byte);

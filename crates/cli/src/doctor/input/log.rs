@@ -185,10 +185,11 @@ fn request_lines(text: &str) -> impl Iterator<Item = (usize, &str, &str)> {
 
 /// A request line without the version, as Spring's filter and many a `log(method, url)` write it.
 fn bare_request_line(text: &str) -> Option<(usize, &str, &str)> {
-    let places = ["POST /", "POST http://", "POST https://"].into_iter();
+    // Rails has it in quotes.
+    let places = ["POST /", "POST http://", "POST https://", "POST \"/"].into_iter();
     let mut places = places.flat_map(|begins| text.match_indices(begins));
     places.find_map(|(start, _)| {
-        let rest = &text[start + "POST ".len()..];
+        let rest = text[start + "POST ".len()..].trim_start_matches('"');
         let end = rest.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ']'));
         let target = rest[..end.unwrap_or(rest.len())].trim_end_matches([',', ';', ':']);
         let is_word = !text[..start].ends_with(|c: char| c.is_alphanumeric());
@@ -227,7 +228,11 @@ fn names(text: &str) -> Vec<Name> {
         let (start, end) = (at, at + length);
         at = end;
         let before = text[..start].chars().next_back();
-        let begins = before.is_none_or(|c| c.is_whitespace() || "\"'{[(|,;$".contains(c));
+        // `&body = ..`, as Rust's `dbg!` writes it; in a form a `&` has something before it.
+        let is_reference =
+            before == Some('&') && text[..start - 1].ends_with(|c: char| c.is_whitespace());
+        let begins =
+            is_reference || before.is_none_or(|c| c.is_whitespace() || "\"'{[(|,;$".contains(c));
         if let (true, Some(part)) = (begins, part(&text[start..end])) {
             let name = Name {
                 part,
@@ -249,6 +254,16 @@ impl Name {
         let rest = &text[self.end..];
         let closed = self.quote.filter(|quote| rest.starts_with(*quote));
         let rest = &rest[closed.map_or(0, char::len_utf8)..];
+        // PHP's `var_dump`: `["host"]=>`, and in the next line `string(1) "h"`.
+        if let Some(dumped) = rest.strip_prefix("]=>").filter(|_| closed.is_some()) {
+            let value = dumped.trim_start().strip_prefix("string(")?;
+            let (_, value) = value.split_once(") ")?;
+            return Some((':', text.len() - value.len(), true));
+        }
+        // What a `print` of several values puts between them.
+        if self.is_printed(text, rest) {
+            return Some(('=', text.len() - rest.trim_start_matches(' ').len(), false));
+        }
         // PHP's `print_r`: `[Host] => h`.
         let rest = match rest.strip_prefix("] =>") {
             Some(_) if text[..self.start].ends_with('[') => &rest[1..],
@@ -269,6 +284,19 @@ impl Name {
         Some((separator, text.len() - rest.len(), closed.is_some()))
     }
 
+    /// Whether this begins a line, and a blank is all that separates it from what only a value can be.
+    fn is_printed(&self, text: &str, rest: &str) -> bool {
+        let begins_line = text[..self.start].is_empty() || text[..self.start].ends_with('\n');
+        let value = rest.trim_start_matches(' ');
+        let is_value = match self.part {
+            Part::Target => value.starts_with(['/']) || value.starts_with("http"),
+            Part::Method => value.starts_with("POST"),
+            Part::Body => value.starts_with("b'") || value.starts_with("b\""),
+            Part::Header(_) | Part::RequestLine | Part::Query => false,
+        };
+        begins_line && value.len() < rest.len() && is_value
+    }
+
     /// Whether a bracket is open in the line before it: Spring's filter writes `[POST /cb, payload=..]`.
     fn is_in_brackets(&self, text: &str) -> bool {
         let line = text[..self.start].rfind('\n').map_or(0, |end| end + 1);
@@ -280,6 +308,9 @@ impl Name {
     fn value(&self, text: &str, next: usize) -> Option<Vec<u8>> {
         let (separator, start, closed) = self.separator(text)?;
         let rest = &text[start..];
+        if let Some(length) = dumped_length(&text[..start]) {
+            return rest.as_bytes().get(1..=length).map(<[u8]>::to_vec);
+        }
         // Rust's `{:?}` of bytes, and Python's.
         let is_literal = rest.starts_with("b\"") || rest.starts_with("b'");
         let rest = match is_literal {
@@ -338,6 +369,15 @@ impl Name {
     }
 }
 
+/// The length of a text that PHP's `var_dump` wrote behind this: `string(7) `.
+fn dumped_length(before: &str) -> Option<usize> {
+    /// A number of bytes below the longest input.
+    const LONGEST: usize = "string(12345678) ".len();
+    let from = before.len().saturating_sub(LONGEST);
+    let before = before.get(from..)?.strip_suffix(") ")?;
+    before.rsplit_once("string(")?.1.parse().ok()
+}
+
 /// Whether a text in quotes begins here, or bytes as Python writes them.
 fn begins_literal(text: &[u8]) -> bool {
     let text = text.strip_prefix(b"b").unwrap_or(text);
@@ -373,7 +413,7 @@ fn without_closers(text: &str) -> &str {
 }
 
 /// The text up to the quote, its escapes undone.
-fn quoted(text: &str, quote: char) -> Vec<u8> {
+pub(super) fn quoted(text: &str, quote: char) -> Vec<u8> {
     let mut value = Vec::new();
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
@@ -472,6 +512,27 @@ mod tests {
             assert_eq!(capture.headers["authorization"], "s==", "{text}");
             assert_eq!(capture.headers["host"], "h", "{text}");
             assert_eq!(capture.body.as_deref(), Some(b"b=2".as_slice()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_programs_of_several_languages_print() {
+        for text in [
+            "Started POST \"/cb?a=1\" for 10.0.0.1\nheaders: {\"Authorization\"=>\"s==\"}\nraw_post: b=2\n",
+            "method POST\nurl http://h/cb?a=1\nheaders Headers({'authorization': 's=='})\nbody b'b=2'\n",
+            "META: {'REQUEST_METHOD': 'POST', 'PATH_INFO': '/cb', 'QUERY_STRING': 'a=1', 'CONTENT_LENGTH': '3', 'HTTP_AUTHORIZATION': 's=='}\nbody: b'b=2'\n",
+            "[src/main.rs:42:5] &parts = Parts {\n    method: POST,\n    uri: /cb?a=1,\n    headers: {\n        \"authorization\": \"s==\",\n    },\n}\n[src/main.rs:43:5] &body = \"b=2\"\n",
+            "array(3) {\n  [\"uri\"]=>\n  string(7) \"/cb?a=1\"\n  [\"headers\"]=>\n  array(1) {\n    [\"Authorization\"]=>\n    string(3) \"s==\"\n  }\n  [\"body\"]=>\n  string(3) \"b=2\"\n}\n",
+        ] {
+            let capture = read(text).unwrap_or_else(|| panic!("{text}"));
+            assert!(capture.target.ends_with("/cb?a=1"), "{text}");
+            assert_eq!(capture.headers["authorization"], "s==", "{text}");
+            assert_eq!(capture.body.as_deref(), Some(b"b=2".as_slice()), "{text}");
+        }
+        let dumped = "[\"uri\"]=>\n string(3) \"/cb\"\n[\"authorization\"]=>\n string(1) \"s\"\n[\"body\"]=>\n string(7) \"{\"a\":1}\"\n";
+        assert_eq!(read(dumped).unwrap().body.unwrap(), "{\"a\":1}");
+        for cut in 0..dumped.len() {
+            let _ = read(&dumped[..cut]);
         }
     }
 

@@ -3,7 +3,8 @@
 //! 1. The form is recognised by its content, never by a file's name: [raw] HTTP, `curl -v` output
 //!    ([curl]) or `curl --trace` ([curl_trace]), a command of [curl](curl_command) or [httpie], a request in
 //!    a program ([snippet]) or in [postman]'s console, [json] (the local OSS's log, structured application
-//!    logs, HAR), any [log] text that holds the headers, or raw HTTP that a tool [framed].
+//!    logs, HAR), any [log] text that holds the headers (without their names: [positional]), or raw HTTP that
+//!    a tool [framed].
 //! 2. A form only finds the parts. What they mean is the library's to say.
 //! 3. A body that the capture does not hold is [`None`]: it is asked for, and never taken for an empty
 //!    one, which would be a diagnosis. One that stands elsewhere in the text is known by the length that
@@ -24,6 +25,7 @@ mod json;
 mod literals;
 mod log;
 mod names;
+mod positional;
 mod postman;
 mod raw;
 mod shell;
@@ -119,6 +121,7 @@ fn find(text: &[u8]) -> Option<Capture> {
         postman::read(&text)
             .or_else(|| json::read(&text))
             .or_else(|| log::read(&text))
+            .or_else(|| positional::read(&text))
     };
     let found = http
         .or_else(|| curl_command::read(text))
@@ -286,6 +289,9 @@ mod tests {
                 "POST https://h/a: {\"Request Headers\": {\"authorization\": \"x\"}}",
                 "Content-Length: 12\r\n",
                 "b'a=1&b=\\x41\\x42'\n",
+                "[\"authorization\"]=>\n  string(9) \"x",
+                "[\"body\"]=>\n  string(99999999) \"é",
+                "body b'x'\nurl /a\n",
                 "--data-raw $'\\u00e9\\",
                 "--header \"Authorization: x\\\"",
                 " \\\n",

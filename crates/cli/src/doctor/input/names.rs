@@ -69,9 +69,10 @@ pub(super) fn part(name: &str) -> Option<Part> {
         "request" | "requestline" => Part::RequestLine,
         "method" | "requestmethod" | "httpmethod" => Part::Method,
         "uri" | "url" | "path" | "target" | "requesturi" | "requesturl" | "requestpath"
-        | "requesttarget" | "originalurl" | "originaluri" | "rawpath" | "fullpath" => Part::Target,
+        | "requesttarget" | "originalurl" | "originaluri" | "rawpath" | "fullpath" | "fullurl"
+        | "pathinfo" => Part::Target,
         "args" | "query" | "querystring" | "rawquery" | "rawquerystring" => Part::Query,
-        "body" | "requestbody" | "rawbody" | "bodyraw" | "payload" => Part::Body,
+        "body" | "requestbody" | "rawbody" | "bodyraw" | "rawpost" | "payload" => Part::Body,
         _ => return None,
     })
 }
