@@ -19,7 +19,6 @@ use crate::{
     accepted,
     proxy::{Mode, Proxy},
     servers::{PATIENCE, Server, eventually, store_at},
-    stalls::Stalls,
     support::replay::{Effects, HOUR, builder, callback, claim, now, send},
     traffic::{Traffic, alive_tasks, alone, turn},
 };
@@ -175,7 +174,6 @@ async fn idle_connections_are_closed_by_the_server() {
     server.tell("CONFIG SET timeout 1").await;
     let name = "idle connections closed by the server";
     let traffic = Traffic::unhurried(name, server.store(), SECOND);
-    let began = Instant::now();
     for number in 0..4 {
         traffic.send(number).await;
         // The server looks after idle clients now and then.
@@ -190,9 +188,7 @@ async fn idle_connections_are_closed_by_the_server() {
     traffic.send(4).await;
     eventually(|| async { server.ask("CONFIG SET timeout 0").await.as_deref() == Some("+OK") })
         .await;
-    let outcome = traffic
-        .finish(began, Instant::now(), &Stalls::default())
-        .await;
+    let outcome = traffic.finish().await;
     outcome.lost_none().left_nothing(&[&server]).await;
 }
 
@@ -205,15 +201,12 @@ async fn idle_connections_are_dropped_silently() {
     let proxy = Proxy::start(server.address());
     let name = "idle connections dropped silently";
     let traffic = Traffic::unhurried(name, store_at(proxy.address), SECOND);
-    let began = Instant::now();
     for number in 0..4 {
         traffic.send(number).await;
         proxy.swallow_flows();
     }
     traffic.send(4).await;
-    let outcome = traffic
-        .finish(began, Instant::now(), &Stalls::default())
-        .await;
+    let outcome = traffic.finish().await;
     outcome.lost_none().left_nothing(&[&server]).await;
 }
 

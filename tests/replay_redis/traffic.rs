@@ -175,6 +175,9 @@ impl Traffic {
         let around = Duration::from_millis(500);
         let stop = AtomicBool::new(false);
         let fault = async {
+            // On a cold machine the first connection may take longer than a callback has.
+            eventually(|| async { self.is_accepted() }).await;
+            let settled = Instant::now();
             sleep(around).await;
             let began = Instant::now();
             begin().await;
@@ -182,22 +185,29 @@ impl Traffic {
             end().await;
             let ended = Instant::now();
             sleep(RECOVERY + around).await;
-            eventually(|| async { self.is_accepted_again() }).await;
+            eventually(|| async { self.is_accepted() }).await;
             stop.store(true, Ordering::SeqCst);
-            (began, ended)
+            [settled, began, ended]
         };
-        let ((), (began, ended), stalls) =
-            tokio::join!(self.send_until(&stop), fault, Stalls::until(&stop));
-        self.finish(began, ended, &stalls).await
+        let ((), times, stalls) = tokio::join!(self.send_until(&stop), fault, Stalls::until(&stop));
+        self.judge(times, &stalls).await
     }
 
-    fn is_accepted_again(&self) -> bool {
+    /// Whether the last callback was.
+    fn is_accepted(&self) -> bool {
         let results = self.shared.results.lock().unwrap();
         results.last().is_some_and(|last| !last.is_lost())
     }
 
-    /// What came of it, once nothing is under way any more.
-    pub(crate) async fn finish(self, began: Instant, ended: Instant, stalls: &Stalls) -> Outcome {
+    /// What came of callbacks that were sent one by one.
+    pub(crate) async fn finish(self) -> Outcome {
+        let times = [self.begun, self.begun, Instant::now()];
+        self.judge(times, &Stalls::default()).await
+    }
+
+    /// What came of it, once nothing is under way any more. The fault began and ended at the latter two times, and
+    /// the layer was at work since the first.
+    async fn judge(self, [settled, began, ended]: [Instant; 3], stalls: &Stalls) -> Outcome {
         assert_eq!(self.guard.drain(PATIENCE).await, 0, "{}", self.name);
         let results = std::mem::take(&mut *self.shared.results.lock().unwrap());
         let effects = std::mem::take(&mut *self.shared.effects.lock().unwrap());
@@ -225,7 +235,7 @@ impl Traffic {
             let lost = results.iter().filter(|sent| sent.is_lost());
             lost.filter(|sent| !stalls.disturbed(sent.at, sent.answered))
         };
-        let before = lost().filter(|sent| sent.answered < began);
+        let before = lost().filter(|sent| sent.at >= settled && sent.answered < began);
         assert_eq!(before.count(), 0, "{name}: refused before the fault");
         let last_refusal = lost().map(|sent| sent.answered).max().unwrap_or(ended);
         let outcome = Outcome {
