@@ -766,6 +766,45 @@ fn a_request_without_a_signature_is_a_callback_only_if_something_else_shows_it()
     }
 }
 
+/// Anybody can name the published key: to pin the key that is named is no remedy.
+#[test]
+fn a_forged_signature_that_names_the_published_key_needs_no_other_key() {
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        "authorization",
+        BASE64_STANDARD
+            .encode((1..=64).collect::<Vec<u8>>())
+            .parse()
+            .unwrap(),
+    );
+    for (scheme, is_published) in [("http", true), ("https", true), ("ftp", false)] {
+        let url = format!("{scheme}://gosspublic.alicdn.com/callback_pub_key_v1.pem");
+        headers.insert(
+            "x-oss-pub-key-url",
+            BASE64_STANDARD.encode(url).parse().unwrap(),
+        );
+        let request = CapturedRequest::new("/cb", headers.clone(), FORM).unwrap();
+        let diagnosis = diagnose(&request, &PublicKey::aliyun_v1());
+        assert_eq!(diagnosis.cause(), Some(Cause::WrongKey));
+        let names_it = diagnosis.evidence().contains(&Evidence::OwnKeyUrl);
+        assert_eq!(names_it, is_published, "{scheme}");
+        let pins = diagnosis.remedy().unwrap().rust().contains("pin_key");
+        assert_eq!(pins, !is_published, "{scheme}");
+    }
+}
+
+/// A server refuses a blank before a layer could mend it.
+#[test]
+fn no_setting_of_the_layer_is_offered_for_a_target_that_no_server_takes() {
+    let diagnosis = arrived(("/a%20b/cb", FORM), ("/a b/cb", FORM.as_bytes()), |_| {});
+    let remedy = diagnosis.remedy().unwrap();
+    assert!(remedy.rust().starts_with("None: "), "{remedy:?}");
+    assert!(
+        remedy.proxy().unwrap().contains("$request_uri"),
+        "{remedy:?}"
+    );
+}
+
 #[test]
 fn another_key_is_told_from_an_altered_message() {
     let (headers, body) = signed("/cb", FORM);

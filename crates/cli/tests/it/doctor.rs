@@ -71,6 +71,19 @@ snapshots! {
         .body("size=7\u{1b}[2J\u{202e}\r\n".as_bytes());
 }
 
+/// What the uploader saw depends on whether OSS sent this as a callback.
+#[test]
+fn a_callback_whose_signature_was_replaced_failed_and_another_request_was_none() {
+    let request = Request::form("/cb", "size=7").header("Authorization", "Basic eDp5");
+    let replaced = page(&[], &request);
+    assert!(replaced.contains("203 CallbackFailed"), "{replaced}");
+    let other = request.without("x-oss-pub-key-url");
+    for request in [other.clone(), other.without("Authorization")] {
+        let page = page(&[], &request);
+        assert!(page.contains("OSS did not send it as a callback"), "{page}");
+    }
+}
+
 /// Three words of English one after the other, outside code, are a sentence that was forgotten.
 #[test]
 fn chinese_output_has_no_english_sentence() {
