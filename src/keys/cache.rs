@@ -99,6 +99,13 @@ impl Cache {
         Ok(())
     }
 
+    /// Whether the application pinned a key for this URL, as a callback spells it.
+    pub(super) fn has_pinned(&self, url: &str) -> bool {
+        let pinned = self.pinned.get(name(url));
+        // A published key has no URL that it was pinned under.
+        pinned.is_some_and(|(_, urls)| !urls.is_empty())
+    }
+
     pub(super) fn deny(&mut self, url: &str) -> Result<(), ConfigError> {
         let name = name_of_config(url)?;
         self.denied.insert(name.to_owned());

@@ -259,6 +259,11 @@ impl KeyStore {
         flight
     }
 
+    /// Whether the application itself pinned a key for the URL in these headers.
+    pub(crate) fn has_pinned(&self, headers: &HeaderMap) -> bool {
+        named_url(headers).is_ok_and(|url| self.lock().cache.has_pinned(&url))
+    }
+
     fn known(&self, header: &[u8]) -> Option<KeyLookup> {
         let epoch = self.denial_epoch();
         match self.0.snapshot.load().get(header, Instant::now)? {

@@ -1,6 +1,7 @@
 //! What a request needs before the inner service gets it.
 //!
-//! 1. Its body, up to a limit.
+//! 1. Its body, up to a limit. One that is declared to be longer is not read, and refused only now: if its
+//!    signature opened, it is OSS's, and operators have to learn that their limit loses callbacks.
 //! 2. Its key, if the store did not have it yet. Then the signature is judged.
 //! 3. The consent of the guards, which are asked one after the other.
 //! 4. All of these within one deadline. After that the inner service becomes ready, for which it may
@@ -82,6 +83,13 @@ pub(super) enum SignatureState {
     Unknown(UnopenedSignature, AllowedKeyUrl),
 }
 
+/// What is known of a request before its body is.
+pub(super) struct Examined {
+    pub(super) signature: SignatureState,
+    /// The length of the body as its header says it, in bytes.
+    pub(super) declared_length: Option<u64>,
+}
+
 type Asking = BoxFuture<'static, (OutcomeNotifier, Result<Parts, Ended>)>;
 
 /// Why the inner service does not get a request.
@@ -129,7 +137,7 @@ impl<S, B> PendingRequest<S, B> {
         parts: Parts,
         body: B,
         body_limit: usize,
-        signature: SignatureState,
+        examined: Examined,
         began: Timer,
     ) -> Self {
         Self {
@@ -139,8 +147,8 @@ impl<S, B> PendingRequest<S, B> {
             timer: None,
             stage: Stage::Body {
                 body,
-                collector: Collector::new(body_limit),
-                signature: Some(signature),
+                collector: Collector::new(body_limit, examined.declared_length),
+                signature: Some(examined.signature),
             },
         }
     }

@@ -58,7 +58,7 @@ impl fmt::Debug for CallbackBody {
     }
 }
 
-/// Collects a body of at most `limit` bytes.
+/// Collects a body of at most `limit` bytes. One that says to be longer is not read at all.
 ///
 /// A frame is kept only if it is the whole body, because a frame keeps the buffer alive that it was
 /// read into: 65,536 packets of one byte would pin as many buffers. From the second frame on, bytes
@@ -66,6 +66,7 @@ impl fmt::Debug for CallbackBody {
 #[derive(Debug)]
 pub(super) struct Collector {
     limit: usize,
+    declared_length: Option<u64>,
     collected: Collected,
 }
 
@@ -76,9 +77,10 @@ enum Collected {
 }
 
 impl Collector {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, declared_length: Option<u64>) -> Self {
         Self {
             limit,
+            declared_length,
             collected: Collected::Nothing,
         }
     }
@@ -92,6 +94,10 @@ impl Collector {
         B: Body,
         B::Error: Into<BoxError>,
     {
+        let announced = self.declared_length.max(Some(body.size_hint().lower()));
+        if let Some(length) = announced.filter(|length| *length > self.limit as u64) {
+            return Poll::Ready(Err(self.too_large(length)));
+        }
         for _ in 0..FRAMES_PER_POLL {
             let Some(frame) = ready!(body.as_mut().poll_frame(cx)) else {
                 return Poll::Ready(Ok(self.take()));
@@ -118,7 +124,7 @@ impl Collector {
             return Ok(());
         }
         if length > self.limit - self.len() {
-            return Err(RejectionKind::BodyTooLarge.into());
+            return Err(self.too_large(self.len().saturating_add(length) as u64));
         }
         self.collected = match std::mem::replace(&mut self.collected, Collected::Nothing) {
             Collected::Nothing => Collected::Frame(data.copy_to_bytes(length)),
@@ -136,6 +142,11 @@ impl Collector {
         Ok(())
     }
 
+    fn too_large(&self, at_least: u64) -> Rejection {
+        let limit = self.limit;
+        Rejection::caused_by(RejectionKind::BodyTooLarge, TooLarge { at_least, limit })
+    }
+
     fn len(&self) -> usize {
         match &self.collected {
             Collected::Nothing => 0,
@@ -151,6 +162,13 @@ impl Collector {
             Collected::Copied(copied) => copied.freeze(),
         }
     }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("it has {at_least} bytes or more, and the limit is {limit}")]
+struct TooLarge {
+    at_least: u64,
+    limit: usize,
 }
 
 /// Maps an outer layer's `LengthLimitError` to 413.

@@ -3,8 +3,9 @@
 //! 1. A refusal is a `debug` as long as no signature opened: any stranger can cause it. From then on
 //!    it is a `warn`, because it concerns what OSS sent. A signature version other than 1.0 and a
 //!    target that this server itself rewrote are warnings too: with either, no callback gets as far as
-//!    a signature that opens. A callback of a local OSS whose key is not pinned is an `info`, which
-//!    developers see with the defaults.
+//!    a signature that opens. A callback of a local OSS whose key is not pinned, and one that was not
+//!    signed with the key that the application pinned for its URL, are an `info`, which developers see
+//!    with the defaults.
 //! 2. A warning names what to look at, a setting mostly, and the path that was verified. With the feature
 //!    `diagnose`, that of a genuine signature over another message says [what would have
 //!    verified](super::diagnosis) and what to set, if there was no such search in the last
@@ -32,7 +33,8 @@ use super::{
 #[cfg(feature = "ticket")]
 use crate::guard::OtherTicketType;
 use crate::{
-    Outcome, Rejection, RejectionKind, SignatureMismatch, TargetProblem, VerifiedCallback,
+    KeyStore, Outcome, Rejection, RejectionKind, SignatureMismatch, TargetProblem,
+    VerifiedCallback,
     guard::VarProblem,
     keys::LocalOssKey,
     log::{
@@ -85,6 +87,7 @@ impl LayerLog {
         &self,
         refused: &Refused<'_>,
         parts: Option<&mut Parts>,
+        keys: &KeyStore,
         details: impl FnOnce(&mut Parts, bool) -> Details,
     ) {
         let Refused {
@@ -96,8 +99,8 @@ impl LayerLog {
             return self.refused_inside(rejection, callback);
         }
         metrics::refused(rejection, is_genuine);
-        if !is_genuine && is_caused_by::<LocalOssKey>(rejection) {
-            return self.refused_of_local_oss(rejection, parts.as_deref());
+        if !is_genuine && self.developer_is_told(rejection, parts.as_deref(), keys) {
+            return;
         }
         if !is_genuine && !concerns_operators(rejection.kind()) {
             event!(debug, "callback refused", {
@@ -129,19 +132,37 @@ impl LayerLog {
         }
     }
 
-    /// A developer sends callbacks from a local OSS, and has not pinned its key.
-    fn refused_of_local_oss(&self, rejection: &Rejection, parts: Option<&Parts>) {
-        let passed = self
-            .limit
-            .pass_if_heard("local OSS", (), information_is_heard);
+    /// Writes of a key that is pinned wrongly, or not at all. That is all that stands between a developer and
+    /// the first callback, and nothing that operators have to hear each time.
+    fn developer_is_told(
+        &self,
+        rejection: &Rejection,
+        parts: Option<&Parts>,
+        keys: &KeyStore,
+    ) -> bool {
+        use RejectionKind::InvalidSignature;
+        let is_of_local_oss = is_caused_by::<LocalOssKey>(rejection);
+        let (kind, look_at) = match rejection.kind() {
+            _ if is_of_local_oss => ("local OSS", "pin_key"),
+            InvalidSignature(SignatureMismatch::NotFromThisKey) => (
+                "pinned key",
+                "pin_key: the key that is pinned for the URL in the callback did not sign it",
+            ),
+            _ => return false,
+        };
+        let is_pinned = || parts.is_some_and(|parts| keys.has_pinned(&parts.headers));
+        let passed = self.limit.pass_if_heard(kind, (), || {
+            information_is_heard() && (is_of_local_oss || is_pinned())
+        });
         if let Some(left_out) = passed {
             event!(info, "callback refused", {
                 kind: rejection.code(),
-                look_at: "pin_key",
+                look_at: look_at,
                 request_id: parts.and_then(unverified_id),
                 left_out: left_out.if_any(),
             }, Causes(rejection));
         }
+        passed.is_some()
     }
 
     /// A guard, an extractor or a handler refuses a genuine callback.

@@ -23,7 +23,7 @@ use tower::{BoxError, Service};
 
 use super::{
     CallbackBody, RejectionResponse,
-    admission::{Ended, PendingRequest, Progress, SignatureState},
+    admission::{Ended, Examined, PendingRequest, Progress, SignatureState},
     config::Config,
     events::{ANSWERS_ARE_WATCHED, Details, Refused, Stopwatch},
     running::{Handler, RunHandler, RunToEnd, poll_handler},
@@ -142,11 +142,11 @@ where
         inner: S,
         parts: Parts,
         body: B,
-        signature: SignatureState,
+        examined: Examined,
         timer: Timer,
     ) -> Self {
-        let is_genuine = matches!(signature, SignatureState::Opened(..));
-        let pending = PendingRequest::new(inner, parts, body, config.body_limit, signature, timer);
+        let is_genuine = matches!(examined.signature, SignatureState::Opened(..));
+        let pending = PendingRequest::new(inner, parts, body, config.body_limit, examined, timer);
         Self::new(config, Phase::Admission { pending }, is_genuine)
     }
 
@@ -316,7 +316,7 @@ impl<R> Config<R> {
             callback: progress.callback.as_ref(),
         };
         self.log
-            .refused(&refused, parts, |parts, diagnose| Details {
+            .refused(&refused, parts, &self.keys, |parts, diagnose| Details {
                 path: self.path(parts),
                 finding: diagnose.then(|| self.diagnose(parts)).flatten(),
             });

@@ -13,7 +13,8 @@ use tower::{BoxError, Service};
 
 use super::{
     CallbackBody, RejectionResponse, ResponseFuture, RunHandler, RunToEnd,
-    admission::SignatureState, config::Config,
+    admission::{Examined, SignatureState},
+    config::Config,
 };
 use crate::{
     Rejection, RejectionKind, VerifiedCallback, guard,
@@ -90,9 +91,9 @@ where
         parts.extensions.remove::<VerifiedCallback>();
         guard::remove_outputs(&mut parts.extensions);
         let timer = Timer::start();
-        match config.examine(&mut parts, &body) {
-            Ok(signature) => {
-                ResponseFuture::admit(config, self.inner.clone(), parts, body, signature, timer)
+        match config.examine(&mut parts) {
+            Ok(examined) => {
+                ResponseFuture::admit(config, self.inner.clone(), parts, body, examined, timer)
             }
             Err(rejection) => ResponseFuture::refuse(config, parts, rejection),
         }
@@ -101,22 +102,23 @@ where
 
 impl<R> Config<R> {
     /// Every check that does not need the body, cheapest first.
-    fn examine(&self, parts: &mut Parts, body: &impl Body) -> Result<SignatureState, Rejection> {
+    fn examine(&self, parts: &mut Parts) -> Result<Examined, Rejection> {
         // The method is not signed: a captured callback must not reach the handler of another verb.
         if parts.method != Method::POST {
             return Err(RejectionKind::MethodNotAllowed.into());
         }
         let target = self.target.resolve(parts)?;
         let headers = CallbackHeaders::parse(&parts.headers)?;
-        let declared = headers.content_length().unwrap_or(0);
-        if body.size_hint().lower().max(declared) > self.body_limit as u64 {
-            return Err(RejectionKind::BodyTooLarge.into());
-        }
+        let declared_length = headers.content_length();
         let key = self.keys.lookup(headers.key_url())?;
         let signature = UnopenedSignature::new(target, headers, self.body_type)?;
-        Ok(match key {
+        let signature = match key {
             KeyLookup::Ready(key, epoch) => SignatureState::Opened(signature.open(&key)?, epoch),
             KeyLookup::Fetchable(key) => SignatureState::Unknown(signature, key),
+        };
+        Ok(Examined {
+            signature,
+            declared_length,
         })
     }
 }

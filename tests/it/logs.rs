@@ -26,6 +26,10 @@ use oss_callback::{
 use tower::{Layer, ServiceExt, service_fn};
 use tracing_subscriber::filter::LevelFilter;
 
+/// As long as one, and made by no key.
+const NO_SIGNATURE: &str =
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";
+
 /// Production defaults, without the warning that the tests of another module are about.
 fn production() -> OssCallbackLayerBuilder {
     OssCallbackLayer::builder().allow_any_customer()
@@ -180,19 +184,13 @@ async fn another_signature_version_is_one_warning() {
 
 #[tokio::test]
 async fn strangers_are_not_heard_of() {
-    let headers: [(&str, Option<&'static str>); 7] = [
+    let headers: [(&str, Option<&'static str>); 6] = [
         ("authorization", None),
         ("authorization", Some("bm8=")),
         ("authorization", Some("no base64!")),
-        (
-            "authorization",
-            Some(
-                "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==",
-            ),
-        ),
+        ("authorization", Some(NO_SIGNATURE)),
         ("x-oss-pub-key-url", None),
         ("x-oss-pub-key-url", Some("aHR0cHM6Ly9ldmlsLnRlc3Qv")),
-        ("content-length", Some("99999999")),
     ];
     for level in [LevelFilter::INFO, LevelFilter::DEBUG] {
         let log = Log::start_with_level(level);
@@ -226,6 +224,52 @@ async fn strangers_are_not_heard_of() {
             "{lines:#?}"
         );
     }
+}
+
+/// What loses each callback of a template that grew is not silent, though nothing of the body is read.
+#[tokio::test]
+async fn a_body_over_the_limit_is_a_warning_if_its_signature_opened() {
+    let declared = |mut request: Request<CallbackBody>| {
+        let length = HeaderValue::from_static("99999999");
+        request.headers_mut().insert("content-length", length);
+        request
+    };
+    let log = Log::start();
+    let layer = production().build().unwrap();
+    let response = send(&layer, declared(official().request())).await;
+    assert_eq!(kind(&response), Some(RejectionKind::BodyTooLarge));
+    let line = [
+        "genuine callback refused",
+        "look_at=\"body_limit",
+        "99999999",
+        "65536",
+        "path=/index.php",
+    ];
+    log.assert_line("WARN", &line);
+
+    let log = Log::start();
+    let mut forged = declared(official().request());
+    let signature = HeaderValue::from_static(NO_SIGNATURE);
+    forged.headers_mut().insert("authorization", signature);
+    assert_eq!(send(&layer, forged).await.status(), 403);
+    assert_eq!(log.lines(), [""; 0]);
+}
+
+/// An outdated key of one's own is silent otherwise. That of OSS is the built-in one, of which strangers try
+/// what they like.
+#[tokio::test]
+async fn a_signature_that_a_pinned_key_did_not_make_is_told_once_a_minute() {
+    let log = Log::start();
+    let layer = signed().build().unwrap();
+    for _ in 0..50 {
+        let mut request = callback();
+        let signature = HeaderValue::from_static(NO_SIGNATURE);
+        request.headers_mut().insert("authorization", signature);
+        let response = send(&layer, request).await;
+        let not_from_this_key = RejectionKind::InvalidSignature(SignatureMismatch::NotFromThisKey);
+        assert_eq!(kind(&response), Some(not_from_this_key));
+    }
+    log.assert_line("INFO", &["callback refused", "look_at=\"pin_key: the key"]);
 }
 
 /// The first hint of a developer who has not pinned the key, though any stranger can cause it.
