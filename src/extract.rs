@@ -59,8 +59,23 @@ impl VerifiedCallback {
 
 /// Refuses on behalf of an extractor that found no proof.
 pub(crate) fn layer_missing() -> Rejection {
-    log::layer_missing("OssCallbackLayer: is it around this handler?");
+    log::layer_missing("OssCallbackLayer: is it around this handler?", None);
     RejectionKind::LayerMissing.into()
+}
+
+/// Refuses on behalf of an extractor that found nothing of a guard. Without a proof it is the layer that
+/// is missing, and its guards with it.
+#[cfg(any(feature = "ticket", all(feature = "reqwest", feature = "upload")))]
+pub(crate) fn guard_missing(
+    callback: Option<&VerifiedCallback>,
+    look_at: &'static str,
+    cause: &'static str,
+) -> Rejection {
+    let Some(callback) = callback else {
+        return layer_missing();
+    };
+    log::layer_missing(look_at, Some(callback.path()));
+    Rejection::caused_by(RejectionKind::LayerMissing, cause)
 }
 
 impl<T> Deref for OssCallback<T> {

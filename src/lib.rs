@@ -112,7 +112,7 @@
 //!
 //! | level | event | fields |
 //! |---|---|---|
-//! | `error` | a handler asked for what no layer has left for it: there is no layer around it, or the layer has no such guard | `look_at` |
+//! | `error` | a handler asked for what no layer has left for it: there is no layer around it, or the layer has no such guard | `look_at`, `path` |
 //! | `error` | a rejection was rendered with a status of success, or a guard's answer could not be rendered | `kind`, `status` |
 //! | `error` | the handler or a guard failed: `Rejection::internal`, or `?` | `kind`, `cause`, `path`, `request_id` |
 //! | `error` | a ticket was not issued, or an upload was not authorized | `cause` |

@@ -89,10 +89,11 @@ macro_rules! handler_failed {
 #[cfg(all(feature = "ticket", any(feature = "axum", feature = "warp")))]
 pub(crate) use handler_failed;
 
-/// A handler asked for what no layer or no guard has left there; `hint` says what is missing.
+/// A handler asked for what no layer or no guard has left there; `hint` says what is missing. The path is
+/// that of a genuine callback, so there is none without a layer.
 ///
 /// Strangers can cause it too, on a route that lost its layer.
-pub(crate) fn layer_missing(hint: &'static str) {
+pub(crate) fn layer_missing(hint: &'static str, genuine_path: Option<&str>) {
     #[cfg(feature = "tracing")]
     {
         use std::{sync::LazyLock, time::Duration};
@@ -103,12 +104,13 @@ pub(crate) fn layer_missing(hint: &'static str) {
         if let Some(left_out) = LIMIT.pass_if_heard("LayerMissing", hint, errors_are_heard) {
             event!(error, "a handler asked for what no layer has left for it", {
                 look_at: hint,
+                path: genuine_path.map(|path| tracing::field::display(Path(path))),
                 left_out: left_out.if_any(),
             });
         }
     }
     #[cfg(not(feature = "tracing"))]
-    let _ = hint;
+    let _ = (hint, genuine_path);
 }
 
 /// The span in which something began, to be entered by the task that goes on with it.

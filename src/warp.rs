@@ -238,9 +238,12 @@ pub fn ticket<C>() -> impl Filter<Extract = (crate::Ticket<C>,), Error = warp::R
 where
     C: DeserializeOwned + Send + 'static,
 {
-    warp::ext::optional().and_then(|admitted: Option<TicketExtension>| {
-        future::ready(crate::Ticket::from_extension(admitted.as_ref()).map_err(custom))
-    })
+    warp::ext::optional().and(warp::ext::optional()).and_then(
+        |callback: Option<VerifiedCallback>, admitted: Option<TicketExtension>| {
+            let ticket = crate::Ticket::from_parts(callback.as_ref(), admitted.as_ref());
+            future::ready(ticket.map_err(custom))
+        },
+    )
 }
 
 /// Extracts what OSS said of the object, behind a layer with an
@@ -249,9 +252,12 @@ where
 #[must_use]
 pub fn object_facts()
 -> impl Filter<Extract = (crate::upload::ObjectFacts,), Error = warp::Rejection> + Copy {
-    warp::ext::optional().and_then(|facts: Option<crate::upload::ObjectFacts>| {
-        future::ready(crate::upload::ObjectFacts::from_extension(facts.as_ref()).map_err(custom))
-    })
+    warp::ext::optional().and(warp::ext::optional()).and_then(
+        |callback: Option<VerifiedCallback>, facts: Option<crate::upload::ObjectFacts>| {
+            let facts = crate::upload::ObjectFacts::from_parts(callback.as_ref(), facts.as_ref());
+            future::ready(facts.map_err(custom))
+        },
+    )
 }
 
 /// Answers a [`Rejection`] as it asks to be answered, and leaves all other rejections as they are:

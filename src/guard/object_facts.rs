@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::Extensions;
 
-use crate::{Rejection, RejectionKind, log};
+use crate::{Rejection, VerifiedCallback, extract::guard_missing};
 
 /// What OSS has stored, as it answered this application: not what a callback says.
 ///
@@ -45,16 +45,20 @@ impl ObjectFacts {
     /// What the guard found out.
     ///
     /// # Errors
-    /// `LayerMissing` if no [`ObjectCheck`](crate::upload::ObjectCheck) asked.
+    /// `LayerMissing` if there is no layer, or no [`ObjectCheck`](crate::upload::ObjectCheck) in it asked.
     pub fn from_extensions(extensions: &Extensions) -> Result<Self, Rejection> {
-        Self::from_extension(extensions.get())
+        Self::from_parts(extensions.get(), extensions.get())
     }
 
-    pub(crate) fn from_extension(facts: Option<&Self>) -> Result<Self, Rejection> {
+    /// The same for frameworks that hand out one extension after the other and not all of them.
+    pub(crate) fn from_parts(
+        callback: Option<&VerifiedCallback>,
+        facts: Option<&Self>,
+    ) -> Result<Self, Rejection> {
         facts.cloned().ok_or_else(|| {
-            log::layer_missing("ObjectCheck: is there one in the layer around this handler?");
-            Rejection::caused_by(
-                RejectionKind::LayerMissing,
+            guard_missing(
+                callback,
+                "ObjectCheck: is there one in the layer around this handler?",
                 "no `ObjectCheck` asked OSS about the object",
             )
         })

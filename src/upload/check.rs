@@ -9,12 +9,14 @@
 //! 4. What guards look at, under the names that they look for, must be what OSS fills in there.
 //! 5. What a custom variable will hold is not known. It is tried as a number, a boolean and a word, or
 //!    as the sample that the caller gives. A sample of a variable that the template lacks is a mistake.
+//! 6. All variables whose values do not fit are [told at once](super::misfits). A variable that is missing
+//!    is told alone.
 
 use serde::de::DeserializeOwned;
 
-use super::{BodyTemplate, TemplateError, Var};
+use super::{BodyTemplate, TemplateError, Var, misfits::Misfits};
 use crate::{
-    Rejection, VarNames,
+    Rejection, RejectionKind, VarNames,
     guard::Variable,
     substitution::{FillOptions, Mode, UploadedObject, with_prefix},
     vars::{BodyKind, Vars, VarsError, fields_of},
@@ -55,7 +57,8 @@ impl BodyTemplate {
     /// ```
     ///
     /// # Errors
-    /// [`TemplateError::Decode`] and [`TemplateError::NeverFilled`], which name the field;
+    /// [`TemplateError::Decode`], which names all fields whose values do not fit, and
+    /// [`TemplateError::NeverFilled`], which names the field;
     /// [`TemplateError::Missing`], which names the variable.
     pub fn check<T: DeserializeOwned>(&self, names: &VarNames) -> Result<(), TemplateError> {
         self.check_with::<T>(names, &[])
@@ -90,25 +93,38 @@ impl BodyTemplate {
             .copied()
             .filter(|name| given(name).is_none())
             .collect();
+        let fill = |object: UploadedObject, guesses: &[&'static str]| {
+            custom.iter().fold(object, |object, name| {
+                let position = guessed.iter().position(|guessed| guessed == name);
+                let value = given(name).or(position.map(|position| guesses[position]));
+                object.custom(name, value.unwrap_or_default())
+            })
+        };
         let mut errors = Vec::new();
         for guesses in combinations(guessed.len()) {
-            let fill = |object: UploadedObject| {
-                custom.iter().fold(object, |object, name| {
-                    let position = guessed.iter().position(|guessed| guessed == name);
-                    let value = given(name).or(position.map(|position| guesses[position]));
-                    object.custom(name, value.unwrap_or_default())
-                })
-            };
-            match self.decode_both::<T>(&fill) {
+            match self.decode_both::<T>(|object| fill(object, &guesses)) {
                 Ok(()) => return self.check_spelling::<T>(),
-                Err((upload, source)) => errors.push(TemplateError::Decode {
-                    is_guessed: !guessed.is_empty() && !misses_a_variable(&source),
-                    upload,
-                    source,
-                }),
+                Err(error) => errors.push(error),
             }
         }
-        Err(deepest(errors))
+        for (upload, object) in uploads() {
+            let guesses = GUESSES.map(|guess| vec![guess; guessed.len()]);
+            let bodies = guesses.map(|guesses| parse(self, &fill(object.clone(), &guesses)));
+            let bodies: Vec<Vars> = bodies.into_iter().flatten().collect();
+            if let Some(misfits) = Misfits::find::<T>(&bodies) {
+                return Err(TemplateError::Decode {
+                    is_guessed: misfits.has_guess(),
+                    upload,
+                    source: Rejection::caused_by(RejectionKind::InvalidVariables, misfits),
+                });
+            }
+        }
+        let (upload, source) = deepest(errors);
+        Err(TemplateError::Decode {
+            is_guessed: !guessed.is_empty() && !misses_a_variable(&source),
+            upload,
+            source,
+        })
     }
 
     fn check_spelling<T: DeserializeOwned>(&self) -> Result<(), TemplateError> {
@@ -210,26 +226,36 @@ impl BodyTemplate {
 
     fn decode_both<T: DeserializeOwned>(
         &self,
-        with_custom: &dyn Fn(UploadedObject) -> UploadedObject,
+        with_custom: impl Fn(UploadedObject) -> UploadedObject,
     ) -> Result<(), (&'static str, Rejection)> {
-        let uploads = [
-            ("those of an image", image()),
-            ("those of a file that is no image", file()),
-        ];
-        for (upload, object) in uploads {
+        for (upload, object) in uploads() {
             parse(self, &with_custom(object))
-                .and_then(|vars| vars.decode::<T>())
+                .and_then(|vars| vars.decode_sample::<T>().map_err(of_sample))
                 .map_err(|source| (upload, source))?;
         }
         Ok(())
     }
 }
 
+fn uploads() -> [(&'static str, UploadedObject); 2] {
+    [
+        ("those of an image", image()),
+        ("those of a file that is no image", file()),
+    ]
+}
+
+/// With what the type itself says: no value is a sender's.
+fn of_sample(error: VarsError) -> Rejection {
+    Rejection::caused_by(RejectionKind::InvalidVariables, error)
+}
+
+fn vars_error(rejection: &Rejection) -> Option<&VarsError> {
+    std::error::Error::source(rejection)?.downcast_ref()
+}
+
 /// No value of a variable makes up for another one that is not there.
 fn misses_a_variable(rejection: &Rejection) -> bool {
-    let cause = std::error::Error::source(rejection);
-    let cause = cause.and_then(|cause| cause.downcast_ref::<VarsError>());
-    cause.is_some_and(|cause| cause.missing().is_some())
+    vars_error(rejection).is_some_and(|cause| cause.missing().is_some())
 }
 
 /// A name without what people spell in more than one way: `x:user_id` and `userId`.
@@ -248,11 +274,16 @@ fn missing(name: &str, variable: &Var, problem: &'static str) -> TemplateError {
 }
 
 /// What goes wrong at the first variable goes wrong with every guess for those behind it. So the error
-/// that comes up least is the one that is furthest into the body, and not owed to a bad guess before.
-fn deepest(errors: Vec<TemplateError>) -> TemplateError {
-    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    let count = |text: &String| texts.iter().filter(|other| *other == text).count();
-    let counts: Vec<usize> = texts.iter().map(count).collect();
+/// that comes up least is the one that is furthest into the body, and not owed to a bad guess before. What
+/// a type itself says differs with the guess that it quotes, and does not count.
+fn deepest(errors: Vec<(&'static str, Rejection)>) -> (&'static str, Rejection) {
+    let told = |(upload, source): &(&'static str, Rejection)| {
+        let cause = vars_error(source).map(|cause| cause.clone().without_own_text());
+        (*upload, cause)
+    };
+    let all: Vec<_> = errors.iter().map(told).collect();
+    let count = |told: &_| all.iter().filter(|other| *other == told).count();
+    let counts: Vec<usize> = all.iter().map(count).collect();
     errors
         .into_iter()
         .zip(counts)

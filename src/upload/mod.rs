@@ -104,6 +104,7 @@ mod credentials;
 mod direct;
 mod endpoint;
 mod error;
+mod misfits;
 #[cfg(feature = "reqwest")]
 mod object;
 #[cfg(feature = "reqwest")]

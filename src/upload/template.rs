@@ -422,7 +422,7 @@ pub enum TemplateError {
         "`${{{0}}}`: a custom variable is named `x:` and lower-case letters, digits, `_`, `-` or `.`"
     )]
     CustomName(String),
-    /// A field of the handler's type cannot be decoded.
+    /// Fields of the handler's type cannot be decoded.
     #[error(
         "the body does not decode into the handler's type, with values like {upload}: {}{}",
         Source(.source), Sample(*.is_guessed)
@@ -433,7 +433,8 @@ pub enum TemplateError {
         upload: &'static str,
         /// Whether there are custom variables in it whose values were guessed.
         is_guessed: bool,
-        /// What the handler would be told; its source names the field.
+        /// What the handler would be told; its source names each field whose value does not fit, or the
+        /// one that is missing, with what its type itself says.
         source: Rejection,
     },
     /// The name is documented for another variable, and readers would take it for that.

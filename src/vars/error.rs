@@ -4,7 +4,7 @@
 //!    [usual cause](super::syntax).
 //! 2. A value that does not fit is told by the path of fields that lead to it, and by what its type
 //!    expected. serde's own messages quote values, so they are taken apart here; free text of a type's
-//!    own is dropped.
+//!    own is dropped from every refusal. A template's check alone shows it, as no sender's value is in it.
 //! 3. A path shows names that the *type* asks for and documented variables. A key of a map is the
 //!    sender's, and is shown as `[key]`.
 
@@ -62,6 +62,8 @@ pub(crate) struct TypeError {
     is_kept: bool,
     /// Whether what is missing is there with `x:` before its name.
     is_custom: bool,
+    /// What the type itself says. It may quote the value.
+    own_text: Option<Box<str>>,
     found: Found,
 }
 
@@ -140,6 +142,30 @@ impl VarsError {
         }
     }
 
+    /// The variable whose value a type does not take, if its name may be shown.
+    #[cfg(feature = "upload")]
+    pub(crate) fn variable(&self) -> Option<&str> {
+        match self {
+            Self::Type(error) => match error.path.last() {
+                Some(Segment::Field(name)) => Some(name),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    #[cfg(feature = "upload")]
+    pub(crate) fn has_own_text(&self) -> bool {
+        matches!(self, Self::Type(error) if error.own_text.is_some())
+    }
+
+    pub(crate) fn without_own_text(mut self) -> Self {
+        if let Self::Type(error) = &mut self {
+            error.own_text = None;
+        }
+        self
+    }
+
     /// Says that there is a custom variable of the name that is missing, if nothing leads to the place where
     /// it is missing: nested values have no custom variables.
     pub(super) fn missing_is_custom(mut self) -> Self {
@@ -174,9 +200,10 @@ impl VarsError {
     }
 }
 
+/// Without a type's own text, which would show a sender's value to the log.
 impl From<VarsError> for Rejection {
     fn from(error: VarsError) -> Self {
-        Self::caused_by(RejectionKind::InvalidVariables, error)
+        Self::caused_by(RejectionKind::InvalidVariables, error.without_own_text())
     }
 }
 
@@ -189,6 +216,7 @@ impl From<Reason> for VarsError {
             is_value: false,
             is_kept: false,
             is_custom: false,
+            own_text: None,
             found: Found::Unknown,
         }))
     }
@@ -201,7 +229,11 @@ impl de::Error for VarsError {
         if message.starts_with("data did not match any variant of untagged enum") {
             Reason::Untagged.into()
         } else {
-            Reason::Refused.into()
+            let mut error = Self::from(Reason::Refused);
+            if let Self::Type(error) = &mut error {
+                error.own_text = Some(message.into());
+            }
+            error
         }
     }
 
@@ -214,6 +246,7 @@ impl de::Error for VarsError {
             is_value: false,
             is_kept: false,
             is_custom: false,
+            own_text: None,
             found,
         }))
     }
@@ -281,6 +314,9 @@ impl fmt::Display for TypeError {
                 f,
                 "variable `{path}`: not accepted by its type, under one of its names: {reason}"
             )?,
+        }
+        if let Some(own_text) = &self.own_text {
+            write!(f, ": {own_text}")?;
         }
         if self.is_absent {
             match path.0 {

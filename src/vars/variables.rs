@@ -85,6 +85,25 @@ impl Vars {
         decode::decode(self).map_err(Rejection::from)
     }
 
+    /// The same for values that are no sender's: the error has what the type itself says.
+    #[cfg(feature = "upload")]
+    pub(crate) fn decode_sample<T: DeserializeOwned>(&self) -> Result<T, VarsError> {
+        decode::decode(self)
+    }
+
+    /// One variable alone, or none if there is none of this name.
+    #[cfg(feature = "upload")]
+    pub(crate) fn only(&self, name: &str) -> Self {
+        let entries = self.entries.iter();
+        Self {
+            text: self.text.clone(),
+            entries: entries
+                .copied()
+                .filter(|entry| entry.name(&self.text) == name)
+                .collect(),
+        }
+    }
+
     pub(super) fn with_room_for(body_len: usize) -> Self {
         Self {
             text: String::with_capacity(body_len),

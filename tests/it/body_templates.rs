@@ -347,6 +347,107 @@ fn a_template_is_checked_against_the_handlers_type() {
     }
 }
 
+/// A date of its own, whose text says which value it does not take.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Day;
+
+impl TryFrom<String> for Day {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "2026-11-27" => Ok(Self),
+            _ => Err(format!("not a day: {text}")),
+        }
+    }
+}
+
+#[test]
+fn all_variables_that_do_not_fit_are_told_at_once_with_what_their_types_say() {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Plan {
+        Pro,
+    }
+    #[derive(Deserialize)]
+    #[allow(dead_code)]
+    struct Upload {
+        object: u64,
+        day: Day,
+        user: u64,
+        plan: Plan,
+    }
+
+    const HINT: &str = ". Custom variables without a sample were tried as a number, as `true` and as a word: for \
+                        an enum or a date say what it may hold, `.sample(\"name\", \"value\")`";
+    let names = VarNames::new();
+    for builder in [BodyTemplate::form(), BodyTemplate::json()] {
+        let custom = ["day", "user", "plan"].map(Var::custom);
+        let template = custom
+            .into_iter()
+            .fold(builder.var(Var::Object), BodyTemplateBuilder::var)
+            .build()
+            .unwrap();
+        let told = |samples: &[(&str, &str)]| {
+            let error = template.check_with::<Upload>(&names, samples);
+            error.unwrap_err().to_string()
+        };
+        let all = "the body does not decode into the handler's type, with values like those of an image: \
+                   variable `object`: expected u64; \
+                   variable `day`: not accepted by its type: not a day: sample; \
+                   variable `plan`: not one of the values of its type";
+        assert_eq!(told(&[]), format!("{all}{HINT}"));
+        // What the caller says is not guessed.
+        assert_eq!(
+            told(&[("day", "27.11."), ("plan", "gold"), ("user", "one")]),
+            "the body does not decode into the handler's type, with values like those of an image: \
+             variable `object`: expected u64; \
+             variable `day`: not accepted by its type: not a day: 27.11.; \
+             variable `user`: expected u64; \
+             variable `plan`: not one of the values of its type"
+        );
+        let text = told(&[("day", "2026-11-27"), ("plan", "pro")]);
+        assert!(text.ends_with("variable `object`: expected u64"), "{text}");
+    }
+}
+
+#[test]
+fn many_variables_that_do_not_fit_are_counted() {
+    #[derive(Deserialize)]
+    #[allow(dead_code)]
+    struct Days {
+        a: Day,
+        b: Day,
+        c: Day,
+        d: Day,
+        e: Day,
+        f: Day,
+        g: Day,
+        h: Day,
+        i: Day,
+        j: Day,
+    }
+
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let template = names
+        .into_iter()
+        .fold(BodyTemplate::form(), |builder, name| {
+            builder.var(Var::custom(name))
+        })
+        .build()
+        .unwrap();
+    let text = template
+        .check::<Days>(&VarNames::new())
+        .unwrap_err()
+        .to_string();
+    assert_eq!(text.matches("not a day: sample").count(), 8, "{text}");
+    assert!(
+        text.contains("`h`") && text.contains("; and 2 more. Custom"),
+        "{text}"
+    );
+}
+
 #[test]
 fn a_field_that_would_always_be_absent_is_found_by_its_spelling() {
     #[derive(serde::Deserialize)]

@@ -406,6 +406,19 @@ async fn an_extractor_without_its_layer_is_an_error_that_names_it() {
         let log = Log::start();
         assert_eq!(app::send(&app, callback()).await.status(), 500);
         log.assert_line("ERROR", &["OssCallbackLayer"]);
+
+        #[cfg(feature = "ticket")]
+        {
+            let routes = oss_callback::warp::ticket::<()>().map(|_| "unreachable");
+            let app = warp::service(routes.recover(oss_callback::warp::recover));
+            let log = Log::start();
+            assert_eq!(app::send(&app, callback()).await.status(), 500);
+            log.assert_line("ERROR", &["OssCallbackLayer"]);
+            let app = signed().build().unwrap().layer(app);
+            let log = Log::start();
+            assert_eq!(app::send(&app, callback()).await.status(), 500);
+            log.assert_line("ERROR", &["TicketGuard", "path="]);
+        }
     }
     // Strangers can call such a route as often as they like.
     let log = Log::start();
@@ -415,9 +428,15 @@ async fn an_extractor_without_its_layer_is_an_error_that_names_it() {
     assert!(log.lines().len() < 30, "{}", log.lines().len());
 }
 
-/// There is a layer, and no such guard in it. That is said once, by the extractor.
+/// Where there is no layer, that is said. Where there is one, and no such guard in it, that is said once, by
+/// the extractor, with the path that was verified.
 #[cfg(feature = "ticket")]
 async fn without_its_guard(extract: fn(&http::Extensions) -> Option<Rejection>, guard: &str) {
+    let log = Log::start();
+    extract(&http::Extensions::new()).expect("nothing is there");
+    let line = log.line();
+    assert!(guide::quoted().contains(line.as_str()), "{line}");
+
     let log = Log::start();
     let handler = service_fn(|request: Request<CallbackBody>| async move {
         let rejection = extract(request.extensions()).expect("nothing is there");
@@ -425,7 +444,11 @@ async fn without_its_guard(extract: fn(&http::Extensions) -> Option<Rejection>, 
     });
     let service = signed().build().unwrap().layer(handler);
     assert_eq!(service.oneshot(callback()).await.unwrap().status(), 500);
-    log.assert_line("ERROR", &[guard]);
+    let guard = format!("look_at=\"{guard}: ");
+    log.assert_line(
+        "ERROR",
+        &[&guard, &format!("path={}", callback().uri().path())],
+    );
 }
 
 // Row 20, and what else becomes of handlers and their answers.

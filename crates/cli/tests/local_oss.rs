@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
 
 fn command(args: &[&str]) -> Command {
@@ -177,6 +178,71 @@ fn people_get_snippets() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+/// Answers one callback as an application that refuses it.
+fn refuse_one(code: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/cb", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut read = [0; 4096];
+        let _ = stream.read(&mut read).unwrap();
+        let body = format!("{{\"code\":\"{code}\"}}");
+        let head = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nConnection: close";
+        let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).unwrap();
+        // Whoever closes with bytes unread resets the connection.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    url
+}
+
+#[test]
+fn people_are_told_where_to_look_if_the_application_refuses_the_callback() {
+    let mut child = command(&["--port", "0", "--open"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut next = |begins_with: &str| loop {
+        let mut line = String::new();
+        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "{begins_with}");
+        if line.starts_with(begins_with) {
+            break line;
+        }
+    };
+    let ready = next("Local OSS is ready: http://");
+    let address = ready.trim().rsplit("//").next().unwrap().to_owned();
+    for (code, hint) in [
+        (
+            "KeyUrlNotAllowed",
+            "; does its layer pin this server's key?",
+        ),
+        (
+            "InvalidSignature",
+            "; is the key that its layer pins for this URL that of /_oss/key.pem, and do the path and the \
+             body reach it as they were sent?",
+        ),
+        ("TicketMissing", ""),
+    ] {
+        let url = refuse_one(code);
+        let callback = format!(r#"{{"callbackUrl":"{url}","callbackBody":"object=${{object}}"}}"#);
+        let callback = BASE64_STANDARD.encode(callback);
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(
+            stream,
+            "PUT /bucket-1/a.txt HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             x-oss-callback: {callback}\r\nContent-Length: 0\r\n\r\n"
+        )
+        .unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+        let line = next("callback  ");
+        let answered = format!("the application answered {{\"code\":\"{code}\"}}{hint}");
+        assert!(line.trim_end().ends_with(&answered), "{line}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -66,7 +66,7 @@ const UNFILLED: [u8; 2] = [0x00, 0xff];
 /// | the hexadecimal digits of bytes, used as text | [`new(text)`](Self::new) | `text` |
 ///
 /// If one side decodes and the other does not, every ticket is refused as `TicketInvalid`, and the log
-/// says that its signature was not made with the key of its header.
+/// says that it was signed with another secret.
 ///
 /// # Rotation
 ///
@@ -248,11 +248,15 @@ pub(super) fn open(keys: &[TicketKey], ticket: &str) -> Result<Vec<u8>, &'static
         .chain_update(signed)
         // In constant time, and only if the length is right.
         .verify_slice(&mac)
-        .map_err(|_| "its signature was not made with the key of its header: do issuer and guard decode the secret alike?")?;
+        .map_err(|_| OTHER_SECRET)?;
     BASE64_URL_SAFE_NO_PAD
         .decode(payload)
         .map_err(|_| "its payload is not base64url")
 }
+
+/// Mostly there is a key for each instance or for each start, and not one for all.
+const OTHER_SECRET: &str = "it was signed with another secret: do all instances have the same one, not one from \
+    `generate()` at each start, and do issuer and guard decode it alike?";
 
 /// A key that was given a name later, or lost it, is the usual cause.
 fn unknown_header(keys: &[TicketKey], header: &str) -> &'static str {
@@ -298,6 +302,22 @@ impl fmt::Debug for TicketKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ticket_by_another_secret_is_said_to_be_one() {
+        let start = || TicketKey::generate().unwrap();
+        let ticket = start().sign(b"{}").unwrap();
+        let why = open(&[start()], &ticket).unwrap_err();
+        assert!(
+            why.contains("another secret") && why.contains("`generate()`"),
+            "{why}"
+        );
+        let ticket = start().named("2026-12").unwrap().sign(b"{}").unwrap();
+        assert_eq!(
+            open(&[start().named("2026-12").unwrap()], &ticket),
+            Err(why)
+        );
+    }
 
     #[test]
     fn a_ticket_that_names_no_key_is_told_from_one_of_another_kind() {

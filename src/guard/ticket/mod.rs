@@ -43,7 +43,7 @@ pub use self::{
     guard::TicketGuard,
     key::TicketKey,
 };
-use crate::{Rejection, RejectionKind, log};
+use crate::{Rejection, RejectionKind, VerifiedCallback, extract::guard_missing};
 
 /// The longest ticket in bytes. It travels through headers, URLs and a callback's variables, which
 /// are 5 KB in all.
@@ -94,19 +94,22 @@ impl<C: DeserializeOwned> Ticket<C> {
     /// Decodes the ticket that the guard admitted.
     ///
     /// # Errors
-    /// `LayerMissing` if no [`TicketGuard`] admitted one, `TicketInvalid` if the application's part
+    /// `LayerMissing` if there is no layer, or no [`TicketGuard`] in it admitted one, `TicketInvalid` if the application's part
     /// does not decode into `C`. A ticket without that part decodes as JSON's `null`, so into `()`
     /// or `None`.
     pub fn from_extensions(extensions: &Extensions) -> Result<Self, Rejection> {
-        Self::from_extension(extensions.get())
+        Self::from_parts(extensions.get(), extensions.get())
     }
 
-    /// The same for frameworks that hand out one extension and not all of them.
-    pub(crate) fn from_extension(extension: Option<&TicketExtension>) -> Result<Self, Rejection> {
-        let Some(TicketExtension(grant)) = extension else {
-            log::layer_missing("TicketGuard: is there one in the layer around this handler?");
-            return Err(Rejection::caused_by(
-                RejectionKind::LayerMissing,
+    /// The same for frameworks that hand out one extension after the other and not all of them.
+    pub(crate) fn from_parts(
+        callback: Option<&VerifiedCallback>,
+        admitted: Option<&TicketExtension>,
+    ) -> Result<Self, Rejection> {
+        let Some(TicketExtension(grant)) = admitted else {
+            return Err(guard_missing(
+                callback,
+                "TicketGuard: is there one in the layer around this handler?",
                 "no `TicketGuard` admitted a ticket",
             ));
         };

@@ -155,6 +155,9 @@ fn why(callback: &Callback) -> String {
             let text: String = text.chars().take(200).collect();
             let hint = if text.contains("KeyUrlNotAllowed") {
                 "; does its layer pin this server's key?"
+            } else if text.contains("InvalidSignature") {
+                "; is the key that its layer pins for this URL that of /_oss/key.pem, and do the path and \
+                 the body reach it as they were sent?"
             } else {
                 ""
             };
