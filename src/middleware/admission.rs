@@ -132,14 +132,7 @@ impl Default for Progress {
 }
 
 impl<S, B> PendingRequest<S, B> {
-    pub(super) fn new(
-        inner: S,
-        parts: Parts,
-        body: B,
-        body_limit: usize,
-        examined: Examined,
-        began: Timer,
-    ) -> Self {
+    pub(super) fn new(inner: S, parts: Parts, body: B, examined: Examined, began: Timer) -> Self {
         Self {
             inner,
             parts: Some(parts),
@@ -147,7 +140,7 @@ impl<S, B> PendingRequest<S, B> {
             timer: None,
             stage: Stage::Body {
                 body,
-                collector: Collector::new(body_limit, examined.declared_length),
+                collector: Collector::new(examined.declared_length),
                 signature: Some(examined.signature),
             },
         }
@@ -197,7 +190,7 @@ where
                     collector,
                     signature,
                 } => {
-                    let body = ready!(collector.poll_collect(body, cx))?;
+                    let body = ready!(collector.poll_collect(body, config.body_limit, cx))?;
                     match signature.take().expect(POLLED_AGAIN) {
                         SignatureState::Opened(opened, epoch) => {
                             let parts = this.parts.as_ref().expect(POLLED_AGAIN);

@@ -58,15 +58,15 @@ impl fmt::Debug for CallbackBody {
     }
 }
 
-/// Collects a body of at most `limit` bytes. One that says to be longer is not read at all.
+/// Collects a body up to a limit. One that is declared to be longer is not read at all.
 ///
 /// A frame is kept only if it is the whole body, because a frame keeps the buffer alive that it was
 /// read into: 65,536 packets of one byte would pin as many buffers. From the second frame on, bytes
 /// are copied and frames dropped.
 #[derive(Debug)]
 pub(super) struct Collector {
-    limit: usize,
-    declared_length: Option<u64>,
+    /// In bytes, or 0.
+    declared_length: u64,
     collected: Collected,
 }
 
@@ -77,10 +77,9 @@ enum Collected {
 }
 
 impl Collector {
-    pub(super) fn new(limit: usize, declared_length: Option<u64>) -> Self {
+    pub(super) fn new(declared_length: Option<u64>) -> Self {
         Self {
-            limit,
-            declared_length,
+            declared_length: declared_length.unwrap_or(0),
             collected: Collected::Nothing,
         }
     }
@@ -88,15 +87,16 @@ impl Collector {
     pub(super) fn poll_collect<B>(
         &mut self,
         mut body: Pin<&mut B>,
+        limit: usize,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Bytes, Rejection>>
     where
         B: Body,
         B::Error: Into<BoxError>,
     {
-        let announced = self.declared_length.max(Some(body.size_hint().lower()));
-        if let Some(length) = announced.filter(|length| *length > self.limit as u64) {
-            return Poll::Ready(Err(self.too_large(length)));
+        let announced = self.declared_length.max(body.size_hint().lower());
+        if announced > limit as u64 {
+            return Poll::Ready(Err(too_large(announced, limit)));
         }
         for _ in 0..FRAMES_PER_POLL {
             let Some(frame) = ready!(body.as_mut().poll_frame(cx)) else {
@@ -108,7 +108,7 @@ impl Collector {
             };
             // Trailers are not signed, so nothing may read them.
             if let Ok(data) = frame.into_data() {
-                self.add(data)?;
+                self.add(data, limit)?;
             }
             if body.is_end_stream() {
                 return Poll::Ready(Ok(self.take()));
@@ -118,13 +118,13 @@ impl Collector {
         Poll::Pending
     }
 
-    fn add(&mut self, mut data: impl Buf) -> Result<(), Rejection> {
+    fn add(&mut self, mut data: impl Buf, limit: usize) -> Result<(), Rejection> {
         let length = data.remaining();
         if length == 0 {
             return Ok(());
         }
-        if length > self.limit - self.len() {
-            return Err(self.too_large(self.len().saturating_add(length) as u64));
+        if length > limit - self.len() {
+            return Err(too_large(self.len().saturating_add(length) as u64, limit));
         }
         self.collected = match std::mem::replace(&mut self.collected, Collected::Nothing) {
             Collected::Nothing => Collected::Frame(data.copy_to_bytes(length)),
@@ -140,11 +140,6 @@ impl Collector {
             }
         };
         Ok(())
-    }
-
-    fn too_large(&self, at_least: u64) -> Rejection {
-        let limit = self.limit;
-        Rejection::caused_by(RejectionKind::BodyTooLarge, TooLarge { at_least, limit })
     }
 
     fn len(&self) -> usize {
@@ -169,6 +164,10 @@ impl Collector {
 struct TooLarge {
     at_least: u64,
     limit: usize,
+}
+
+fn too_large(at_least: u64, limit: usize) -> Rejection {
+    Rejection::caused_by(RejectionKind::BodyTooLarge, TooLarge { at_least, limit })
 }
 
 /// Maps an outer layer's `LengthLimitError` to 413.

@@ -146,7 +146,7 @@ where
         timer: Timer,
     ) -> Self {
         let is_genuine = matches!(examined.signature, SignatureState::Opened(..));
-        let pending = PendingRequest::new(inner, parts, body, config.body_limit, examined, timer);
+        let pending = PendingRequest::new(inner, parts, body, examined, timer);
         Self::new(config, Phase::Admission { pending }, is_genuine)
     }
 
