@@ -17,8 +17,8 @@ use http_body_util::{Full, StreamBody};
 use oss_callback::{
     AgeGuard, BucketGuard, CallbackAnswer, CallbackBody, CallbackVars, FetchError, FetchKey,
     KeyUrl, MemoryReplayStore, OssCallback, OssCallbackLayer, OssCallbackLayerBuilder, PublicKey,
-    Rejection, TicketClaims, TicketError, async_trait, guard_fn, test_util::CallbackSigner,
-    upload::UploadError,
+    Rejection, TicketClaims, TicketError, TicketGuard, TicketKey, async_trait, guard_fn,
+    test_util::CallbackSigner, upload::UploadError,
 };
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::{
@@ -327,6 +327,13 @@ fn of_guards(all: &mut Provocations) {
             refused(guards::layer().guard(ticket::guard()), request).await;
         });
     }
+    provoke!(all, INFO, {
+        let elsewhere = TicketGuard::new(TicketKey::generate().unwrap());
+        let ticket = ticket::issue(&TicketClaims::object("a.jpg"));
+        let body = format!("object=a.jpg&ticket={ticket}");
+        let request = CallbackSigner::new().form("/oss/callback", body);
+        refused(guards::layer().guard(elsewhere), request).await;
+    });
     provoke!(all, INFO, {
         let layer = guards::layer()
             .guard(ticket::guard())

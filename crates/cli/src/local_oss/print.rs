@@ -78,6 +78,8 @@ Python, alibabacloud-oss-v2:
 Node, ali-oss:
   new OSS({{ accessKeyId: "{id}", accessKeySecret: "{secret}", endpoint: "{endpoint}",
             region: "oss-cn-hangzhou", bucket: "{bucket}" }})
+      .put("a.jpg", file, {{ mime: file.type, callback: {{ url: "http://127.0.0.1:3000/oss/callback",
+            body: "object=${{object}}&size=${{size}}", contentType: "application/x-www-form-urlencoded" }} }})
   // in a browser, where it does not name its bucket, with --bucket {bucket}
 
 Go, V2:
