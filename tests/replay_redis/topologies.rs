@@ -207,6 +207,12 @@ impl Cluster {
         for (node, range) in nodes.iter().zip(["0 5460", "5461 10922", "10923 16383"]) {
             node.tell(&format!("CLUSTER ADDSLOTSRANGE {range}")).await;
         }
+        // As `redis-cli --cluster create` does: nodes of one epoch dispute who is to have a later one, and
+        // whoever wins takes slots back that have moved, with what is in them.
+        for (node, epoch) in nodes.iter().zip(1..) {
+            node.tell(&format!("CLUSTER SET-CONFIG-EPOCH {epoch}"))
+                .await;
+        }
         for node in &nodes[1..] {
             let meet = format!("CLUSTER MEET 127.0.0.1 {}", node.port);
             nodes[0].tell(&meet).await;
@@ -243,6 +249,22 @@ impl Cluster {
             })
             .await;
         }
+    }
+
+    /// Until every node has heard of the latest epoch, so that the next one is later than all.
+    async fn agrees_on_the_epoch(&self) {
+        eventually(|| async {
+            let mut epochs = std::collections::HashSet::new();
+            for node in &self.nodes {
+                let info = node.ask_all("CLUSTER INFO").await.unwrap_or_default();
+                let epoch = info
+                    .lines()
+                    .find_map(|line| line.strip_prefix("cluster_current_epoch:"));
+                epochs.insert(epoch.map(str::to_owned));
+            }
+            epochs.len() == 1
+        })
+        .await;
     }
 
     pub(crate) async fn id(&self, node: usize) -> String {
@@ -354,6 +376,7 @@ async fn follows_a_slot(cluster: &Cluster) {
         let to = (from + 1) % 3;
         let ids = [cluster.id(from).await, cluster.id(to).await];
         let [source, target] = [&cluster.nodes[from], &cluster.nodes[to]];
+        cluster.agrees_on_the_epoch().await;
         target
             .tell(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", ids[0]))
             .await;
