@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use percent_encoding::percent_decode;
 use serde_json::value::RawValue;
 
 use super::{CapturedRequest, Cause, wrapped::is_gzip};
@@ -203,8 +204,8 @@ pub(super) fn collect(request: &CapturedRequest) -> Vec<Evidence> {
 ///    of a parser that got no body.
 /// 4. The encoding that is declared is not the one of the body, or the body is compressed: it was decoded
 ///    or encoded on the way, in a way that the search could not undo.
-/// 5. The body is known to differ, and has U+FFFD or a row of question marks: it was converted to another
-///    charset, and what that did not know is lost.
+/// 5. The body is known to differ, and has [U+FFFD or a row of question marks](has_replacements): it was
+///    converted to another charset, and what that did not know is lost.
 /// 6. Fewer bytes arrived than declared, and they look like the beginning of a body that OSS wrote: it was
 ///    cut short. One or two missing bytes are no proof, as the search would have found them. JSON that ends
 ///    early is, unless a declared length says that this is all.
@@ -233,11 +234,7 @@ pub(super) fn cause_without_message(
     if is_encoded {
         return Some((Cause::ContentDecoded, None));
     }
-    let has = |replacement: &&[u8]| {
-        let mut places = body.windows(replacement.len());
-        places.any(|bytes| bytes == *replacement)
-    };
-    if is_known_to_differ && REPLACEMENTS.iter().any(has) {
+    if is_known_to_differ && has_replacements(body) {
         return Some((Cause::BodyCharset, Some(Evidence::ReplacedCharacters)));
     }
     let lacks = declared.and_then(|declared| declared.checked_sub(body.len()));
@@ -255,8 +252,20 @@ pub(super) fn cause_without_message(
     }
 }
 
-/// U+FFFD in UTF-8, and several characters that an encoder did not have, as they are and in a form.
-const REPLACEMENTS: [&[u8]; 4] = [b"\xef\xbf\xbd", b"%EF%BF%BD", b"??", b"%3F%3F"];
+/// Whether the body has what converters write for characters that they do not know, as they are or in a form:
+/// U+FFFD, or a row of question marks. Such a row counts only in a text that has no other characters than
+/// those that each charset has, and where a word begins: behind a word people write it themselves.
+fn has_replacements(body: &[u8]) -> bool {
+    let text: Vec<u8> = percent_decode(body).collect();
+    let has_fffd = text.windows(3).any(|bytes| bytes == "\u{fffd}".as_bytes());
+    let is_plain = text
+        .iter()
+        .all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n'));
+    let is_lost_word = |bytes: &[u8]| {
+        bytes[1..] == *b"??" && !bytes[0].is_ascii_alphanumeric() && bytes[0] != b'?'
+    };
+    has_fffd || is_plain && text.windows(3).any(is_lost_word)
+}
 
 /// Whether the body is declared as JSON.
 fn is_json(request: &CapturedRequest) -> bool {

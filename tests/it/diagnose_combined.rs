@@ -353,6 +353,12 @@ fn what_is_lost_is_told_by_what_shows_it() {
         let diagnosis = arrived(("/cb", sent), ("/cb", lossy.as_bytes()), &[], Effort::Full);
         assert_eq!(diagnosis.cause(), Some(Cause::BodyCharset), "{lossy}");
     }
+    // What people write, and bytes that happen to be two question marks, are no such characters.
+    for other in [&b"object=really??&size=7"[..], b"\xb3\xa5x??\x04=??\xce"] {
+        let sent = "object=a%20text%20of%20another%20kind&size=7";
+        let diagnosis = arrived(("/cb", sent), ("/cb", other), &[], Effort::Full);
+        assert_ne!(diagnosis.cause(), Some(Cause::BodyCharset), "{other:?}");
+    }
     // A form with blanks, `+` or escapes in small letters was written again, and is no beginning of one that
     // OSS wrote.
     for rewritten in [
