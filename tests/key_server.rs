@@ -514,13 +514,18 @@ async fn an_outage_longer_than_the_ttl_is_outlived() {
     let app = app(&keys);
     assert_eq!(ask(&app, V2).await.0, 200);
 
-    server.set(Behaviour::Answer(503, String::new()));
-    for refreshes in 1..=3 {
+    for (refreshes, status) in (1..).zip([500, 502, 503]) {
+        server.set(Behaviour::Answer(status, String::new()));
         advance(day + SECOND).await;
         assert_eq!(ask(&app, V2).await.0, 200, "from stale, at once");
-        until(|| status_of(&keys, V2).unwrap().last_error.is_some()).await;
+        // The answer to this refresh, and not to the one before.
+        until(|| {
+            let error = status_of(&keys, V2).unwrap().last_error;
+            error.is_some_and(|error| error.to_string().contains(&status.to_string()))
+        })
+        .await;
         assert_eq!(ask(&app, V2).await.0, 200);
-        until(|| server.requests() == 1 + refreshes).await;
+        assert_eq!(server.requests(), 1 + refreshes);
     }
 
     server.set(Behaviour::Answer(200, PEM.to_owned()));
