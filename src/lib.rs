@@ -127,7 +127,7 @@
 //! | `warn` | no guard binds callbacks to anybody; once | |
 //! | `info` | the replay store works again; at most once in 10 s | `failures` |
 //! | `info` | a handler that ran on as a task has ended | `succeeded`, `elapsed_ms`, `path`, `request_id` |
-//! | `info` | callback refused, as a local OSS signed it whose key is not pinned, or as the key that the application pinned for its URL did not sign it; at most once a minute | `kind`, `cause`, `look_at`, `request_id` |
+//! | `info` | callback refused, as a local OSS signed it whose key is not pinned, as the key that the application pinned for its URL did not sign it, or as its body is over the limit and its key not known yet; at most once a minute | `kind`, `cause`, `look_at`, `request_id` |
 //! | `debug` | callback refused, as any stranger can cause: missing or malformed headers, foreign key URLs, signatures that open under no key | `kind`, `cause`, `request_id` |
 //! | `debug` | a guard answered a callback; a public key was fetched | |
 //!

@@ -21,7 +21,11 @@ use super::{
         repair_one_character,
     },
 };
-use crate::{PublicKey, verify::names::KEY_URL};
+use crate::{
+    PublicKey,
+    keys::{LOCAL_OSS_URLS, V1_URL},
+    verify::names::KEY_URL,
+};
 
 /// Headers to which gateways and web servers move credentials that they replace.
 const MOVED_TO: [&str; 9] = [
@@ -146,21 +150,19 @@ fn key_url(request: &CapturedRequest) -> Option<Vec<u8>> {
 /// Whether the key URL is the one under which this key is published. Anybody can name it, so that a signature
 /// that does not open is forged or damaged beyond what is searched.
 fn names_published(request: &CapturedRequest, key: &PublicKey) -> bool {
-    let url = key_url(request);
-    let is_published = url.is_some_and(|url| {
-        url.strip_prefix(b"https").or(url.strip_prefix(b"http")) == Some(PUBLISHED)
+    let is_published = key_url(request).is_some_and(|url| {
+        let spelled_http = url.strip_prefix(b"http:");
+        let rest = spelled_http.or(url.strip_prefix(b"https:"));
+        rest.is_some() && rest == V1_URL.as_bytes().strip_prefix(b"https:")
     });
     is_published && *key == PublicKey::aliyun_v1()
 }
-
-/// The URL of the published key, without its scheme.
-const PUBLISHED: &[u8] = b"://gosspublic.alicdn.com/callback_pub_key_v1.pem";
 
 /// Whether the key URL is one of a local OSS and names this key.
 fn names(request: &CapturedRequest, key: &PublicKey) -> bool {
     key_url(request).is_some_and(|url| {
         let fingerprint = url
-            .strip_prefix(b"https://local-oss.invalid/")
+            .strip_prefix(LOCAL_OSS_URLS.as_bytes())
             .and_then(|rest| rest.strip_suffix(b".pem"));
         fingerprint.is_some_and(|text| text == key.fingerprint().as_bytes())
     })

@@ -242,7 +242,7 @@ pub(super) fn cause_without_message(
     let evidence = ends_early.then_some(Evidence::JsonEndsEarly);
     match lacks {
         Some(1 | 2) => None,
-        Some(3..) if ends_early || !is_json(request) && is_start_of_form(body) => {
+        Some(3..) if ends_early || !is_declared_as_json(request) && is_start_of_form(body) => {
             Some((Cause::BodyTruncated, evidence))
         }
         _ if ends_early && (intact == Some(false) || declared.is_none()) => {
@@ -268,7 +268,7 @@ fn has_replacements(body: &[u8]) -> bool {
 }
 
 /// Whether the body is declared as JSON.
-fn is_json(request: &CapturedRequest) -> bool {
+fn is_declared_as_json(request: &CapturedRequest) -> bool {
     let declared = request.header("content-type").unwrap_or_default();
     declared.to_ascii_lowercase().contains("json")
 }

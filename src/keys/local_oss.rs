@@ -6,8 +6,8 @@
 
 use crate::{Rejection, RejectionKind};
 
-/// The host that a local OSS names its keys by, and where they begin.
-const BEGINNING: &str = "https://local-oss.invalid/";
+/// What the URL of each key of a local OSS begins with.
+pub(crate) const LOCAL_OSS_URLS: &str = "https://local-oss.invalid/";
 
 /// Why the key of a local OSS is not allowed.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +21,7 @@ pub(crate) struct LocalOssKey;
 /// Refuses a key URL that the policy does not admit.
 pub(super) fn not_allowed(url: &str) -> Rejection {
     let kind = RejectionKind::KeyUrlNotAllowed;
-    if url.starts_with(BEGINNING) {
+    if url.starts_with(LOCAL_OSS_URLS) {
         Rejection::caused_by(kind, LocalOssKey)
     } else {
         kind.into()

@@ -44,6 +44,8 @@ use tokio::time::Instant;
 
 #[cfg(feature = "reqwest")]
 pub use self::https::{HttpsFetcher, HttpsFetcherBuilder};
+#[cfg(feature = "diagnose")]
+pub(crate) use self::{aliyun::V1_URL, local_oss::LOCAL_OSS_URLS};
 pub use self::{
     builder::KeyStoreBuilder,
     fetch::{FetchError, FetchKey, FetchOutcome, KeyFetch},

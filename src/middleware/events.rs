@@ -3,9 +3,9 @@
 //! 1. A refusal is a `debug` as long as no signature opened: any stranger can cause it. From then on
 //!    it is a `warn`, because it concerns what OSS sent. A signature version other than 1.0 and a
 //!    target that this server itself rewrote are warnings too: with either, no callback gets as far as
-//!    a signature that opens. A callback of a local OSS whose key is not pinned, and one that was not
-//!    signed with the key that the application pinned for its URL, are an `info`, which developers see
-//!    with the defaults.
+//!    a signature that opens. A callback of a local OSS whose key is not pinned, one that was not signed
+//!    with the key that the application pinned for its URL, and one whose body is over the limit before
+//!    its key was fetched are an `info`, which is seen with the defaults.
 //! 2. A warning names what to look at, a setting mostly, and the path that was verified. With the feature
 //!    `diagnose`, that of a genuine signature over another message says [what would have
 //!    verified](super::diagnosis) and what to set, if there was no such search in the last
@@ -99,7 +99,7 @@ impl LayerLog {
             return self.refused_inside(rejection, callback);
         }
         metrics::refused(rejection, is_genuine);
-        if !is_genuine && self.developer_is_told(rejection, parts.as_deref(), keys) {
+        if !is_genuine && self.is_told_unproven(rejection, parts.as_deref(), keys) {
             return;
         }
         if !is_genuine && !concerns_operators(rejection.kind()) {
@@ -132,28 +132,29 @@ impl LayerLog {
         }
     }
 
-    /// Writes of a key that is pinned wrongly, or not at all. That is all that stands between a developer and
-    /// the first callback, and nothing that operators have to hear each time.
-    fn developer_is_told(
+    /// Writes of what no signature shows to be OSS's, and a setting is likely to cause: a key that is pinned
+    /// wrongly, or not at all, and a limit that no body of this template keeps to.
+    fn is_told_unproven(
         &self,
         rejection: &Rejection,
         parts: Option<&Parts>,
         keys: &KeyStore,
     ) -> bool {
-        use RejectionKind::InvalidSignature;
-        let is_of_local_oss = is_caused_by::<LocalOssKey>(rejection);
+        use RejectionKind::{BodyTooLarge, InvalidSignature, KeyUrlNotAllowed};
         let (kind, look_at) = match rejection.kind() {
-            _ if is_of_local_oss => ("local OSS", "pin_key"),
+            KeyUrlNotAllowed if is_caused_by::<LocalOssKey>(rejection) => ("local OSS", "pin_key"),
             InvalidSignature(SignatureMismatch::NotFromThisKey) => (
                 "pinned key",
                 "pin_key: the key that is pinned for the URL in the callback did not sign it",
             ),
+            BodyTooLarge => ("body limit", "body_limit"),
             _ => return false,
         };
         let is_pinned = || parts.is_some_and(|parts| keys.has_pinned(&parts.headers));
-        let passed = self.limit.pass_if_heard(kind, (), || {
-            information_is_heard() && (is_of_local_oss || is_pinned())
-        });
+        let is_meant = || kind != "pinned key" || is_pinned();
+        let passed = self
+            .limit
+            .pass_if_heard(kind, (), || information_is_heard() && is_meant());
         if let Some(left_out) = passed {
             event!(info, "callback refused", {
                 kind: rejection.code(),

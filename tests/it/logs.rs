@@ -607,17 +607,39 @@ impl FetchKey for Down {
     }
 }
 
+/// Names https://gosspublic.alicdn.com/callback_pub_key_v2.pem, which has to be fetched.
+fn of_another_key() -> Request<CallbackBody> {
+    let mut request: Request<CallbackBody> = official().request();
+    let url = "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92Mi5wZW0=";
+    let url = HeaderValue::from_static(url);
+    request.headers_mut().insert("x-oss-pub-key-url", url);
+    request
+}
+
+/// Nothing is fetched for it, so that nobody knows whether it is genuine.
+#[tokio::test]
+async fn a_body_over_the_limit_is_told_once_a_minute_if_its_key_is_not_known() {
+    let log = Log::start();
+    let layer = production().key_fetcher(Down).build().unwrap();
+    for _ in 0..50 {
+        let mut request = of_another_key();
+        let length = HeaderValue::from_static("99999999");
+        request.headers_mut().insert("content-length", length);
+        let response = send(&layer, request).await;
+        assert_eq!(kind(&response), Some(RejectionKind::BodyTooLarge));
+    }
+    log.assert_line(
+        "INFO",
+        &["callback refused", "look_at=\"body_limit\"", "65536"],
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_key_that_cannot_be_fetched_is_one_warning() {
     let log = Log::start();
     let layer = production().key_fetcher(Down).build().unwrap();
     for _ in 0..10 {
-        let mut request: Request<CallbackBody> = official().request();
-        // https://gosspublic.alicdn.com/callback_pub_key_v2.pem
-        let url = "aHR0cHM6Ly9nb3NzcHVibGljLmFsaWNkbi5jb20vY2FsbGJhY2tfcHViX2tleV92Mi5wZW0=";
-        let url = HeaderValue::from_static(url);
-        request.headers_mut().insert("x-oss-pub-key-url", url);
-        assert_eq!(send(&layer, request).await.status(), 503);
+        assert_eq!(send(&layer, of_another_key()).await.status(), 503);
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
     log.assert_line(
