@@ -11,7 +11,8 @@ use tokio::{
 };
 
 use crate::support::{
-    App, Reply, address, base64, builder, callback_header, open, put, raw, read_reply, send,
+    App, Reply, address, base64, builder, callback_header, field, open, put, raw, read_reply, send,
+    send_form,
 };
 
 /// What has not happened by then never will: the test fails, rather than hangs.
@@ -249,9 +250,6 @@ async fn forms_have_bounds_before_their_file() {
         ("Content-Type", content_type),
         ("Host", "bucket-1.localhost"),
     ];
-    let field = |name: &str, value: &str| {
-        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-    };
     let many: String = (0..1100)
         .map(|number| field(&number.to_string(), "x"))
         .collect();
@@ -301,19 +299,8 @@ async fn a_variable_that_is_named_again_and_again_does_not_multiply() {
             ("x:a", value),
             ("file", "x"),
         ];
-        let fields = fields.map(|(name, value)| {
-            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-        });
-        let body = fields.concat() + "--b--\r\n";
-        let headers = [("Content-Type", "multipart/form-data; boundary=b")];
-        send(
-            address(&oss),
-            "POST",
-            "/bucket-1",
-            &headers,
-            body.as_bytes(),
-        )
-        .await
+        let fields = fields.map(|(name, value)| field(name, value));
+        send_form(&oss, &fields.concat()).await
     };
     let reply = posted(600, &"x".repeat(1 << 20)).await;
     assert_eq!(
@@ -561,10 +548,10 @@ async fn one_byte_at_a_time_is_an_upload_like_any_other() {
 #[tokio::test]
 async fn forms_that_never_end_share_a_bounded_room() {
     let oss = open().await;
-    let field = "y".repeat(1_900_000);
+    let long = "y".repeat(1_900_000);
     let begin = format!(
         "POST /bucket-1 HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=b\r\n\
-         Content-Length: 1900200\r\n\r\n--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n{field}"
+         Content-Length: 1900200\r\n\r\n--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n{long}"
     );
     let mut forms = JoinSet::new();
     // 34 of them fit into 64 MiB.
@@ -580,34 +567,19 @@ async fn forms_that_never_end_share_a_bounded_room() {
     assert!(forms.len() >= 34, "{}", forms.len());
 
     // A form of the usual size needs none of it, and who hangs up gives it back.
-    let form = |field: &str| {
-        format!(
-            "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n{field}\r\n\
-             --b\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\na\r\n\
-             --b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nhello\r\n--b--\r\n"
-        )
-    };
-    let post = async |field: &str| {
-        let headers = [("Content-Type", "multipart/form-data; boundary=b")];
-        let body = form(field);
-        send(
-            address(&oss),
-            "POST",
-            "/bucket-1",
-            &headers,
-            body.as_bytes(),
-        )
-        .await
+    let post = async |value: &str| {
+        let fields = [field("x", value), field("key", "a"), field("file", "hello")];
+        send_form(&oss, &fields.concat()).await
     };
     assert_eq!(post("small").await.status, 204);
     forms.shutdown().await;
-    let mut reply = post(&field).await;
+    let mut reply = post(&long).await;
     for _ in 0..50 {
         if reply.status == 204 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
-        reply = post(&field).await;
+        reply = post(&long).await;
     }
     assert_eq!(reply.status, 204, "{}", reply.text());
 }

@@ -5,7 +5,9 @@ use oss_callback_local::{DEFAULT_ACCESS_KEY_ID, DEFAULT_ACCESS_KEY_SECRET, Local
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::support::{ANSWER, App, Reply, address, base64, callback_header, open, send};
+use crate::support::{
+    ANSWER, App, Reply, address, base64, callback_header, field, open, send, send_form,
+};
 
 const BOUNDARY: &str = "----boundary42";
 
@@ -333,22 +335,12 @@ async fn the_type_is_that_of_the_first_of_three_places() {
         let fields: String = fields
             .iter()
             .chain(&[("key", "a")])
-            .map(|(name, value)| {
-                format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-            })
+            .map(|(name, value)| field(name, value))
             .collect();
-        let body = format!(
-            "{fields}--b\r\nContent-Disposition: form-data; name=\"file\"\r\n{file}\r\nhello\r\n--b--\r\n"
+        let fields = format!(
+            "{fields}--b\r\nContent-Disposition: form-data; name=\"file\"\r\n{file}\r\nhello\r\n"
         );
-        let headers = [("Content-Type", "multipart/form-data; boundary=b")];
-        let reply = send(
-            address(&oss),
-            "POST",
-            "/bucket-1",
-            &headers,
-            body.as_bytes(),
-        )
-        .await;
+        let reply = send_form(&oss, &fields).await;
         assert_eq!(reply.status, 204, "{}", reply.text());
         let read = send(address(&oss), "GET", "/bucket-1/a", &[], b"").await;
         assert_eq!(read.header("content-type"), Some(expected));

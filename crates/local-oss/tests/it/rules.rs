@@ -3,7 +3,7 @@
 use oss_callback_local::LocalOss;
 use serde_json::{Value, json};
 
-use crate::support::{App, TEMPLATE, address, base64, builder, open, send};
+use crate::support::{App, TEMPLATE, address, base64, builder, field, open, send, send_form};
 
 fn with(key: &str, value: Value) -> Value {
     let mut callback =
@@ -330,24 +330,12 @@ async fn each_place_of_the_parameters_is_held_to_the_rules() {
         let [(_, callback)] = headers.as_slice() else {
             continue;
         };
-        let field = |name: &str, value: &str| {
-            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-        };
-        let body = format!(
-            "{}{}{}--b--\r\n",
+        let fields = [
             field("key", "a.txt"),
             field("callback", callback),
-            field("file", "hello")
-        );
-        let headers = [("Content-Type", "multipart/form-data; boundary=b")];
-        let reply = send(
-            address(&oss),
-            "POST",
-            "/bucket-1",
-            &headers,
-            body.as_bytes(),
-        )
-        .await;
+            field("file", "hello"),
+        ];
+        let reply = send_form(&oss, &fields.concat()).await;
         assert_eq!(reply.element("EC"), Some(ec), "{number}: {}", reply.text());
     }
     let missing = send(address(&oss), "HEAD", "/bucket-1/a.txt", &[], b"").await;

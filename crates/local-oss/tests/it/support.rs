@@ -91,6 +91,18 @@ pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> io::Result<Reply> 
 }
 
 /// A request of the usual kind.
+/// A field of a form with the boundary `b`.
+pub(crate) fn field(name: &str, value: &str) -> String {
+    format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+}
+
+/// Sends these fields as a form for the bucket `bucket-1`.
+pub(crate) async fn send_form(oss: &LocalOss, fields: &str) -> Reply {
+    let headers = [("Content-Type", "multipart/form-data; boundary=b")];
+    let body = format!("{fields}--b--\r\n");
+    send(address(oss), "POST", "/bucket-1", &headers, body.as_bytes()).await
+}
+
 pub(crate) async fn send(
     address: SocketAddr,
     method: &str,
